@@ -1,0 +1,73 @@
+"""The model's manifest: what the weights are, read from and written to ``manifest.json`` beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FORMAT_VERSION = 1
+
+
+class ManifestError(ValueError):
+    """The manifest is missing, malformed, or does not match the weights beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Name, shapes, tiers, vocabulary, provenance and measured quality of one released model."""
+
+    name: str
+    version: str
+    digest: str  # BLAKE2b-256, hex, over the weight files in the order of ``files``
+    width: int  # pixels
+    height: int  # pixels
+    latent_shape: tuple[int, int, int]  # channels, rows, columns
+    greybox_shape: tuple[int, int]  # rows, columns
+    tiers: dict[str, int]  # tier name -> denoising steps
+    default_tier: str
+    window: int  # frame blocks that a new frame attends to
+    costumes: tuple[str, ...]
+    looks: tuple[str, ...]
+    emotions: tuple[str, ...]
+    files: tuple[str, ...]  # weight files, relative to the manifest
+    architecture: dict[str, Any] = field(default_factory=dict)  # constructor arguments of the networks
+    license: str = ""
+    data: dict[str, Any] = field(default_factory=dict)  # what it was trained on: packs, rooms, seeds, frames
+    training: dict[str, Any] = field(default_factory=dict)  # steps, hours, seeds, settings
+    quality: dict[str, Any] = field(default_factory=dict)  # as measured on held-out scripts, with the command
+
+    def write(self, directory: Path) -> None:
+        """Writes ``manifest.json`` into ``directory``."""
+        plain = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        (directory / "manifest.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Reads ``directory/manifest.json``. Raises ``ManifestError`` if it is missing, of another version or malformed."""
+    path = directory / "manifest.json"
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ManifestError(f"{path}: {error}") from error
+    if not isinstance(plain, dict) or plain.pop("format_version", None) != FORMAT_VERSION:
+        raise ManifestError(f"{path}: not a manifest of format version {FORMAT_VERSION}")
+    for name in ("latent_shape", "greybox_shape", "costumes", "looks", "emotions", "files"):
+        if isinstance(plain.get(name), list):
+            plain[name] = tuple(plain[name])
+    try:
+        return Manifest(**plain)
+    except TypeError as error:
+        raise ManifestError(f"{path}: {error}") from error
+
+
+def weights_digest(directory: Path, files: tuple[str, ...]) -> str:
+    """BLAKE2b-256 over the named files' names and bytes, hex."""
+    digest = hashlib.blake2b(digest_size=32)
+    for name in files:
+        digest.update(name.encode() + b"\0")
+        digest.update((directory / name).read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,447 @@
+from cutscene_proto.v1 import scene_pb2 as _scene_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Tier(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TIER_UNSPECIFIED: _ClassVar[Tier]
+    TIER_DRAFT: _ClassVar[Tier]
+    TIER_STANDARD: _ClassVar[Tier]
+    TIER_HIGH: _ClassVar[Tier]
+
+class Codec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CODEC_UNSPECIFIED: _ClassVar[Codec]
+    CODEC_JPEG: _ClassVar[Codec]
+    CODEC_RAW_RGB: _ClassVar[Codec]
+
+class Easing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EASING_UNSPECIFIED: _ClassVar[Easing]
+    EASING_LINEAR: _ClassVar[Easing]
+    EASING_IN_OUT: _ClassVar[Easing]
+    EASING_HOLD: _ClassVar[Easing]
+
+class NoticeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NOTICE_KIND_UNSPECIFIED: _ClassVar[NoticeKind]
+    NOTICE_KIND_GOING_AWAY: _ClassVar[NoticeKind]
+    NOTICE_KIND_THROTTLED: _ClassVar[NoticeKind]
+    NOTICE_KIND_REPLACED: _ClassVar[NoticeKind]
+
+class CloseReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CLOSE_REASON_UNSPECIFIED: _ClassVar[CloseReason]
+    CLOSE_REASON_CLIENT: _ClassVar[CloseReason]
+    CLOSE_REASON_FRAME_BUDGET: _ClassVar[CloseReason]
+    CLOSE_REASON_IDLE: _ClassVar[CloseReason]
+    CLOSE_REASON_ERROR: _ClassVar[CloseReason]
+
+class SessionStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SESSION_STATUS_UNSPECIFIED: _ClassVar[SessionStatus]
+    SESSION_STATUS_IDLE: _ClassVar[SessionStatus]
+    SESSION_STATUS_PERFORMING: _ClassVar[SessionStatus]
+    SESSION_STATUS_DETACHED: _ClassVar[SessionStatus]
+    SESSION_STATUS_CLOSED: _ClassVar[SessionStatus]
+TIER_UNSPECIFIED: Tier
+TIER_DRAFT: Tier
+TIER_STANDARD: Tier
+TIER_HIGH: Tier
+CODEC_UNSPECIFIED: Codec
+CODEC_JPEG: Codec
+CODEC_RAW_RGB: Codec
+EASING_UNSPECIFIED: Easing
+EASING_LINEAR: Easing
+EASING_IN_OUT: Easing
+EASING_HOLD: Easing
+NOTICE_KIND_UNSPECIFIED: NoticeKind
+NOTICE_KIND_GOING_AWAY: NoticeKind
+NOTICE_KIND_THROTTLED: NoticeKind
+NOTICE_KIND_REPLACED: NoticeKind
+CLOSE_REASON_UNSPECIFIED: CloseReason
+CLOSE_REASON_CLIENT: CloseReason
+CLOSE_REASON_FRAME_BUDGET: CloseReason
+CLOSE_REASON_IDLE: CloseReason
+CLOSE_REASON_ERROR: CloseReason
+SESSION_STATUS_UNSPECIFIED: SessionStatus
+SESSION_STATUS_IDLE: SessionStatus
+SESSION_STATUS_PERFORMING: SessionStatus
+SESSION_STATUS_DETACHED: SessionStatus
+SESSION_STATUS_CLOSED: SessionStatus
+
+class VideoFormat(_message.Message):
+    __slots__ = ("width", "height", "codec", "jpeg_quality")
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CODEC_FIELD_NUMBER: _ClassVar[int]
+    JPEG_QUALITY_FIELD_NUMBER: _ClassVar[int]
+    width: int
+    height: int
+    codec: Codec
+    jpeg_quality: int
+    def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ..., codec: _Optional[_Union[Codec, str]] = ..., jpeg_quality: _Optional[int] = ...) -> None: ...
+
+class PerformRequest(_message.Message):
+    __slots__ = ("open", "resume", "turn", "cut", "ack", "close")
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    CUT_FIELD_NUMBER: _ClassVar[int]
+    ACK_FIELD_NUMBER: _ClassVar[int]
+    CLOSE_FIELD_NUMBER: _ClassVar[int]
+    open: Open
+    resume: Resume
+    turn: Turn
+    cut: Cut
+    ack: Ack
+    close: Close
+    def __init__(self, open: _Optional[_Union[Open, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., turn: _Optional[_Union[Turn, _Mapping]] = ..., cut: _Optional[_Union[Cut, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ...) -> None: ...
+
+class Open(_message.Message):
+    __slots__ = ("model", "video", "fps", "cast", "set", "seed", "tier", "frame_credit", "frame_budget")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VIDEO_FIELD_NUMBER: _ClassVar[int]
+    FPS_FIELD_NUMBER: _ClassVar[int]
+    CAST_FIELD_NUMBER: _ClassVar[int]
+    SET_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    FRAME_CREDIT_FIELD_NUMBER: _ClassVar[int]
+    FRAME_BUDGET_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    video: VideoFormat
+    fps: float
+    cast: _containers.RepeatedCompositeFieldContainer[_scene_pb2.CastMember]
+    set: _scene_pb2.Set
+    seed: int
+    tier: Tier
+    frame_credit: int
+    frame_budget: int
+    def __init__(self, model: _Optional[str] = ..., video: _Optional[_Union[VideoFormat, _Mapping]] = ..., fps: _Optional[float] = ..., cast: _Optional[_Iterable[_Union[_scene_pb2.CastMember, _Mapping]]] = ..., set: _Optional[_Union[_scene_pb2.Set, _Mapping]] = ..., seed: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., frame_credit: _Optional[int] = ..., frame_budget: _Optional[int] = ...) -> None: ...
+
+class Resume(_message.Message):
+    __slots__ = ("session_id", "token", "next_frame")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FRAME_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    token: str
+    next_frame: int
+    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ..., next_frame: _Optional[int] = ...) -> None: ...
+
+class Keyframe(_message.Message):
+    __slots__ = ("offset_us", "state", "easing")
+    OFFSET_US_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    EASING_FIELD_NUMBER: _ClassVar[int]
+    offset_us: int
+    state: _scene_pb2.SceneState
+    easing: Easing
+    def __init__(self, offset_us: _Optional[int] = ..., state: _Optional[_Union[_scene_pb2.SceneState, _Mapping]] = ..., easing: _Optional[_Union[Easing, str]] = ...) -> None: ...
+
+class KeyframedRun(_message.Message):
+    __slots__ = ("keyframes",)
+    KEYFRAMES_FIELD_NUMBER: _ClassVar[int]
+    keyframes: _containers.RepeatedCompositeFieldContainer[Keyframe]
+    def __init__(self, keyframes: _Optional[_Iterable[_Union[Keyframe, _Mapping]]] = ...) -> None: ...
+
+class LockstepRun(_message.Message):
+    __slots__ = ("states",)
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    states: _containers.RepeatedCompositeFieldContainer[_scene_pb2.SceneState]
+    def __init__(self, states: _Optional[_Iterable[_Union[_scene_pb2.SceneState, _Mapping]]] = ...) -> None: ...
+
+class Turn(_message.Message):
+    __slots__ = ("turn_id", "keyframed", "lockstep")
+    TURN_ID_FIELD_NUMBER: _ClassVar[int]
+    KEYFRAMED_FIELD_NUMBER: _ClassVar[int]
+    LOCKSTEP_FIELD_NUMBER: _ClassVar[int]
+    turn_id: str
+    keyframed: KeyframedRun
+    lockstep: LockstepRun
+    def __init__(self, turn_id: _Optional[str] = ..., keyframed: _Optional[_Union[KeyframedRun, _Mapping]] = ..., lockstep: _Optional[_Union[LockstepRun, _Mapping]] = ...) -> None: ...
+
+class Cut(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Ack(_message.Message):
+    __slots__ = ("next_frame",)
+    NEXT_FRAME_FIELD_NUMBER: _ClassVar[int]
+    next_frame: int
+    def __init__(self, next_frame: _Optional[int] = ...) -> None: ...
+
+class Close(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class PerformResponse(_message.Message):
+    __slots__ = ("opened", "turn_started", "frame", "turn_completed", "notice", "rejected", "closed")
+    OPENED_FIELD_NUMBER: _ClassVar[int]
+    TURN_STARTED_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    TURN_COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    NOTICE_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    CLOSED_FIELD_NUMBER: _ClassVar[int]
+    opened: Opened
+    turn_started: TurnStarted
+    frame: Frame
+    turn_completed: TurnCompleted
+    notice: Notice
+    rejected: Rejected
+    closed: Closed
+    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., turn_started: _Optional[_Union[TurnStarted, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., turn_completed: _Optional[_Union[TurnCompleted, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ...) -> None: ...
+
+class Opened(_message.Message):
+    __slots__ = ("session_id", "token", "model", "model_digest", "video", "fps", "seed", "tier", "frame_credit", "next_frame")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    VIDEO_FIELD_NUMBER: _ClassVar[int]
+    FPS_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    FRAME_CREDIT_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FRAME_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    token: str
+    model: str
+    model_digest: str
+    video: VideoFormat
+    fps: float
+    seed: int
+    tier: Tier
+    frame_credit: int
+    next_frame: int
+    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., video: _Optional[_Union[VideoFormat, _Mapping]] = ..., fps: _Optional[float] = ..., seed: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., frame_credit: _Optional[int] = ..., next_frame: _Optional[int] = ...) -> None: ...
+
+class TurnStarted(_message.Message):
+    __slots__ = ("turn_id", "first_frame", "frame_count")
+    TURN_ID_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FRAME_FIELD_NUMBER: _ClassVar[int]
+    FRAME_COUNT_FIELD_NUMBER: _ClassVar[int]
+    turn_id: str
+    first_frame: int
+    frame_count: int
+    def __init__(self, turn_id: _Optional[str] = ..., first_frame: _Optional[int] = ..., frame_count: _Optional[int] = ...) -> None: ...
+
+class Timings(_message.Message):
+    __slots__ = ("queued_us", "greybox_us", "denoise_us", "decode_us", "encode_us")
+    QUEUED_US_FIELD_NUMBER: _ClassVar[int]
+    GREYBOX_US_FIELD_NUMBER: _ClassVar[int]
+    DENOISE_US_FIELD_NUMBER: _ClassVar[int]
+    DECODE_US_FIELD_NUMBER: _ClassVar[int]
+    ENCODE_US_FIELD_NUMBER: _ClassVar[int]
+    queued_us: int
+    greybox_us: int
+    denoise_us: int
+    decode_us: int
+    encode_us: int
+    def __init__(self, queued_us: _Optional[int] = ..., greybox_us: _Optional[int] = ..., denoise_us: _Optional[int] = ..., decode_us: _Optional[int] = ..., encode_us: _Optional[int] = ...) -> None: ...
+
+class CacheFigures(_message.Message):
+    __slots__ = ("blocks_reused", "blocks_computed")
+    BLOCKS_REUSED_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_COMPUTED_FIELD_NUMBER: _ClassVar[int]
+    blocks_reused: int
+    blocks_computed: int
+    def __init__(self, blocks_reused: _Optional[int] = ..., blocks_computed: _Optional[int] = ...) -> None: ...
+
+class Frame(_message.Message):
+    __slots__ = ("frame_index", "turn_id", "presentation_time_us", "codec", "data", "tier", "timings", "cache", "pixel_digest")
+    FRAME_INDEX_FIELD_NUMBER: _ClassVar[int]
+    TURN_ID_FIELD_NUMBER: _ClassVar[int]
+    PRESENTATION_TIME_US_FIELD_NUMBER: _ClassVar[int]
+    CODEC_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_FIELD_NUMBER: _ClassVar[int]
+    PIXEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    frame_index: int
+    turn_id: str
+    presentation_time_us: int
+    codec: Codec
+    data: bytes
+    tier: Tier
+    timings: Timings
+    cache: CacheFigures
+    pixel_digest: bytes
+    def __init__(self, frame_index: _Optional[int] = ..., turn_id: _Optional[str] = ..., presentation_time_us: _Optional[int] = ..., codec: _Optional[_Union[Codec, str]] = ..., data: _Optional[bytes] = ..., tier: _Optional[_Union[Tier, str]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., cache: _Optional[_Union[CacheFigures, _Mapping]] = ..., pixel_digest: _Optional[bytes] = ...) -> None: ...
+
+class TurnCompleted(_message.Message):
+    __slots__ = ("turn_id", "first_frame", "frame_count", "first_frame_us", "total_us", "blocks_reused", "blocks_computed")
+    TURN_ID_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FRAME_FIELD_NUMBER: _ClassVar[int]
+    FRAME_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FRAME_US_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_US_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_REUSED_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_COMPUTED_FIELD_NUMBER: _ClassVar[int]
+    turn_id: str
+    first_frame: int
+    frame_count: int
+    first_frame_us: int
+    total_us: int
+    blocks_reused: int
+    blocks_computed: int
+    def __init__(self, turn_id: _Optional[str] = ..., first_frame: _Optional[int] = ..., frame_count: _Optional[int] = ..., first_frame_us: _Optional[int] = ..., total_us: _Optional[int] = ..., blocks_reused: _Optional[int] = ..., blocks_computed: _Optional[int] = ...) -> None: ...
+
+class Notice(_message.Message):
+    __slots__ = ("kind", "text")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    kind: NoticeKind
+    text: str
+    def __init__(self, kind: _Optional[_Union[NoticeKind, str]] = ..., text: _Optional[str] = ...) -> None: ...
+
+class FieldViolation(_message.Message):
+    __slots__ = ("field", "description")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    description: str
+    def __init__(self, field: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
+
+class Rejected(_message.Message):
+    __slots__ = ("turn_id", "violations")
+    TURN_ID_FIELD_NUMBER: _ClassVar[int]
+    VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
+    turn_id: str
+    violations: _containers.RepeatedCompositeFieldContainer[FieldViolation]
+    def __init__(self, turn_id: _Optional[str] = ..., violations: _Optional[_Iterable[_Union[FieldViolation, _Mapping]]] = ...) -> None: ...
+
+class Usage(_message.Message):
+    __slots__ = ("frames", "turns", "compute_us", "bytes_sent")
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_US_FIELD_NUMBER: _ClassVar[int]
+    BYTES_SENT_FIELD_NUMBER: _ClassVar[int]
+    frames: int
+    turns: int
+    compute_us: int
+    bytes_sent: int
+    def __init__(self, frames: _Optional[int] = ..., turns: _Optional[int] = ..., compute_us: _Optional[int] = ..., bytes_sent: _Optional[int] = ...) -> None: ...
+
+class Closed(_message.Message):
+    __slots__ = ("reason", "usage")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    reason: CloseReason
+    usage: Usage
+    def __init__(self, reason: _Optional[_Union[CloseReason, str]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ...) -> None: ...
+
+class TierFigures(_message.Message):
+    __slots__ = ("tier", "denoise_steps")
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    DENOISE_STEPS_FIELD_NUMBER: _ClassVar[int]
+    tier: Tier
+    denoise_steps: int
+    def __init__(self, tier: _Optional[_Union[Tier, str]] = ..., denoise_steps: _Optional[int] = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("name", "version", "digest", "width", "height", "tiers", "costumes", "looks", "emotions", "license")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    TIERS_FIELD_NUMBER: _ClassVar[int]
+    COSTUMES_FIELD_NUMBER: _ClassVar[int]
+    LOOKS_FIELD_NUMBER: _ClassVar[int]
+    EMOTIONS_FIELD_NUMBER: _ClassVar[int]
+    LICENSE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    digest: str
+    width: int
+    height: int
+    tiers: _containers.RepeatedCompositeFieldContainer[TierFigures]
+    costumes: _containers.RepeatedScalarFieldContainer[str]
+    looks: _containers.RepeatedScalarFieldContainer[str]
+    emotions: _containers.RepeatedScalarFieldContainer[str]
+    license: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., tiers: _Optional[_Iterable[_Union[TierFigures, _Mapping]]] = ..., costumes: _Optional[_Iterable[str]] = ..., looks: _Optional[_Iterable[str]] = ..., emotions: _Optional[_Iterable[str]] = ..., license: _Optional[str] = ...) -> None: ...
+
+class ListModelsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListModelsResponse(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[Model]
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
+
+class Session(_message.Message):
+    __slots__ = ("session_id", "status", "model", "next_frame", "acked_frame", "turns_waiting", "created_unix_us", "usage")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FRAME_FIELD_NUMBER: _ClassVar[int]
+    ACKED_FRAME_FIELD_NUMBER: _ClassVar[int]
+    TURNS_WAITING_FIELD_NUMBER: _ClassVar[int]
+    CREATED_UNIX_US_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    status: SessionStatus
+    model: str
+    next_frame: int
+    acked_frame: int
+    turns_waiting: int
+    created_unix_us: int
+    usage: Usage
+    def __init__(self, session_id: _Optional[str] = ..., status: _Optional[_Union[SessionStatus, str]] = ..., model: _Optional[str] = ..., next_frame: _Optional[int] = ..., acked_frame: _Optional[int] = ..., turns_waiting: _Optional[int] = ..., created_unix_us: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ...) -> None: ...
+
+class GetSessionRequest(_message.Message):
+    __slots__ = ("session_id", "token")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    token: str
+    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
+
+class GetSessionResponse(_message.Message):
+    __slots__ = ("session",)
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    session: Session
+    def __init__(self, session: _Optional[_Union[Session, _Mapping]] = ...) -> None: ...
+
+class ListSessionsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListSessionsResponse(_message.Message):
+    __slots__ = ("sessions", "next_page_token")
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    sessions: _containers.RepeatedCompositeFieldContainer[Session]
+    next_page_token: str
+    def __init__(self, sessions: _Optional[_Iterable[_Union[Session, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class CloseSessionRequest(_message.Message):
+    __slots__ = ("session_id", "token")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    token: str
+    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
+
+class CloseSessionResponse(_message.Message):
+    __slots__ = ("usage",)
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    usage: Usage
+    def __init__(self, usage: _Optional[_Union[Usage, _Mapping]] = ...) -> None: ...
