@@ -1,0 +1,202 @@
+"""The greybox: a scene state rasterised to a coarse control map that the denoiser is conditioned on.
+
+It carries slots, parts, places and light, never looks: how slot 3 looks is known from the anchors only. At 128 x 72
+each cell is a point sample of 4 x 4 pixels of the picture. Everything here is a pure function of (stage, state).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cutscene_model.primitives import Primitives, joined, moving_primitives, set_primitives, set_slots
+from cutscene_model.raycast import Hits, View, camera_view, cast_rays, light_view, ray_grid
+from cutscene_model.scene import EMOTIONS, MAX_CAST, FloatArray, Lights, SceneState, Stage
+from cutscene_model.vectors import rotation_matrix, unit
+
+WIDTH, HEIGHT = 128, 72
+ASPECT = 16 / 9
+
+FIELD_CHANNELS: tuple[str, ...] = (
+    "inverse_depth",  # 1 / (1 + metres); 0 where there is nothing
+    "local_x", "local_y", "local_z",  # where on the box (-1 to 1) or around the bone (radii)
+    "normal_x", "normal_y", "normal_z",  # world
+    "world_x", "world_y", "world_z",  # tens of metres
+    "ray_x", "ray_y", "ray_z",  # the viewing direction in the primitive's own axes, unit
+    "sun",  # cosine to the sun where it is not shadowed
+    "shadow",  # 1 where the sun reaches
+    "irradiance_r", "irradiance_g", "irradiance_b",  # all lights together, linear, halved
+)  # fmt: skip
+ACTOR_CHANNELS = len(EMOTIONS) + 1  # emotion one-hot times intensity, mouth opening
+GLOBAL_CHANNELS = 17
+
+SHADOW_SIZE = 112
+SHADOW_BIAS = 0.12  # metres, about one cell of the shadow map
+AMBIENT_UP, AMBIENT_SIDE = 0.3, 0.7  # how much of the ambient light depends on facing up
+
+
+@dataclass(frozen=True, slots=True)
+class Greybox:
+    """The control map of one scene state."""
+
+    slot: npt.NDArray[np.uint8]  # (72, 128): 0 nothing, 1 to 4 the cast, 5 to 64 looks
+    part: npt.NDArray[np.uint8]  # (72, 128): which bone or box, 0 nothing
+    field: npt.NDArray[np.float16]  # (len(FIELD_CHANNELS), 72, 128)
+    actors: FloatArray  # (4, ACTOR_CHANNELS): faces by cast index, zero for those absent
+    globals: FloatArray  # (GLOBAL_CHANNELS,): lights and lens
+    camera: FloatArray  # (12,): position in tens of metres and rotation matrix, row by row
+
+
+class GreyboxRaster:
+    """Rasterises the states of one stage. The set's primitives and its sun shadows are kept between states."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._static = set_primitives(stage)
+        self._prop_slots = set_slots(stage)[2]
+        casters = self._static.casts_shadow
+        self._static_casters = _subset(self._static, casters)
+        low, high = _extent(self._static)
+        self._center = ((low + high) / 2).astype(np.float32)
+        self._radius = max(float(np.linalg.norm(high - low)) / 2, 1.0)
+        self._shadow_key: tuple[float, float, float] | None = None
+        self._static_shadow = np.empty(0, np.float32)
+
+    def draw(self, state: SceneState) -> Greybox:
+        """The control map of ``state``: a few milliseconds on one core."""
+        moving = moving_primitives(self._stage, state, self._prop_slots)
+        primitives = joined(self._static, moving)
+        view = camera_view(state.camera, WIDTH, HEIGHT, ASPECT)
+        hits = cast_rays(primitives, view)
+        field, seen, normal, world = self._surface(primitives, view, hits)
+        lights = state.lights
+        facing = np.maximum(normal @ -np.asarray(lights.sun_direction, np.float32), 0)
+        lit = np.zeros(len(facing), np.float32)
+        if max(lights.sun_color) > 0:
+            # Only what faces the sun can be in its light.
+            toward = facing > 0
+            lit[toward] = self._sunlit(moving, lights, world[toward] + SHADOW_BIAS * normal[toward])
+        field[13, seen] = facing * lit
+        field[14, seen] = lit
+        field[15:18, seen] = _irradiance(lights, normal, world, facing * lit).T / 2
+        slot = np.zeros(WIDTH * HEIGHT, np.uint8)
+        part = np.zeros(WIDTH * HEIGHT, np.uint8)
+        slot[seen] = primitives.slot[hits.primitive[seen]]
+        part[seen] = primitives.part[hits.primitive[seen]]
+        return Greybox(
+            slot.reshape(HEIGHT, WIDTH),
+            part.reshape(HEIGHT, WIDTH),
+            np.clip(field, -30, 30).astype(np.float16).reshape(-1, HEIGHT, WIDTH),
+            _faces(state),
+            _globals(state),
+            np.concatenate([view.origin / 10, view.rotation.reshape(-1)]).astype(np.float32),
+        )
+
+    def _surface(
+        self, primitives: Primitives, view: View, hits: Hits
+    ) -> tuple[FloatArray, npt.NDArray[np.bool_], FloatArray, FloatArray]:
+        """Depth, place and orientation of what each ray meets; also the mask of rays that meet something."""
+        field = np.zeros((len(FIELD_CHANNELS), WIDTH * HEIGHT), np.float32)
+        seen = hits.primitive >= 0
+        who, depth = hits.primitive[seen], hits.depth[seen]
+        origins, directions = ray_grid(view)
+        rays = directions[:, seen].T
+        world = origins.T + rays * depth[:, None]
+        to_local = primitives.to_local[who]
+        local = np.einsum("nij,nj->ni", to_local, world - primitives.center[who])
+        capsule = primitives.is_capsule[who]
+        # A cube's normal is its dominant axis; a capsule's points away from the nearest point of its axis.
+        axis = np.abs(local).argmax(axis=1)
+        flat = np.zeros_like(local)
+        rows = np.arange(len(local))
+        flat[rows, axis] = np.sign(local[rows, axis])
+        round_ = local.copy()
+        half = primitives.half_length[who]
+        round_[:, 1] -= np.clip(local[:, 1], -half, half)
+        outward = np.where(capsule[:, None], round_, flat)
+        normal = unit(np.einsum("nij,ni->nj", to_local, outward))
+        scale = np.sqrt((primitives.to_world[who] ** 2).sum(axis=1))
+        field[0, seen] = 1 / (1 + depth)
+        field[1:4, seen] = local.T
+        field[4:7, seen] = normal.T
+        field[7:10, seen] = world.T / 10
+        field[10:13, seen] = unit(np.einsum("nij,nj->ni", to_local, rays) * scale).T
+        return field, seen, normal, world
+
+    def _sunlit(self, moving: Primitives, lights: Lights, points: FloatArray) -> FloatArray:
+        """How much of the sun reaches each point (n, 3): 0 to 1, from a shadow map of the set and one of the rest."""
+        view = light_view(np.asarray(lights.sun_direction, np.float32), self._center, self._radius, SHADOW_SIZE)
+        if self._shadow_key != lights.sun_direction:
+            self._static_shadow = cast_rays(self._static_casters, view).depth
+            self._shadow_key = lights.sun_direction
+        depth = np.minimum(self._static_shadow, cast_rays(moving, view).depth)
+        local = (points - view.origin) @ view.rotation
+        x = (local[:, 0] / view.half_width + 1) / 2 * SHADOW_SIZE - 0.5
+        y = (1 - local[:, 1] / view.half_height) / 2 * SHADOW_SIZE - 0.5
+        x, y = np.clip(x, 0, SHADOW_SIZE - 1.001), np.clip(y, 0, SHADOW_SIZE - 1.001)
+        column, row = x.astype(np.int32), y.astype(np.int32)
+        fx, fy = x - column, y - row
+        first = row * SHADOW_SIZE + column
+        near = -local[:, 2] - SHADOW_BIAS
+
+        def reached(offset: int) -> npt.NDArray[np.bool_]:
+            return near <= depth[first + offset]
+
+        top = reached(0) * (1 - fx) + reached(1) * fx
+        bottom = reached(SHADOW_SIZE) * (1 - fx) + reached(SHADOW_SIZE + 1) * fx
+        result: FloatArray = (top * (1 - fy) + bottom * fy).astype(np.float32)
+        return result
+
+
+def _subset(primitives: Primitives, mask: npt.NDArray[np.bool_]) -> Primitives:
+    return Primitives(*(getattr(primitives, name)[mask] for name in Primitives.__slots__))
+
+
+def _extent(primitives: Primitives) -> tuple[FloatArray, FloatArray]:
+    """The lowest and highest corner of the set; a metre around the origin where there is none."""
+    if not len(primitives):
+        return np.full(3, -1, np.float32), np.full(3, 1, np.float32)
+    reach = np.abs(primitives.to_world).sum(axis=-1)
+    return (primitives.center - reach).min(axis=0), (primitives.center + reach).max(axis=0)
+
+
+def _irradiance(lights: Lights, normal: FloatArray, world: FloatArray, sun: FloatArray) -> FloatArray:
+    """Linear RGB (n, 3) that reaches each point: ambient, sun and point lights."""
+    ambient = (AMBIENT_SIDE + AMBIENT_UP * normal[:, 1:2]) * np.asarray(lights.ambient, np.float32)
+    total = ambient + sun[:, None] * np.asarray(lights.sun_color, np.float32)
+    for point in lights.points:
+        toward = np.asarray(point.position, np.float32) - world
+        squared = (toward * toward).sum(axis=-1)
+        fade = np.maximum(1 - squared / point.range**2, 0) ** 2 / (1 + squared)
+        cosine = np.maximum((normal * toward).sum(axis=-1), 0) / np.sqrt(np.maximum(squared, 1e-6))
+        total = total + (fade * cosine)[:, None] * np.asarray(point.color, np.float32)
+    return total.astype(np.float32)
+
+
+def _faces(state: SceneState) -> FloatArray:
+    faces = np.zeros((MAX_CAST, ACTOR_CHANNELS), np.float32)
+    for actor in state.actors:
+        faces[actor.cast_index, actor.emotion] = actor.intensity
+        faces[actor.cast_index, -1] = actor.mouth_open
+    return faces
+
+
+def _globals(state: SceneState) -> FloatArray:
+    lights = state.lights
+    rotation = rotation_matrix(np.asarray(state.camera.rotation, np.float32))
+    points = np.zeros(3, np.float32)
+    for point in lights.points:
+        points += np.asarray(point.color, np.float32)
+    return np.concatenate(
+        [
+            lights.ambient,
+            lights.sun_color,
+            lights.sun_direction,
+            np.asarray(lights.sun_direction, np.float32) @ rotation,
+            lights.background,
+            [np.tan(state.camera.vertical_fov / 2)],
+            [points.mean() / 10],
+        ]
+    ).astype(np.float32)

@@ -1,0 +1,172 @@
+"""The scene as boxes and capsules: what the greybox raster draws.
+
+Each primitive is an affine map from the world into its own space, where a box is the cube [-1, 1]^3 and a capsule is
+a unit-radius capsule along y. A ray keeps its parameter under an affine map, so both are met in their own space and
+flattened bodies cost nothing extra.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from cutscene_model.scene import JOINT_INDEX, MAX_CAST, ActorState, CastMember, ElementClass, FloatArray, Stage
+from cutscene_model.scene import SceneState as State
+from cutscene_model.vectors import frame_along, rotation_matrix
+
+BONES: tuple[str, ...] = (
+    "head", "headgear", "torso", "upper_arm_l", "upper_arm_r", "forearm_l", "forearm_r",
+    "thigh_l", "thigh_r", "shin_l", "shin_r", "foot_l", "foot_r", "cape", "brim",
+)  # fmt: skip
+HEAD_PART = 1 + BONES.index("head")
+BOX_PART = 1 + len(BONES)  # the first of eight parts that a set element or prop may have
+PART_COUNT = BOX_PART + 8  # part 0 is "nothing here"
+SLOT_COUNT = 65  # slot 0 is "nothing here", 1 to 4 the cast, the rest the looks of the set and the props
+
+DEFAULT_RADII = (0.54, 0.38, 0.13, 0.13)  # head, torso, arms, legs: the big-headed build of the shipped costumes
+_MIN_HALF = 1e-3  # a plane's missing thickness, so that its map stays invertible
+
+
+@dataclass(frozen=True, slots=True)
+class Primitives:
+    """Boxes and capsules as arrays over n primitives."""
+
+    to_local: FloatArray  # (n, 3, 3): local = to_local @ (world - center)
+    center: FloatArray  # (n, 3) metres
+    to_world: FloatArray  # (n, 3, 3): the inverse of to_local
+    half_length: FloatArray  # (n,) capsules: half length of the axis over the radius; 0 is an ellipsoid; boxes: 0
+    is_capsule: npt.NDArray[np.bool_]  # (n,)
+    slot: npt.NDArray[np.uint8]  # (n,) whose look it wears
+    part: npt.NDArray[np.uint8]  # (n,) which bone or which box
+    casts_shadow: npt.NDArray[np.bool_]  # (n,) floors do not
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+
+def joined(*parts: Primitives) -> Primitives:
+    """All primitives of several lists, in order."""
+    return Primitives(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Primitives)))
+
+
+def set_slots(stage: Stage) -> tuple[list[tuple[ElementClass, str, tuple[float, float, float]]], list[int], list[int]]:
+    """Numbers the distinct looks of the set and the props in order of appearance.
+
+    Returns the looks, and the slot (5 and up) of each element and of each prop.
+    """
+    looks: dict[tuple[ElementClass, str, tuple[float, float, float]], int] = {}
+    first = 1 + MAX_CAST
+    elements = [looks.setdefault((e.element_class, e.look, e.tint), first + len(looks)) for e in stage.elements]
+    props = [looks.setdefault((p.element_class, p.look, p.tint), first + len(looks)) for p in stage.props]
+    return list(looks), elements, props
+
+
+def _boxes(
+    center: FloatArray, half: FloatArray, rotation: FloatArray, slots: list[int], parts: list[int], floors: list[bool]
+) -> Primitives:
+    half = np.maximum(half, _MIN_HALF)
+    count = len(slots)
+    return Primitives(
+        to_local=(np.swapaxes(rotation, -1, -2) / half[:, :, None]).astype(np.float32),
+        center=center,
+        to_world=(rotation * half[:, None, :]).astype(np.float32),
+        half_length=np.zeros(count, np.float32),
+        is_capsule=np.zeros(count, np.bool_),
+        slot=np.asarray(slots, np.uint8),
+        part=np.asarray(parts, np.uint8),
+        casts_shadow=~np.asarray(floors, np.bool_),
+    )
+
+
+def set_primitives(stage: Stage) -> Primitives:
+    """The static boxes of the set."""
+    _, slots, _ = set_slots(stage)
+    elements = stage.elements
+    return _boxes(
+        np.asarray([e.box.center for e in elements], np.float32).reshape(-1, 3),
+        np.asarray([e.box.half_extent for e in elements], np.float32).reshape(-1, 3),
+        rotation_matrix(np.asarray([e.box.rotation for e in elements], np.float32).reshape(-1, 4)),
+        slots,
+        [BOX_PART + e.part for e in elements],
+        [e.element_class is ElementClass.FLOOR for e in elements],
+    )
+
+
+def moving_primitives(stage: Stage, state: State, prop_slots: list[int]) -> Primitives:
+    """The props and the bodies as ``state`` places them. ``prop_slots`` are those of ``set_slots``."""
+    props = [stage.props[p.prop_index] for p in state.props]
+    boxes = _boxes(
+        np.asarray([p.position for p in state.props], np.float32).reshape(-1, 3),
+        np.asarray([p.half_extent for p in props], np.float32).reshape(-1, 3),
+        rotation_matrix(np.asarray([p.rotation for p in state.props], np.float32).reshape(-1, 4)),
+        [prop_slots[p.prop_index] for p in state.props],
+        [BOX_PART] * len(props),
+        [False] * len(props),
+    )
+    return joined(boxes, *(_body(actor, stage.cast[actor.cast_index]) for actor in state.actors))
+
+
+def _body(actor: ActorState, member: CastMember) -> Primitives:
+    """One actor's capsules, from the joints and the build."""
+    head_radius, torso_radius, arm_radius, leg_radius = member.radii or DEFAULT_RADII
+
+    def joint(name: str) -> FloatArray:
+        return np.asarray(actor.joints[JOINT_INDEX[name]], np.float32)
+
+    hips, neck, head_top = joint("hips"), joint("neck"), joint("head_top")
+    torso_side = joint("shoulder_l") - joint("shoulder_r")
+    forward = np.cross(torso_side, neck - hips)
+    hip_forward = np.cross(joint("hip_l") - joint("hip_r"), neck - hips)
+    face_forward = joint("face") - (neck + head_top) / 2
+    up = neck - hips
+
+    # (bone, from, to, radii x y z, forward). The capsule is shortened so that its caps end at the two points.
+    rows: list[tuple[str, FloatArray, FloatArray, tuple[float, float, float], FloatArray]] = [
+        ("head", neck, head_top, (head_radius, head_radius, head_radius), face_forward),
+        ("torso", hips, neck, (torso_radius, torso_radius, 0.9 * torso_radius), forward),
+    ]
+    for side in ("l", "r"):
+        shoulder, elbow, hand = (joint(f"{name}_{side}") for name in ("shoulder", "elbow", "hand"))
+        hip, knee, ankle, toe = (joint(f"{name}_{side}") for name in ("hip", "knee", "ankle", "toe"))
+        rows += [
+            (f"upper_arm_{side}", shoulder, elbow, (arm_radius,) * 3, forward),
+            (f"forearm_{side}", elbow, hand, (1.1 * arm_radius,) * 3, forward),
+            (f"thigh_{side}", hip, knee, (1.1 * leg_radius,) * 3, hip_forward),
+            (f"shin_{side}", knee, ankle, (leg_radius,) * 3, hip_forward),
+            (f"foot_{side}", ankle, toe, (leg_radius,) * 3, up),
+        ]
+    scale = head_radius / DEFAULT_RADII[0]
+    if member.headgear:
+        crown = frame_along(head_top - neck, face_forward)
+        top, out = crown[:, 1] * scale, crown[:, 2] * scale
+        if member.costume == "mage":
+            brim = neck + 0.72 * (head_top - neck)
+            rows.append(("brim", brim - 0.1 * top, brim + 0.1 * top, (1.0 * scale, 0.1 * scale, 1.0 * scale), out))
+            rows.append(("headgear", brim, brim + 0.95 * top, (0.42 * scale,) * 3, out))
+        elif member.costume in ("knight", "barbarian"):
+            low, high = neck - 0.02 * top + 0.03 * out, head_top + 0.14 * top + 0.03 * out
+            rows.append(("headgear", low, high, (0.57 * scale,) * 3, out))
+    behind = frame_along(up, forward)
+    cape_low, cape_high = hips - 0.12 * behind[:, 1], neck + 0.02 * behind[:, 1]
+    shift = behind[:, 2] * np.float32(0.9 * torso_radius)
+    rows.append(("cape", cape_low - shift, cape_high - shift, (1.2 * torso_radius, 0.3, 0.2 * torso_radius), forward))
+
+    start = np.stack([row[1] for row in rows])
+    end = np.stack([row[2] for row in rows])
+    radii = np.asarray([row[3] for row in rows], np.float32)
+    # Limbs reach half a radius past their joints, so that neighbouring bones overlap instead of leaving gaps.
+    reach = np.asarray([0.5 if row[0] not in ("head", "torso", "headgear", "brim", "cape") else 0.0 for row in rows])
+    span = np.sqrt(((end - start) ** 2).sum(axis=-1)) + 2 * reach * radii[:, 1]
+    axes = frame_along(end - start, np.stack([row[4] for row in rows]).astype(np.float32))
+    return Primitives(
+        to_local=(np.swapaxes(axes, -1, -2) / radii[:, :, None]).astype(np.float32),
+        center=((start + end) / 2).astype(np.float32),
+        to_world=(axes * radii[:, None, :]).astype(np.float32),
+        half_length=np.maximum(span / 2 / radii[:, 1] - 1, 0).astype(np.float32),
+        is_capsule=np.ones(len(rows), np.bool_),
+        slot=np.full(len(rows), 1 + actor.cast_index, np.uint8),
+        part=np.asarray([1 + BONES.index(row[0]) for row in rows], np.uint8),
+        casts_shadow=np.ones(len(rows), np.bool_),
+    )

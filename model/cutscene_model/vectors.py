@@ -1,0 +1,41 @@
+"""Quaternions and frames in numpy: the little linear algebra that the greybox needs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cutscene_model.scene import FloatArray
+
+
+def rotation_matrix(quaternions: FloatArray) -> FloatArray:
+    """Turns unit quaternions (..., 4) x y z w into rotation matrices (..., 3, 3) whose columns are the local axes."""
+    x, y, z, w = np.moveaxis(quaternions, -1, 0)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2).astype(np.float32)
+
+
+def unit(vectors: FloatArray) -> FloatArray:
+    """Scales vectors (..., 3) to unit length; a vector of length zero stays zero."""
+    length = np.sqrt((vectors * vectors).sum(axis=-1, keepdims=True))
+    return (vectors / np.maximum(length, 1e-9)).astype(np.float32)
+
+
+def frame_along(axis: FloatArray, forward: FloatArray) -> FloatArray:
+    """Right-handed frames (..., 3, 3), columns x y z: y along ``axis``, z as near to ``forward`` as it can be.
+
+    Both are (..., 3) and need not be of unit length. Where they are parallel, or ``axis`` is zero, a fixed direction
+    stands in, so that the result is always a rotation.
+    """
+    y = unit(axis)
+    y = np.where((y * y).sum(axis=-1, keepdims=True) < 0.5, np.float32([0, 1, 0]), y)
+    z = forward - (forward * y).sum(axis=-1, keepdims=True) * y
+    # The axis least along y is never parallel to it.
+    spare = np.eye(3, dtype=np.float32)[np.abs(y).argmin(axis=-1)]
+    spare = spare - (spare * y).sum(axis=-1, keepdims=True) * y
+    short = (z * z).sum(axis=-1, keepdims=True) < 1e-8
+    z = unit(np.where(short, spare, z).astype(np.float32))
+    return np.stack([np.cross(y, z), y, z], axis=-1).astype(np.float32)
