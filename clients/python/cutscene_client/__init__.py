@@ -1,0 +1,50 @@
+"""Client of a cutscene server: open a session, send turns of scene states, receive finished frames."""
+
+from cutscene_client.client import Client, ModelInfo, SessionInfo, connect
+from cutscene_client.errors import (
+    ConnectionLost,
+    CutsceneError,
+    FailedPrecondition,
+    FieldViolation,
+    InvalidRequest,
+    RequestRefused,
+    ResourceExhausted,
+    ServerFault,
+    ServerGoingAway,
+    ServerUnreachable,
+    SessionClosed,
+    SessionNotFound,
+    SessionReplaced,
+    TurnRejected,
+    Unauthenticated,
+)
+from cutscene_client.frames import Frame, Timings, TurnFigures, Usage
+from cutscene_client.session import CUT, Session
+
+__all__ = [
+    "CUT",
+    "Client",
+    "ConnectionLost",
+    "CutsceneError",
+    "FailedPrecondition",
+    "FieldViolation",
+    "Frame",
+    "InvalidRequest",
+    "ModelInfo",
+    "RequestRefused",
+    "ResourceExhausted",
+    "ServerFault",
+    "ServerGoingAway",
+    "ServerUnreachable",
+    "Session",
+    "SessionClosed",
+    "SessionInfo",
+    "SessionNotFound",
+    "SessionReplaced",
+    "Timings",
+    "TurnFigures",
+    "TurnRejected",
+    "Unauthenticated",
+    "Usage",
+    "connect",
+]

@@ -1,0 +1,248 @@
+"""The way in: a connection to one server, which opens and resumes sessions and lists what there is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, cast
+
+import grpc
+from cutscene_proto.v1 import cutscene_pb2 as pb
+from cutscene_proto.v1 import scene_pb2 as spb
+from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
+
+from cutscene_client.errors import CutsceneError, ServerUnreachable, refusal
+from cutscene_client.frames import CODECS, TIER_NAMES, TIERS, Usage, read_usage
+from cutscene_client.session import Call, ProtocolViolation, Session
+
+DEFAULT_ADDRESS = "127.0.0.1:7437"
+CONNECT_TIMEOUT_S = 5.0
+# A raw 1080p frame is 6.2 MB; grpc's own limit of 4 MiB would refuse it.
+MOST_RECEIVED_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One model that a server can play, with its vocabulary."""
+
+    name: str
+    version: str
+    digest: str
+    width: int
+    height: int
+    tiers: dict[str, int]  # tier name -> denoising steps
+    costumes: tuple[str, ...]
+    looks: tuple[str, ...]
+    emotions: tuple[str, ...]
+    license: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """One session of a server, as a list shows it."""
+
+    id: str
+    status: str  # "idle", "performing", "detached" or "closed"
+    model: str
+    next_frame: int  # the next frame to draw
+    acked_frame: int  # every frame below it is acknowledged
+    turns_waiting: int
+    created_unix_us: int
+    usage: Usage
+
+
+def connect(address: str = DEFAULT_ADDRESS, *, timeout: float = CONNECT_TIMEOUT_S) -> Client:
+    """A client for the server at ``address`` (host:port): ``async with connect(address) as client``."""
+    return Client(address, timeout=timeout)
+
+
+class Client:
+    """A connection to one server. Raises ``ServerUnreachable`` on entry if nobody answers within ``timeout``."""
+
+    def __init__(self, address: str, *, timeout: float = CONNECT_TIMEOUT_S) -> None:
+        self.address = address
+        self._timeout = timeout
+        self._channel: grpc.aio.Channel | None = None
+
+    async def __aenter__(self) -> Self:
+        options = [
+            ("grpc.max_receive_message_length", MOST_RECEIVED_BYTES),
+            ("grpc.keepalive_time_ms", 30_000),  # a dead path shows in seconds, not at the next write
+            ("grpc.keepalive_timeout_ms", 10_000),
+        ]
+        self._channel = grpc.aio.insecure_channel(self.address, options=options)
+        try:
+            await asyncio.wait_for(self._channel.channel_ready(), self._timeout)
+        except TimeoutError as error:
+            await self._channel.close()
+            self._channel = None
+            raise ServerUnreachable(self.address, f"no answer within {self._timeout:g} s") from error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+    # ---- sessions ---------------------------------------------------------------------------------------------------
+
+    async def open(
+        self,
+        *,
+        cast: Iterable[spb.CastMember],
+        set: spb.Set | Iterable[spb.SetElement],
+        model: str = "",
+        seed: int = 0,
+        tier: str = "",
+        fps: float = 24.0,
+        size: tuple[int, int] | None = None,
+        codec: str = "jpeg",
+        jpeg_quality: int = 0,
+        frame_credit: int = 0,
+        frame_budget: int = 0,
+    ) -> Session:
+        """Begins a session. Empty and zero values mean the server's own choice; see ``cutscene.proto``, ``Open``."""
+        width, height = size or (0, 0)
+        if codec not in CODECS:
+            raise ValueError(f"codec is {codec!r}, allowed are {', '.join(CODECS)}")
+        if tier and tier not in TIERS:
+            raise ValueError(f"tier is {tier!r}, allowed are {', '.join(TIERS)}")
+        request = pb.Open(
+            model=model,
+            video=pb.VideoFormat(width=width, height=height, codec=CODECS[codec], jpeg_quality=jpeg_quality),
+            fps=fps,
+            cast=cast,
+            set=set if isinstance(set, spb.Set) else spb.Set(elements=set),
+            seed=seed,
+            tier=TIERS[tier] if tier else pb.TIER_UNSPECIFIED,
+            frame_credit=frame_credit,
+            frame_budget=frame_budget,
+        )
+        return await self.open_request(request)
+
+    async def open_request(self, request: pb.Open) -> Session:
+        """Begins a session from a ready-made ``Open`` message."""
+        return await self._begin(pb.PerformRequest(open=request))
+
+    async def resume(self, session_id: str, token: str, next_frame: int) -> Session:
+        """Continues a session whose stream is gone; ``next_frame`` is the first frame not yet received.
+
+        What the server had still to draw comes from ``Session.remaining``; new turns may follow it.
+        """
+        resume = pb.Resume(session_id=session_id, token=token, next_frame=next_frame)
+        return await self._begin(pb.PerformRequest(resume=resume), token)
+
+    async def _begin(self, first: pb.PerformRequest, token: str = "") -> Session:
+        call = cast(Call, self._stub.Perform())
+        try:
+            await call.write(first)
+            response = await call.read()
+        except asyncio.InvalidStateError as error:  # refused before the write was through; the status says why
+            raise refusal(await _status_of(call)) from error
+        except grpc.aio.AioRpcError as error:
+            raise self._typed(error) from error
+        if response is grpc.aio.EOF:
+            raise self._typed(await _status_of(call))
+        if not isinstance(response, pb.PerformResponse) or response.WhichOneof("response") != "opened":
+            call.cancel()
+            raise ProtocolViolation("the server's first answer was not `opened`")
+        return Session(call, response.opened, token or response.opened.token, self._look_up)
+
+    async def close_session(self, session_id: str, token: str) -> Usage:
+        """Ends a session whether or not a client is attached to it."""
+        request = pb.CloseSessionRequest(session_id=session_id, token=token)
+        try:
+            answer = cast(pb.CloseSessionResponse, await self._stub.CloseSession(request))
+        except grpc.aio.AioRpcError as error:
+            raise self._typed(error) from error
+        return read_usage(answer.usage)
+
+    async def session(self, session_id: str, token: str) -> SessionInfo:
+        """One session's figures."""
+        return _read_session(await self._look_up(session_id, token))
+
+    async def _look_up(self, session_id: str, token: str) -> pb.Session:
+        request = pb.GetSessionRequest(session_id=session_id, token=token)
+        try:
+            return cast(pb.GetSessionResponse, await self._stub.GetSession(request)).session
+        except grpc.aio.AioRpcError as error:
+            raise self._typed(error) from error
+
+    # ---- lists ------------------------------------------------------------------------------------------------------
+
+    async def models(self) -> list[ModelInfo]:
+        """The models this server can play."""
+        try:
+            answer = cast(pb.ListModelsResponse, await self._stub.ListModels(pb.ListModelsRequest()))
+        except grpc.aio.AioRpcError as error:
+            raise self._typed(error) from error
+        return [_read_model(model) for model in answer.models]
+
+    async def sessions(self) -> list[SessionInfo]:
+        """Every session of this server, oldest first."""
+        return [info async for page in self._session_pages() for info in page]
+
+    async def _session_pages(self) -> AsyncIterator[Sequence[SessionInfo]]:
+        page_token = ""
+        while True:
+            request = pb.ListSessionsRequest(page_token=page_token)
+            try:
+                answer = cast(pb.ListSessionsResponse, await self._stub.ListSessions(request))
+            except grpc.aio.AioRpcError as error:
+                raise self._typed(error) from error
+            yield [_read_session(session) for session in answer.sessions]
+            page_token = answer.next_page_token
+            if not page_token:
+                return
+
+    # ---- the channel ------------------------------------------------------------------------------------------------
+
+    @property
+    def _stub(self) -> CutsceneServiceStub:
+        if self._channel is None:
+            raise RuntimeError("the client is not connected: use `async with connect(address) as client`")
+        return CutsceneServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated without types
+
+    def _typed(self, error: grpc.aio.AioRpcError) -> CutsceneError:
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            return ServerUnreachable(self.address, error.details() or "")
+        return refusal(error)
+
+
+async def _status_of(call: Call) -> grpc.aio.AioRpcError:
+    """How a finished call ended, as the error that reading it would have raised."""
+    return grpc.aio.AioRpcError(
+        await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
+    )
+
+
+def _read_model(model: pb.Model) -> ModelInfo:
+    return ModelInfo(
+        name=model.name,
+        version=model.version,
+        digest=model.digest,
+        width=model.width,
+        height=model.height,
+        tiers={TIER_NAMES[tier.tier]: tier.denoise_steps for tier in model.tiers if tier.tier in TIER_NAMES},
+        costumes=tuple(model.costumes),
+        looks=tuple(model.looks),
+        emotions=tuple(model.emotions),
+        license=model.license,
+    )
+
+
+def _read_session(session: pb.Session) -> SessionInfo:
+    return SessionInfo(
+        id=session.session_id,
+        status=pb.SessionStatus.Name(session.status).removeprefix("SESSION_STATUS_").lower(),
+        model=session.model,
+        next_frame=session.next_frame,
+        acked_frame=session.acked_frame,
+        turns_waiting=session.turns_waiting,
+        created_unix_us=session.created_unix_us,
+        usage=read_usage(session.usage),
+    )

@@ -1,0 +1,123 @@
+"""What a session gives back: frames, and what the server measured of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+from cutscene_proto.v1 import cutscene_pb2 as pb
+
+from cutscene_client.errors import CutsceneError
+
+TIERS: dict[str, pb.Tier] = {
+    "draft": pb.TIER_DRAFT,
+    "standard": pb.TIER_STANDARD,
+    "high": pb.TIER_HIGH,
+}
+TIER_NAMES: dict[int, str] = {number: name for name, number in TIERS.items()}
+CODECS: dict[str, pb.Codec] = {"jpeg": pb.CODEC_JPEG, "raw": pb.CODEC_RAW_RGB}
+CODEC_NAMES: dict[int, str] = {number: name for name, number in CODECS.items()}
+
+
+class UndecodableFrame(CutsceneError):
+    """The bytes of a frame are not what its codec says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time of one frame went in the server, microseconds."""
+
+    queued_us: int
+    greybox_us: int
+    denoise_us: int
+    decode_us: int
+    encode_us: int
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One finished frame. ``rgb`` decodes the picture on first use; ``data`` is what travelled."""
+
+    index: int  # along the session's timeline, from 0
+    turn_id: str
+    presentation_time_us: int  # from session start
+    width: int
+    height: int
+    codec: str  # "jpeg" or "raw"
+    data: bytes = dataclasses.field(repr=False)
+    tier: str
+    timings: Timings
+    blocks_reused: int
+    blocks_computed: int
+    digest: bytes  # BLAKE2b, 16 bytes, of the raw RGB pixels before the codec
+
+    @property
+    def presentation_time(self) -> float:
+        """Seconds from session start."""
+        return self.presentation_time_us / 1e6
+
+    @cached_property
+    def rgb(self) -> npt.NDArray[np.uint8]:
+        """The picture: (height, width, 3) uint8, rows top down."""
+        if self.codec == "raw":
+            if len(self.data) != self.width * self.height * 3:
+                raise UndecodableFrame(f"frame {self.index}: {len(self.data)} bytes for {self.width}x{self.height} RGB")
+            return np.frombuffer(self.data, np.uint8).reshape(self.height, self.width, 3)
+        try:
+            pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(self.data)
+        except ValueError as error:
+            raise UndecodableFrame(f"frame {self.index}: {error}") from error
+        return pixels
+
+
+def read_frame(message: pb.Frame, video: pb.VideoFormat) -> Frame:
+    """The plain form of a frame message."""
+    timings = message.timings
+    return Frame(
+        index=message.frame_index,
+        turn_id=message.turn_id,
+        presentation_time_us=message.presentation_time_us,
+        width=video.width,
+        height=video.height,
+        codec=CODEC_NAMES.get(message.codec, "jpeg"),
+        data=message.data,
+        tier=TIER_NAMES.get(message.tier, "standard"),
+        timings=Timings(
+            timings.queued_us, timings.greybox_us, timings.denoise_us, timings.decode_us, timings.encode_us
+        ),
+        blocks_reused=message.cache.blocks_reused,
+        blocks_computed=message.cache.blocks_computed,
+        digest=message.pixel_digest,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFigures:
+    """What the server says of a finished turn."""
+
+    turn_id: str
+    first_frame: int
+    frame_count: int
+    first_frame_us: int  # from the turn's receipt to its first frame's being ready
+    total_us: int
+    blocks_reused: int
+    blocks_computed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a session has used."""
+
+    frames: int
+    turns: int
+    compute_us: int
+    bytes_sent: int
+
+
+def read_usage(message: pb.Usage) -> Usage:
+    """The plain form of a usage message."""
+    return Usage(message.frames, message.turns, message.compute_us, message.bytes_sent)

@@ -1,0 +1,304 @@
+"""One live performance: turns go in, frames come out, acknowledgements and the end of the stream are taken care of.
+
+A frame counts as consumed when the caller asks for the next one. Consumed frames are acknowledged in small batches, so
+that the server may forget them and draw further; frames received but not yet acknowledged are the server's to keep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Self, cast
+
+import grpc
+from cutscene_proto.v1 import cutscene_pb2 as pb
+
+from cutscene_client.errors import (
+    ConnectionLost,
+    CutsceneError,
+    FieldViolation,
+    ServerGoingAway,
+    SessionClosed,
+    SessionReplaced,
+    TurnRejected,
+    is_transport_failure,
+    refusal,
+)
+from cutscene_client.frames import TIER_NAMES, Frame, TurnFigures, Usage, read_frame, read_usage
+
+Call = grpc.aio.StreamStreamCall[pb.PerformRequest, pb.PerformResponse]
+
+CUT = pb.Cut()
+"""A shot change, as a step of ``Session.play``."""
+
+Step = pb.Turn | pb.Cut
+
+MOST_WAITING_TURNS = 8  # cutscene.proto, Turn: "at most 8 may wait"
+
+
+class ProtocolViolation(CutsceneError):
+    """The server said something that the contract does not allow here."""
+
+
+class Session:
+    """One session on one stream. Made by ``Client.open`` and ``Client.resume``; used by one task at a time."""
+
+    def __init__(
+        self,
+        call: Call,
+        opened: pb.Opened,
+        token: str,
+        look_up: Callable[[str, str], Awaitable[pb.Session]],
+    ) -> None:
+        self._call = call
+        self._look_up = look_up
+        self.id = opened.session_id
+        self.token = token
+        self.model = opened.model
+        self.model_digest = opened.model_digest
+        self.video = opened.video
+        self.fps = opened.fps
+        self.seed = opened.seed
+        self.tier = TIER_NAMES.get(opened.tier, "standard")
+        self.frame_credit = opened.frame_credit
+        self.next_frame = opened.next_frame  # the next frame that this stream will carry
+        self.turn_figures: TurnFigures | None = None  # of the turn that was completed last
+        self.usage: Usage | None = None  # known once the session has closed
+        self.notices: deque[str] = deque(maxlen=16)
+        # An eighth of the credit keeps the server drawing without a write a frame; the turn's end flushes the rest.
+        self._ack_every = max(1, opened.frame_credit // 8)
+        self._acked = opened.next_frame
+        self._turn_prefix = secrets.token_hex(3)  # turn ids stay unique when several clients resume one session
+        self._turns_sent = 0
+        self._outstanding: set[str] = set()
+        self._rejected: dict[str, TurnRejected] = {}
+        self._writing = asyncio.Lock()
+        self._going_away = False
+        self._replaced = False
+        self._closed_reason = ""
+
+    # ---- performing -------------------------------------------------------------------------------------------------
+
+    async def perform(self, turn: pb.Turn) -> AsyncIterator[Frame]:
+        """Sends one turn and yields its frames as they come. Leaving the loop early discards the turn's other frames.
+
+        Raises ``TurnRejected`` if the server does not take the turn, ``ConnectionLost`` if the stream breaks.
+        """
+        async for frame in self.play([turn]):
+            yield frame
+
+    async def play(self, steps: Iterable[Step], *, ahead: int = 2) -> AsyncIterator[Frame]:
+        """Sends turns and cuts in order and yields all their frames.
+
+        ``ahead`` turns are kept with the server, so that it starts the next one without waiting for this client.
+        """
+        if not 1 <= ahead <= MOST_WAITING_TURNS:
+            raise ValueError(f"ahead is {ahead}, allowed are 1 to {MOST_WAITING_TURNS}")
+        remaining = iter(steps)
+        sent: deque[str] = deque()
+        exhausted = False
+        while True:
+            while not exhausted and len(sent) < ahead:
+                step = next(remaining, None)
+                if step is None:
+                    exhausted = True
+                elif isinstance(step, pb.Turn):
+                    sent.append(await self._send_turn(step))
+                else:
+                    await self.cut()
+            if not sent:
+                return
+            async for frame in self._frames_of(sent[0]):
+                yield frame
+            sent.popleft()
+
+    async def remaining(self) -> AsyncIterator[Frame]:
+        """After a resume: yields the frames of every turn that the server already has, then ends."""
+        while True:
+            known = await self._look_up(self.id, self.token)
+            drawn = known.next_frame
+            while self.next_frame < drawn:
+                response = await self._read()
+                if response.WhichOneof("response") == "frame":
+                    yield self._take(response.frame)
+                    await self._acknowledge()
+                else:
+                    self._note(response)
+            await self._acknowledge(flush=True)
+            if known.status != pb.SESSION_STATUS_PERFORMING and not known.turns_waiting:
+                return
+            # Still drawing: wait for at least one more frame, so that this does not spin on look-ups.
+            async for frame in self._next_frame_only():
+                yield frame
+
+    async def cut(self) -> None:
+        """A shot change: the frame after it does not look like the one before it."""
+        await self._write(pb.PerformRequest(cut=CUT))
+
+    async def _send_turn(self, turn: pb.Turn) -> str:
+        if not turn.turn_id:
+            named = pb.Turn()
+            named.CopyFrom(turn)
+            named.turn_id = f"turn-{self._turns_sent}-{self._turn_prefix}"
+            turn = named
+        self._turns_sent += 1
+        self._outstanding.add(turn.turn_id)
+        await self._write(pb.PerformRequest(turn=turn))
+        return turn.turn_id
+
+    async def _frames_of(self, turn_id: str) -> AsyncIterator[Frame]:
+        while True:
+            if turn_id in self._rejected:
+                self._outstanding.discard(turn_id)
+                raise self._rejected.pop(turn_id)
+            response = await self._read()
+            kind = response.WhichOneof("response")
+            if kind == "frame":
+                frame = self._take(response.frame)
+                if frame.turn_id == turn_id:  # else it is left over from a turn whose loop was left early
+                    yield frame
+                await self._acknowledge()
+                continue
+            self._note(response)
+            if kind == "turn_completed" and response.turn_completed.turn_id == turn_id:
+                await self._acknowledge(flush=True)
+                return
+
+    async def _next_frame_only(self) -> AsyncIterator[Frame]:
+        while True:
+            response = await self._read()
+            kind = response.WhichOneof("response")
+            if kind == "frame":
+                yield self._take(response.frame)
+                await self._acknowledge()
+                return
+            self._note(response)
+            if kind == "turn_completed":
+                return
+
+    def _take(self, message: pb.Frame) -> Frame:
+        if message.frame_index != self.next_frame:
+            raise ProtocolViolation(f"frame {message.frame_index} came where {self.next_frame} was due")
+        self.next_frame += 1
+        return read_frame(message, self.video)
+
+    def _note(self, response: pb.PerformResponse) -> None:
+        """Takes in everything that is not a frame. Raises if it ends the session."""
+        match response.WhichOneof("response"):
+            case "turn_completed":
+                done = response.turn_completed
+                self._outstanding.discard(done.turn_id)
+                self.turn_figures = TurnFigures(
+                    done.turn_id, done.first_frame, done.frame_count, done.first_frame_us, done.total_us,
+                    done.blocks_reused, done.blocks_computed,
+                )  # fmt: skip
+            case "rejected":
+                violations = [FieldViolation(v.field, v.description) for v in response.rejected.violations]
+                rejected = TurnRejected(response.rejected.turn_id, violations)
+                if response.rejected.turn_id not in self._outstanding:
+                    raise rejected
+                self._rejected[response.rejected.turn_id] = rejected
+            case "notice":
+                self.notices.append(response.notice.text)
+                self._going_away |= response.notice.kind == pb.NOTICE_KIND_GOING_AWAY
+                self._replaced |= response.notice.kind == pb.NOTICE_KIND_REPLACED
+            case "closed":
+                self.usage = read_usage(response.closed.usage)
+                reason = pb.CloseReason.Name(response.closed.reason).removeprefix("CLOSE_REASON_").lower()
+                self._closed_reason = reason
+                raise SessionClosed(f"session {self.id} has ended: {reason}", reason)
+            case "turn_started":
+                pass
+            case other:
+                raise ProtocolViolation(f"{other} came in the middle of a session")
+
+    # ---- ending -----------------------------------------------------------------------------------------------------
+
+    async def close(self) -> Usage:
+        """Ends the session once the turns already sent are drawn; their unread frames are dropped. Safe to repeat."""
+        if self.usage is None:
+            await self._write(pb.PerformRequest(close=pb.Close()))
+        while self.usage is None:
+            response = await self._read()
+            if response.WhichOneof("response") == "frame":
+                self._take(response.frame)
+                await self._acknowledge()
+                continue
+            with contextlib.suppress(SessionClosed, TurnRejected):
+                self._note(response)
+        self._call.cancel()
+        return self.usage
+
+    def detach(self) -> None:
+        """Leaves the stream without ending the session: ``Client.resume`` continues it."""
+        self._call.cancel()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.close()
+        elif isinstance(error, (ConnectionLost, ServerGoingAway, SessionReplaced, SessionClosed)):
+            self.detach()
+        else:  # the caller's own error goes on; the session is not left behind if that can be helped
+            with contextlib.suppress(CutsceneError):
+                await self.close()
+
+    # ---- the stream -------------------------------------------------------------------------------------------------
+
+    async def _acknowledge(self, *, flush: bool = False) -> None:
+        due = self.next_frame - self._acked
+        if due >= self._ack_every or (flush and due):
+            self._acked = self.next_frame
+            await self._write(pb.PerformRequest(ack=pb.Ack(next_frame=self.next_frame)))
+
+    async def _write(self, request: pb.PerformRequest) -> None:
+        if self.usage is not None:
+            raise SessionClosed(f"session {self.id} has ended: {self._closed_reason}", self._closed_reason)
+        try:
+            async with self._writing:
+                await self._call.write(request)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+            # The stream is over. What it still holds says why (a typed refusal, a notice), so read that first.
+            await self._drain()
+            raise self._end(error if isinstance(error, grpc.aio.AioRpcError) else None) from error
+
+    async def _drain(self) -> None:
+        while True:
+            response = await self._read()  # raises at the end
+            if response.WhichOneof("response") != "frame":
+                self._note(response)
+
+    async def _read(self) -> pb.PerformResponse:
+        try:
+            response = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise self._end(error) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._call.cancelled() and not (task and task.cancelling()):  # the call, not the caller, was cancelled
+                raise self._end(None) from None
+            raise
+        if response is grpc.aio.EOF:
+            raise self._end(None)
+        return cast(pb.PerformResponse, response)
+
+    def _end(self, error: grpc.aio.AioRpcError | None) -> CutsceneError:
+        """The typed form of the stream's having ended."""
+        if self.usage is not None:
+            return SessionClosed(f"session {self.id} has ended: {self._closed_reason}", self._closed_reason)
+        if self._replaced:
+            return SessionReplaced(f"another stream resumed session {self.id}")
+        if self._going_away:
+            return ServerGoingAway(f"the server of session {self.id} is stopping")
+        if error is None or is_transport_failure(error):
+            detail = (error.details() or "") if error is not None else ""
+            return ConnectionLost(self.id, self.token, self.next_frame, detail)
+        return refusal(error)
