@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,9 @@ EMOTIONS: dict[str, spb.Emotion] = {
 }
 
 ELEMENT_CLASSES: dict[str, spb.ElementClass] = {
-    name.removeprefix("ELEMENT_CLASS_").lower(): number for name, number in spb.ElementClass.items() if number
+    name.removeprefix("ELEMENT_CLASS_").lower(): cast(spb.ElementClass, number)
+    for name, number in spb.ElementClass.items()
+    if number
 }
 
 EASINGS: dict[str, pb.Easing] = {
