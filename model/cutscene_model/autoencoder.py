@@ -42,7 +42,7 @@ class _Up(nn.Module):
 
     def __init__(self, inner: int, outer: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inner, outer * 4, 3, padding=1)
+        self.conv = nn.Conv2d(inner, outer * 4, 1)
         self.outer = outer
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,8 +66,8 @@ class Encoder(nn.Module):
         super().__init__()
         a, b, c = widths
         self.layers = nn.Sequential(
-            nn.Conv2d(3 * 64, a, 3, padding=1), _Residual(a), _Residual(a),
-            _Down(a, b), _Residual(b), _Residual(b),
+            nn.Conv2d(3 * 64, a, 1), _Residual(a),
+            _Down(a, b), _Residual(b),
             _Down(b, c), _Residual(c), _Residual(c),
             nn.SiLU(), nn.Conv2d(c, latent, 1),
         )  # fmt: skip
@@ -84,8 +84,8 @@ class Decoder(nn.Module):
         a, b, c = widths
         self.layers = nn.Sequential(
             nn.Conv2d(latent, a, 3, padding=1), _Residual(a), _Residual(a),
-            _Up(a, b), _Residual(b), _Residual(b),
-            _Up(b, c), _Residual(c), _Residual(c),
+            _Up(a, b), _Residual(b),
+            _Up(b, c), _Residual(c),
             nn.SiLU(), nn.Conv2d(c, 3 * 64, 3, padding=1),
         )  # fmt: skip
 

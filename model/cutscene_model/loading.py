@@ -1,0 +1,63 @@
+"""Reads a released model from disk: manifest, digest check, weights. No pickle anywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from cutscene_model.autoencoder import Autoencoder
+from cutscene_model.denoiser import Denoiser
+from cutscene_model.errors import WeightsError
+from cutscene_model.manifest import Manifest, ManifestError, read_manifest, weights_digest
+from cutscene_model.transformer import TransformerEngine
+
+SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
+AUTOENCODER_FILE, DENOISER_FILE = "autoencoder.safetensors", "denoiser.safetensors"
+
+
+def load_engine(directory: Path | None = None, device: str = "cpu", threads: int | None = None) -> TransformerEngine:
+    """Loads the model in ``directory``, or the one that ships with this package.
+
+    ``device`` is a torch device ("cpu", "cuda:0"); ``threads`` sets torch's CPU threads for this process. Raises
+    ``WeightsError`` if the files are missing, damaged, or not those that the manifest describes.
+    """
+    directory = SHIPPED_WEIGHTS if directory is None else directory
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        manifest = read_manifest(directory)
+        found = weights_digest(directory, manifest.files)
+    except (ManifestError, OSError) as error:
+        raise WeightsError(f"no model in {directory}: {error}") from error
+    if found != manifest.digest:
+        raise WeightsError(f"{directory}: the weights' digest is {found}, the manifest says {manifest.digest}")
+    autoencoder, denoiser = build(manifest)
+    try:
+        for module, name in ((autoencoder, AUTOENCODER_FILE), (denoiser, DENOISER_FILE)):
+            module.load_state_dict({key: value.float() for key, value in load_file(directory / name).items()})
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise WeightsError(f"{directory}: {error}") from error
+    return TransformerEngine(manifest, autoencoder, denoiser, torch.device(device))
+
+
+def build(manifest: Manifest) -> tuple[Autoencoder, Denoiser]:
+    """The networks that ``manifest`` describes, with random weights."""
+    latent = manifest.latent_shape[0]
+    return Autoencoder(latent), Denoiser(
+        len(manifest.costumes), len(manifest.looks), latent, **manifest.architecture.get("denoiser", {})
+    )
+
+
+def write_model(directory: Path, manifest: Manifest, autoencoder: Autoencoder, denoiser: Denoiser) -> Manifest:
+    """Writes weights as float16 and the manifest with their digest; returns that manifest."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for module, name in ((autoencoder, AUTOENCODER_FILE), (denoiser, DENOISER_FILE)):
+        save_file({k: v.half().contiguous() for k, v in module.state_dict().items()}, directory / name)
+    files = (AUTOENCODER_FILE, DENOISER_FILE)
+    written = dataclasses.replace(manifest, files=files, digest=weights_digest(directory, files))
+    written.write(directory)
+    return written

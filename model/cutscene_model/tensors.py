@@ -1,0 +1,32 @@
+"""Greyboxes and anchor tables as batches of tensors on a device."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from cutscene_model.anchors import AnchorTable
+from cutscene_model.conditioning import AnchorBatch, GreyboxBatch
+from cutscene_model.greybox import Greybox
+
+
+def greybox_batch(greyboxes: list[Greybox], device: torch.device) -> GreyboxBatch:
+    """B control maps, fields widened to float32."""
+    return GreyboxBatch(
+        torch.from_numpy(np.stack([g.slot for g in greyboxes])).to(device),
+        torch.from_numpy(np.stack([g.part for g in greyboxes])).to(device),
+        torch.from_numpy(np.stack([g.field for g in greyboxes])).to(device).float(),
+        torch.from_numpy(np.stack([g.actors for g in greyboxes])).to(device),
+        torch.from_numpy(np.stack([g.globals for g in greyboxes])).to(device),
+    )
+
+
+def anchor_batch(tables: list[AnchorTable], device: torch.device) -> AnchorBatch:
+    """B anchor tables, indices widened to int64."""
+    return AnchorBatch(
+        *(
+            torch.from_numpy(np.stack([getattr(t, name) for t in tables])).to(device).long()
+            for name in ("costume", "headgear", "element_class", "look")
+        ),
+        tint=torch.from_numpy(np.stack([t.tint for t in tables])).to(device),
+    )

@@ -1,0 +1,89 @@
+"""What a training run keeps: its checkpoint, its averaged weights, its log, its learning-rate schedule."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from cutscene_model.training.optimizer import MuonAdam
+
+
+class Average:
+    """Exponential moving average of a module's weights; short at first, so that early samples are not stale."""
+
+    def __init__(self, module: nn.Module, decay: float = 0.998) -> None:
+        self._module, self._decay, self._steps = module, decay, 0
+        self.tensors = {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Takes the module's present weights in."""
+        self._steps += 1
+        weight = 1 - min(self._decay, (1 + self._steps) / (10 + self._steps))
+        for name, value in self._module.state_dict().items():
+            self.tensors[name].lerp_(value, weight)
+
+
+def schedule(step: int, steps: int, warmup: int = 100, decay_from: float = 0.6) -> float:
+    """Trapezoid: linear warm-up, flat, and linear to 2 % over the last part (arXiv 2405.18392)."""
+    if step < warmup:
+        return (step + 1) / warmup
+    start = decay_from * steps
+    return 1.0 if step < start else max(0.02, (steps - step) / max(steps - start, 1))
+
+
+def save_checkpoint(path: Path, step: int, module: nn.Module, average: Average, optimizer: MuonAdam) -> None:
+    """Writes everything needed to go on, atomically."""
+    tensors: dict[str, Tensor] = {f"module.{k}": v for k, v in module.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.tensors.items()}
+    tensors |= {f"optimizer.{k}": v for k, v in optimizer.tensors().items()}
+    temporary = path.with_suffix(".tmp")
+    save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"step": str(step)})
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: Path, module: nn.Module, average: Average | None = None, optimizer: MuonAdam | None = None) -> int:
+    """Loads what ``save_checkpoint`` wrote and returns its step."""
+    tensors = load_file(path)
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+    module.load_state_dict(part("module."))
+    if average is not None:
+        average.tensors = part("average.")
+    if optimizer is not None:
+        optimizer.load_tensors(part("optimizer."))
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return int(header["__metadata__"]["step"])
+
+
+def load_average(path: Path, module: nn.Module) -> None:
+    """Loads a checkpoint's averaged weights into ``module``."""
+    tensors = load_file(path)
+    module.load_state_dict({k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")})
+
+
+class Log:
+    """A line of JSON a report, to a file and to the terminal."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._start = path, time.monotonic()
+
+    def write(self, items: Iterable[tuple[str, Any]]) -> None:
+        """Adds one line, with the seconds since the run's start."""
+        plain = {"seconds": round(time.monotonic() - self._start, 1)}
+        plain |= {key: round(value, 5) if isinstance(value, float) else value for key, value in items}
+        line = json.dumps(plain)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        print(line, flush=True)
