@@ -65,7 +65,7 @@ _SPLITS: dict[str, _Fractions] = {
     ),
     "seat/chair": (
         ((0, 0.34, 0), (1, 0.42, 1)),
-        ((0.05, 0.42, 0), (0.95, 1, 0.2)),
+        ((0.75, 0.42, 0), (1, 1, 1)),  # the back is at +X: a chair faces -X
         ((0.12, 0, 0.12), (0.88, 0.34, 0.88)),
     ),
     "bed/frame": (((0, 0.2, 0), (1, 0.55, 1)), ((0, 0, 0), (1, 1, 0.06)), ((0, 0, 0.94), (1, 0.7, 1))),
@@ -207,7 +207,7 @@ ALL: tuple[Look, ...] = (
     _look("banner/shield_blue", "dungeon/banner_shield_blue.gltf.glb", (-1.116, 0.531, 0.315), (1.116, 3.727, 0.69)),
     _look("banner/triple_green", "dungeon/banner_triple_green.gltf.glb", (-1.85, 0.531, 0.353), (1.85, 3.727, 0.716)),
     _look("banner/triple_red", "dungeon/banner_triple_red.gltf.glb", (-1.85, 0.531, 0.353), (1.85, 3.727, 0.716)),
-    _look("lamp/torch_mounted", "dungeon/torch_mounted.gltf.glb", (-0.275, -0.381, 0.0), (0.275, 0.682, 0.616)),
+    _look("lamp/torch_mounted", "dungeon/torch_mounted.gltf.glb", (-0.275, -0.381, 0.0), (0.275, 0.78, 0.616)),
     _look("lamp/torch", "dungeon/torch_lit.gltf.glb", (-0.275, -0.395, -0.275), (0.275, 0.731, 0.275)),
     _look("lamp/candle", "dungeon/candle_lit.gltf.glb", (-0.167, 0.0, -0.17), (0.167, 1.051, 0.16)),
     _look("lamp/candle_thin", "dungeon/candle_thin_lit.gltf.glb", (-0.097, 0.0, -0.098), (0.097, 1.051, 0.092)),

@@ -185,6 +185,15 @@ class Rig:
         return self.contract_joints(self.world_pose(clip, time, position, yaw))
 
 
+    def stride_speed(self, clip: str) -> float:
+        """Metres a second at which a walker must move for the standing foot not to slide."""
+        times = np.arange(0.0, self.clips[clip].duration, 1 / 60)
+        toes = np.array([self.contract_joints(self.pose(clip, t))[[JOINTS.index("toe_l"), JOINTS.index("toe_r")]] for t in times])
+        speeds = np.linalg.norm(np.diff(toes[:, :, ::2], axis=0), axis=2) * 60
+        standing = toes[:-1, :, 1].argmin(axis=1)
+        return float(np.median(speeds[np.arange(len(speeds)), standing]))
+
+
 def _one_hemisphere(quaternions: Array) -> Array:
     """Flips signs along the time axis so that neighbours lie on one hemisphere and interpolate the short way."""
     result = quaternions.copy()

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from cutscene_model.scene import ElementClass, Prop, SetElement
 from cutscene_model.training.assets import BY_NAME, asset_frame
 from cutscene_model.training.costumes import CostumeMesh, costume_glb
-from cutscene_model.training.gltf import Glb, Mesh
+from cutscene_model.training.gltf import Glb, Mesh, merge
 from cutscene_model.training.transforms import affine, quaternion_matrix
 
 PLAIN, TEXTURED, GLOWING = 0.0, 1.0, 2.0
@@ -66,15 +66,29 @@ class SetMeshes:
         file, _, node = BY_NAME[look].source.partition("#")
         glb = Glb(self._packs / file)
         mesh = glb.mesh(glb.node_index[node]) if node else glb.whole_mesh()
+        if look == "lamp/torch_mounted":
+            mesh = merge([mesh, self._flame()])
         layer = _CHARACTER_LAYERS[Path(file).name] if node else DUNGEON_LAYER
         glowing = np.zeros(len(mesh.positions), np.float32)
         if BY_NAME[look].element_class is ElementClass.LAMP or look == "shelf/candles":
             height, width, _ = self._texture.shape
+            # Flames are known by their colours: the pack has no emissive material.
             columns = np.clip((mesh.uvs[:, 0] * width).astype(int), 0, width - 1)
             rows = np.clip((mesh.uvs[:, 1] * height).astype(int), 0, height - 1)
             red, green, blue = self._texture[rows, columns].astype(np.float32).T
             glowing = ((red > 190) & (green > 90) & (blue < 0.55 * red)).astype(np.float32)
+            if look == "lamp/torch":  # its flame ends in a red tip
+                x, y, z = mesh.positions.T
+                glowing = ((y > 0.36) & (np.abs(x) < 0.13) & (np.abs(z) < 0.13)).astype(np.float32)
         return mesh, layer, glowing
+
+    def _flame(self) -> Mesh:
+        """The fire of the free-standing torch, moved into the cup of the mounted one, which the pack leaves unlit."""
+        mesh, _, glowing = self.look_mesh("lamp/torch")
+        kept = mesh.triangles[glowing[mesh.triangles].all(axis=1)]
+        used, triangles = np.unique(kept, return_inverse=True)
+        moved = mesh.positions[used] * np.float32((1.35, 1.25, 1.35)) + np.float32((0.0, -0.10, 0.34))
+        return Mesh(moved, mesh.normals[used], mesh.uvs[used], triangles.reshape(-1, 3).astype(np.int32))
 
     def _surface(self, look: str, mesh: Mesh, tint: tuple[float, float, float]) -> SurfaceMesh:
         _, layer, glowing = self.look_mesh(look)
