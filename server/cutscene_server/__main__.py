@@ -1,0 +1,169 @@
+"""``cutscene-server``: the command line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cutscene_server.config import LOG_LEVELS, ServerConfig, parse, read_config
+from cutscene_server.errors import ConfigError, NotServing
+
+# The inference process imports this module again (that is how a spawned process starts), so whatever is heavy, grpc
+# among it, is imported where it is used.
+
+DESCRIPTION = "Plays cutscenes: scene states go in over gRPC, a world model's frames come out."
+
+EXAMPLES = """\
+examples:
+  cutscene-server                                    the shipped model on 127.0.0.1:50400
+  cutscene-server --listen 127.0.0.1:0 --port-file server.addr
+                                                     a free port; its address is in the file once the server is healthy
+  cutscene-server --model models/dungeon --threads 2 other weights (a directory with manifest.json), two threads
+  cutscene-server --config server.toml               settings from a file, for example:
+                                                         listen = "127.0.0.1:50400"
+                                                         max_sessions = 8
+
+Every setting can also be given in the environment: CUTSCENE_SERVER_MAX_SESSIONS=8. Flags win over the environment,
+the environment over the file. Then, from another terminal:
+  cutscene play SCRIPT -o out.mp4
+
+exit codes: 0 stopped in order, 1 failed, 2 wrong configuration
+"""
+
+FLAGS: dict[str, str] = {
+    "listen": "host:port to listen on; port 0 takes a free one",
+    "port_file": "write the bound address here, atomically, once the server is healthy",
+    "model": "directory of the model, with its manifest.json (default: the shipped weights)",
+    "device": "what the model runs on",
+    "threads": "threads of the model's arithmetic (default: the engine's choice)",
+    "max_sessions": "sessions that may be open at once",
+    "max_frames": "frames that one session may draw",
+    "idle_timeout": "seconds that a session without a client is kept",
+    "closed_linger": "seconds that a closed session's last frames can still be fetched",
+    "write_timeout": "seconds that a client may leave a message unread before its stream is ended",
+    "first_request_timeout": "seconds that a new stream has to open or resume a session",
+    "stop_grace": "seconds that streams have to end when the server stops",
+    "engine": "module:function that loads the model: the place for a backend of your own",
+    "log_level": f"one of {', '.join(LOG_LEVELS)}",
+}
+SWITCHES: dict[str, str] = {
+    "allow_insecure_remote": "listen on an address that other machines reach although there is no TLS",
+    "log_json": "log one JSON object a line",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the server until SIGINT or SIGTERM. Returns the exit code."""
+    try:
+        config = _read_arguments(arguments)
+    except ConfigError as error:
+        print(f"cutscene-server: {error}", file=sys.stderr)
+        return 2
+    _set_up_logs(config)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(config))
+    except ConfigError as error:
+        print(f"cutscene-server: {error}", file=sys.stderr)
+        return 2
+    except NotServing as error:
+        print(f"cutscene-server: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(config: ServerConfig) -> None:
+    from cutscene_server.running import run_server
+
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine that runs has a task
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if started:
+            stop.set()
+        else:
+            task.cancel()  # still loading the model: there is nothing to say goodbye to
+
+    started = False
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    try:
+        async with run_server(config):
+            started = True
+            await stop.wait()
+    except asyncio.CancelledError:
+        if started:
+            raise
+
+
+def _read_arguments(arguments: Sequence[str] | None) -> ServerConfig:
+    defaults = {field.name: field.default for field in dataclasses.fields(ServerConfig)}
+    parser = argparse.ArgumentParser(
+        "cutscene-server",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
+    for name, text in FLAGS.items():
+        shown = text if defaults[name] is None else f"{text} (default: {defaults[name]})"
+        parser.add_argument(_flag(name), metavar=_metavar(name), help=shown)
+    for name, text in SWITCHES.items():
+        parser.add_argument(_flag(name), action="store_true", help=text)
+    given: dict[str, Any] = vars(parser.parse_args(arguments))
+    file = given.pop("config", None)
+    flags = {name: value if value is True else parse(name, value, _flag(name)) for name, value in given.items()}
+    return read_config(flags, os.environ, file)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _metavar(name: str) -> str:
+    kind = next(str(field.type) for field in dataclasses.fields(ServerConfig) if field.name == name)
+    return {"int": "N", "float": "SECONDS", "Path": "PATH"}.get(kind.removesuffix(" | None"), name.upper())
+
+
+def _loop_factory() -> Any:
+    """uvloop halves the delivery jitter of paced streams (benchmarks); it does not exist on Windows."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def _set_up_logs(config: ServerConfig) -> None:
+    handler = logging.StreamHandler()
+    plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(_JsonFormatter() if config.log_json else plain)
+    logging.basicConfig(level=config.log_level, handlers=[handler])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

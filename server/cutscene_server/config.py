@@ -1,0 +1,149 @@
+"""The server's configuration: one frozen record, read once at the edge.
+
+Each setting has one name everywhere: ``idle_timeout`` in a TOML file, ``CUTSCENE_SERVER_IDLE_TIMEOUT`` in the
+environment, ``--idle-timeout`` on the command line. The command line wins over the environment, the environment over
+the file, the file over the defaults. A name that is not a setting is an error wherever it stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cutscene_server.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "CUTSCENE_SERVER_"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Every setting of one server."""
+
+    listen: str = "127.0.0.1:50400"  # host:port; port 0 takes a free one
+    allow_insecure_remote: bool = False  # listen without TLS on an address that other machines reach
+    port_file: Path | None = None  # the bound address is written here once the server is healthy
+    model: Path | None = None  # a directory with manifest.json; None: the weights that ship with the package
+    engine: str = "cutscene_model.loading:load_engine"  # module:function that loads the model
+    device: str = "cpu"
+    threads: int | None = None  # of the model's arithmetic; None: the engine's choice
+    max_sessions: int = 32
+    max_frames: int = 1_000_000  # that one session may draw
+    idle_timeout: float = 900.0  # seconds that a session without a client is kept
+    closed_linger: float = 60.0  # seconds that a closed session's last frames can still be fetched
+    write_timeout: float = 20.0  # seconds a client may leave a message unread before it counts as gone
+    first_request_timeout: float = 30.0  # seconds a new stream has to say `open` or `resume`
+    stop_grace: float = 3.0  # seconds that streams have to end when the server stops
+    log_level: str = "INFO"
+    log_json: bool = False
+
+    def __post_init__(self) -> None:
+        host, _ = self.address
+        if not self.allow_insecure_remote and not is_loopback(host):
+            raise ConfigError(
+                f"listen: {self.listen!r} can be reached from other machines, and this server has no TLS yet; "
+                "listen on 127.0.0.1, or say allow_insecure_remote if the network is trusted"
+            )
+        module, separator, function = self.engine.partition(":")
+        if not (module and separator and function):
+            raise ConfigError(f"engine: {self.engine!r} is not of the form module:function")
+        if self.log_level not in LOG_LEVELS:
+            raise ConfigError(f"log_level: {self.log_level!r} is not one of {', '.join(LOG_LEVELS)}")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads: {self.threads} is not at least 1")
+        for name in ("max_sessions", "max_frames"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: {getattr(self, name)} is not at least 1")
+        for name in ("idle_timeout", "closed_linger", "write_timeout", "first_request_timeout", "stop_grace"):
+            if not 0.0 < getattr(self, name) < 1e9:
+                raise ConfigError(f"{name}: {getattr(self, name)} is not a positive number of seconds")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of ``listen``."""
+        host, separator, port = self.listen.rpartition(":")
+        if not separator or not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+            raise ConfigError(f"listen: {self.listen!r} is not of the form host:port")
+        return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def read_config(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None) -> ServerConfig:
+    """The configuration from all its sources. ``flags`` holds only what was given on the command line."""
+    settings: dict[str, Any] = {}
+    if file is not None:
+        settings |= _from_file(file)
+    settings |= _from_environment(environment)
+    settings |= flags
+    return ServerConfig(**settings)
+
+
+_FIELDS: dict[str, str] = {field.name: str(field.type) for field in dataclasses.fields(ServerConfig)}
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file}: {error}") from error
+    for name in table:
+        if name not in _FIELDS:
+            raise ConfigError(f"{file}: {name} is not a setting; the settings are {', '.join(_FIELDS)}")
+    return {name: _checked(name, value, str(file)) for name, value in table.items()}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    settings = {}
+    for variable, text in environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX):
+            continue
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name not in _FIELDS:
+            raise ConfigError(f"{variable}: {name} is not a setting; the settings are {', '.join(_FIELDS)}")
+        settings[name] = parse(name, text, variable)
+    return settings
+
+
+def parse(name: str, text: str, source: str) -> Any:
+    """A setting's value from text. Raises ``ConfigError``, naming ``source``, if it is not of the setting's type."""
+    kind = _FIELDS[name].removesuffix(" | None")
+    try:
+        match kind:
+            case "int":
+                return int(text)
+            case "float":
+                return float(text)
+            case "bool":
+                return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+            case "Path":
+                return Path(text)
+            case _:
+                return text
+    except (ValueError, KeyError):
+        raise ConfigError(f"{source}: {text!r} is not a value of type {kind}") from None
+
+
+def _checked(name: str, value: object, source: str) -> Any:
+    """A value from a TOML file, which has types of its own."""
+    kind = _FIELDS[name].removesuffix(" | None")
+    if kind == "Path" and isinstance(value, str):
+        return Path(value)
+    if kind == "float" and type(value) is int:
+        return float(value)
+    if type(value).__name__ != kind:
+        raise ConfigError(f"{source}: {name} is {value!r}, which is not a value of type {kind}")
+    return value

@@ -1,0 +1,123 @@
+"""The gRPC face of the server: one live call and the small ones beside it, and errors as rich statuses."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from cutscene_proto.v1 import cutscene_pb2 as pb
+from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceServicer
+from google.protobuf import any_pb2, duration_pb2, message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from cutscene_server import wire, wire_replies
+from cutscene_server.errors import ServerError
+from cutscene_server.runtime import Runtime
+from cutscene_server.stream import ClientStream
+
+log = logging.getLogger("cutscene_server")
+
+SERVICE_NAME = "cutscene_proto.v1.CutsceneService"
+
+
+class CutsceneService(CutsceneServiceServicer):
+    """Adapts gRPC calls to the runtime."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._streams: set[asyncio.Task[Any]] = set()
+
+    async def Perform(  # noqa: N802
+        self, _requests: object, context: grpc.aio.ServicerContext[pb.PerformRequest, pb.PerformResponse]
+    ) -> None:
+        async with _typed_errors(context):
+            task = asyncio.current_task()
+            if task is not None:
+                self._streams.add(task)
+                task.add_done_callback(self._streams.discard)
+            try:
+                await ClientStream(self._runtime, context).run()
+            except grpc.aio.InternalError as error:  # what a write to a client that has gone raises
+                log.debug("a client went away: %s", error)
+
+    async def ListModels(  # noqa: N802
+        self, _request: pb.ListModelsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListModelsResponse:
+        async with _typed_errors(context):
+            return pb.ListModelsResponse(models=[wire_replies.model(self._runtime.require_serving())])
+        raise AssertionError  # _typed_errors answers or raises
+
+    async def GetSession(  # noqa: N802
+        self, request: pb.GetSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetSessionResponse:
+        async with _typed_errors(context):
+            record = self._runtime.sessions.find(request.session_id, request.token)
+            return pb.GetSessionResponse(session=wire_replies.session(record))
+        raise AssertionError
+
+    async def ListSessions(  # noqa: N802
+        self, request: pb.ListSessionsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListSessionsResponse:
+        async with _typed_errors(context):
+            after_key, size = wire.read_page(request)
+            records, more = self._runtime.sessions.page(after_key, size)
+            return pb.ListSessionsResponse(
+                sessions=[wire_replies.session(record) for record in records],
+                next_page_token=str(records[-1].key) if more else "",
+            )
+        raise AssertionError
+
+    async def CloseSession(  # noqa: N802
+        self, request: pb.CloseSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CloseSessionResponse:
+        async with _typed_errors(context):
+            record = self._runtime.sessions.find(request.session_id, request.token)
+            self._runtime.end(record)
+            return pb.CloseSessionResponse(usage=wire_replies.usage(record.session.usage))
+        raise AssertionError
+
+    async def streams_ended(self, seconds: float) -> None:
+        """Waits until every live stream has ended, but not longer than this."""
+        if self._streams:
+            await asyncio.wait(self._streams, timeout=seconds)
+
+
+@contextlib.asynccontextmanager
+async def _typed_errors(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+    """Answers a ``ServerError`` with its status and details. Anything else is this server's fault: it is logged, and
+    the client is told no more than that.
+    """
+    try:
+        yield
+    except ServerError as error:
+        await context.abort_with_status(rich_status(error))
+    except (grpc.aio.AbortError, asyncio.CancelledError):
+        raise
+    except Exception:
+        log.exception("a call failed")
+        await context.abort(grpc.StatusCode.INTERNAL, "the server failed; its log says why")
+
+
+def rich_status(error: ServerError) -> grpc.Status:
+    """An error as a status with details: BadRequest for fields, RetryInfo for when to try again."""
+    details: list[message.Message] = []
+    if error.violations:
+        bad_request = error_details_pb2.BadRequest()
+        for violation in error.violations:
+            bad_request.field_violations.add(field=violation.field, description=violation.description)
+        details.append(bad_request)
+    if error.retry_after_s is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(round(error.retry_after_s * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    packed = []
+    for detail in details:
+        packed.append(any_pb2.Any())
+        packed[-1].Pack(detail)
+    status = status_pb2.Status(code=code_pb2.Code.Value(error.status), message=str(error), details=packed)
+    return rpc_status.to_status(status)  # type: ignore[no-any-return]

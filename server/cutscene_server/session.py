@@ -1,0 +1,352 @@
+"""One session as a table of states and events, with no I/O in it.
+
+The session numbers frames, queues turns, counts credit and keeps what is not yet acknowledged. Whoever owns it tells it
+what happened (a turn came, a frame was drawn, a client left) and asks it what to do next: which frame to draw, which
+entries to deliver. It never waits, never reads a clock and never imports a transport: times are given to it.
+
+Whether a client is attached is a second question, independent of the state: a session goes on drawing for a client
+that is away until its credit is used up, and what it drew stays in ``log`` until it is acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from cutscene_server.errors import FieldViolation, IllegalEvent, InvalidRequest, OutOfRange, WrongMoment
+from cutscene_server.keyframes import Run
+from cutscene_server.session_log import DrawnFigures, FrameReady, SessionLog, TurnCompleted, TurnStarted
+from cutscene_server.session_states import EDGES, REASON_OF, CloseReason, Event, State
+from cutscene_server.terms import Terms
+
+MAX_WAITING_TURNS = 8
+MAX_WAITING_BYTES = 32 << 20  # packed scene states of the turns that wait: one turn as large as a message may always
+REMEMBERED_TURN_IDS = 4096  # uniqueness of turn ids is checked against so many: a session may have millions of turns
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One request for a run of frames."""
+
+    turn_id: str
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class DrawOrder:
+    """One frame that the model is to draw now."""
+
+    frame_index: int
+    packed_state: bytes
+    tier: str
+    cut_before: bool
+
+
+@dataclass(slots=True)
+class Usage:
+    frames: int = 0
+    turns: int = 0
+    compute_us: int = 0
+    bytes_sent: int = 0
+
+
+@dataclass(slots=True)
+class _Performed:
+    """A turn under way: how far it is and what it has cost."""
+
+    turn: Turn
+    first_frame: int
+    received_us: int
+    cut_before: bool
+    ordered: int = 0  # frames given to the model
+    first_frame_us: int = 0
+    blocks_reused: int = 0
+    blocks_computed: int = 0
+
+    @property
+    def end_frame(self) -> int:
+        return self.first_frame + self.turn.run.frame_count
+
+
+@dataclass(slots=True)
+class _InFlight:
+    frame_index: int
+    performed: _Performed
+    due_us: int  # when nothing but the model kept this frame from being drawn
+
+
+@dataclass(slots=True)
+class _TurnIds:
+    """The ids of the turns that came last."""
+
+    known: set[str] = field(default_factory=set)
+    order: deque[str] = field(default_factory=deque)
+
+    def add(self, turn_id: str) -> None:
+        self.known.add(turn_id)
+        self.order.append(turn_id)
+        if len(self.order) > REMEMBERED_TURN_IDS:
+            self.known.discard(self.order.popleft())
+
+
+class Session:
+    """One performance: see the module's docstring."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.state = State.OPENING
+        self.begun = False  # whether the anchors are ready
+        self.close_reason: CloseReason | None = None
+        self.usage = Usage()
+        self.log = SessionLog()
+        self.attachment: int | None = None  # which attachment is the current one; None: no client
+        self.ready_frame = 0  # every frame below it was drawn and is, or was, in the log
+        self.acked_frame = 0  # every frame below it is acknowledged and forgotten
+        self._ordered_frame = 0  # every frame below it was given to the model
+        self._queued_frame = 0  # every frame below it belongs to a turn that was taken
+        self._attachments = 0
+        self._to_draw: deque[_Performed] = (
+            deque()
+        )  # turns with frames not yet given to the model, the current one first
+        self._in_flight: deque[_InFlight] = deque()
+        self._cut_asked = False
+        self._turn_ids = _TurnIds()
+        self._credit_since_us = 0
+        self._last_finished_us = 0
+        self._throttle_noticed = False
+
+    # ---- what the client says ---------------------------------------------------------------------------------------
+
+    def add_turn(self, turn: Turn, now_us: int) -> None:
+        """Queues a turn and writes its receipt. Turns are drawn in the order they came."""
+        self._require(Event.TURN, "turn")
+        if turn.turn_id in self._turn_ids.known:
+            raise InvalidRequest([FieldViolation("turn.turn_id", f"{turn.turn_id!r} was used before in this session")])
+        if self.turns_waiting >= MAX_WAITING_TURNS:
+            raise WrongMoment("turn", f"{MAX_WAITING_TURNS} turns wait already; send it once one of them has started")
+        waiting_bytes = sum(performed.turn.run.byte_size for performed in self._to_draw)
+        if waiting_bytes and waiting_bytes + turn.run.byte_size > MAX_WAITING_BYTES:
+            raise WrongMoment(
+                "turn", f"the turns that wait would hold over {MAX_WAITING_BYTES} bytes; send it once they are drawn"
+            )
+        self._turn_ids.add(turn.turn_id)
+        performed = _Performed(turn, self._queued_frame, now_us, self._cut_asked)
+        self._cut_asked = False
+        self._queued_frame = performed.end_frame
+        self._to_draw.append(performed)
+        self.log.append(performed.first_frame, TurnStarted(turn.turn_id, performed.first_frame, turn.run.frame_count))
+        self._step(Event.TURN)
+        self._settle()
+
+    def cut(self) -> None:
+        """The next turn that comes starts with a shot change."""
+        self._require(Event.CUT, "cut")
+        self._cut_asked = True
+        self._step(Event.CUT)
+
+    def acknowledge(self, next_frame: int, now_us: int) -> None:
+        """Every frame below ``next_frame`` was received: forgets it, and may draw further."""
+        self._require(Event.ACK, "ack")
+        self._check_position("ack.next_frame", next_frame)
+        if self._credit_left == 0 and next_frame > self.acked_frame:
+            self._credit_since_us = now_us
+        self.acked_frame = next_frame
+        self.log.forget_below(next_frame)
+        if 2 * (self._ordered_frame - self.acked_frame) <= self.terms.frame_credit:
+            self._throttle_noticed = False
+        self._step(Event.ACK)
+
+    def close(self) -> None:
+        """No more turns come: closes once those before are drawn."""
+        self._require(Event.CLOSE, "close")
+        self._step(Event.CLOSE)
+        self._settle()
+
+    def attach(self, next_frame: int, now_us: int) -> int:
+        """A client comes, having received every frame below ``next_frame``. Returns the number of its attachment,
+        which replaces the one before. Legal in every state: a closed session's last frames can still be fetched.
+        """
+        self._check_position("resume.next_frame", next_frame)
+        self.acknowledge(next_frame, now_us)
+        self._attachments += 1
+        self.attachment = self._attachments
+        return self.attachment
+
+    def detach(self, attachment: int) -> None:
+        """A client left. Does nothing if another one has replaced it."""
+        if self.attachment == attachment:
+            self.attachment = None
+
+    def end(self) -> None:
+        """Ends the session now, whatever waits to be drawn."""
+        self._require(Event.END, "session")
+        self._step(Event.END)
+
+    # ---- what the server says ---------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """The anchors are ready."""
+        self._require(Event.BEGIN, "session")
+        self.begun = True
+        self._step(Event.BEGIN)
+        if self._to_draw and self.state is State.IDLE:
+            self._step(Event.START)
+        self._settle()
+
+    def take_order(self) -> DrawOrder:
+        """The next frame to draw. Ask ``wants_frame`` first."""
+        self._require(Event.DRAW, "session")
+        if not self.wants_frame:
+            raise IllegalEvent("session", "there is no frame to draw now")
+        performed = self._to_draw[0]
+        position = performed.ordered
+        order = DrawOrder(
+            frame_index=self._ordered_frame,
+            packed_state=performed.turn.run.packed_state(position),
+            tier=self.terms.tier,
+            cut_before=performed.cut_before and position == 0,
+        )
+        due_us = max(performed.received_us, self._credit_since_us)
+        self._in_flight.append(_InFlight(order.frame_index, performed, due_us))
+        performed.ordered += 1
+        self._ordered_frame += 1
+        if self._ordered_frame == performed.end_frame:
+            self._to_draw.popleft()
+        self._step(Event.DRAW)
+        return order
+
+    def add_frame(self, figures: DrawnFigures, data: bytes, pixel_digest: bytes, encode_us: int, now_us: int) -> None:
+        """A frame came back and is encoded: it goes to the log, and its turn is completed if it was the last one."""
+        self._require(Event.FRAME, "session")
+        if not self._in_flight or self._in_flight[0].frame_index != figures.frame_index:
+            raise IllegalEvent("session", f"frame {figures.frame_index} came back out of order")
+        flight = self._in_flight.popleft()
+        performed = flight.performed
+        due_us = max(flight.due_us, self._last_finished_us)
+        self.log.append(
+            figures.frame_index,
+            FrameReady(
+                turn_id=performed.turn.turn_id,
+                presentation_time_us=round(figures.frame_index * 1e6 / self.terms.fps),
+                codec=self.terms.codec,
+                data=data,
+                pixel_digest=pixel_digest,
+                queued_us=max(0, figures.started_us - due_us),
+                encode_us=encode_us,
+                figures=figures,
+            ),
+        )
+        self._last_finished_us = figures.finished_us
+        self.ready_frame = figures.frame_index + 1
+        self.usage.frames += 1
+        self.usage.compute_us += figures.compute_us
+        performed.blocks_reused += figures.blocks_reused
+        performed.blocks_computed += figures.blocks_computed
+        if figures.frame_index == performed.first_frame:
+            performed.first_frame_us = now_us - performed.received_us
+        if self.ready_frame == performed.end_frame:
+            self._complete(performed, now_us)
+        self._step(Event.FRAME)
+        self._settle()
+
+    def expire(self) -> None:
+        """Nobody came back in time."""
+        if self.attachment is not None:
+            raise IllegalEvent("session", "a client is attached: the session cannot expire")
+        self._require(Event.EXPIRE, "session")
+        self._step(Event.EXPIRE)
+
+    def fail(self) -> None:
+        """The model, or its process, failed."""
+        self._require(Event.FAIL, "session")
+        self._step(Event.FAIL)
+
+    def take_throttle_notice(self) -> bool:
+        """Whether the client should be told that drawing waits for its acks. True once for each stall; a stall is over
+        when half of the credit is back, so that a client that plays at its own pace is not told at every frame.
+        """
+        if self._throttle_noticed or not self.throttled:
+            return False
+        self._throttle_noticed = True
+        return True
+
+    # ---- what can be asked ------------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        return self.state is State.CLOSED
+
+    @property
+    def wants_frame(self) -> bool:
+        """Whether a frame may be given to the model now."""
+        return self._has_frame_to_draw and self._credit_left > 0
+
+    @property
+    def throttled(self) -> bool:
+        """Whether nothing but missing acks keeps the next frame from being drawn."""
+        return self._has_frame_to_draw and self._credit_left == 0
+
+    @property
+    def turns_waiting(self) -> int:
+        """Turns behind the current one."""
+        return max(0, len(self._to_draw) - 1)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether frames will still come without another word from the client, credit allowing."""
+        return not self.closed and bool(self._to_draw or self._in_flight)
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _has_frame_to_draw(self) -> bool:
+        within_budget = self._ordered_frame < self.terms.frame_budget
+        return self.begun and not self.closed and bool(self._to_draw) and within_budget
+
+    @property
+    def _credit_left(self) -> int:
+        return max(0, self.terms.frame_credit - (self._ordered_frame - self.acked_frame))
+
+    def _complete(self, performed: _Performed, now_us: int) -> None:
+        self.usage.turns += 1
+        self.log.append(
+            performed.end_frame,
+            TurnCompleted(
+                turn_id=performed.turn.turn_id,
+                first_frame=performed.first_frame,
+                frame_count=performed.turn.run.frame_count,
+                first_frame_us=performed.first_frame_us,
+                total_us=now_us - performed.received_us,
+                blocks_reused=performed.blocks_reused,
+                blocks_computed=performed.blocks_computed,
+            ),
+        )
+
+    def _check_position(self, name: str, next_frame: int) -> None:
+        if next_frame < self.acked_frame:
+            raise OutOfRange(
+                name, f"found {next_frame}, but frames below {self.acked_frame} were acknowledged and are forgotten"
+            )
+        if next_frame > self.ready_frame:
+            raise OutOfRange(name, f"found {next_frame}, but only frames below {self.ready_frame} have been drawn")
+
+    def _settle(self) -> None:
+        """Takes the edges that follow from there being nothing left to draw, or nothing left to draw it with."""
+        if self._in_flight or not self.begun or self.state not in (State.PERFORMING, State.ENDING):
+            return
+        if not self._to_draw:
+            self._step(Event.RUN_OUT)
+        elif self._ordered_frame >= self.terms.frame_budget:
+            self._step(Event.EXHAUST)
+
+    def _require(self, event: Event, name: str) -> None:
+        if event not in EDGES[self.state]:
+            raise IllegalEvent(name, f"{event.value} is not possible while the session is {self.state.value}")
+
+    def _step(self, event: Event) -> None:
+        self._require(event, "session")
+        self.state = EDGES[self.state][event]
+        if self.state is State.CLOSED and self.close_reason is None:
+            self.close_reason = REASON_OF[event]
+            self._to_draw.clear()
+            self._in_flight.clear()

@@ -1,0 +1,215 @@
+"""One client's stream: requests go to its session, its session's log goes to the client, until either side ends.
+
+The stream owns nothing. When it ends, for whatever reason, the session is detached and lives on.
+
+Backpressure policy, "wait": refusals wait in a short queue, and while it is full no further request is read; a client
+that sends without reading is held by HTTP/2's own flow control. A message that the client does not take within the
+write timeout ends the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import cast
+
+import grpc
+from cutscene_proto.v1 import cutscene_pb2 as pb
+
+from cutscene_server import wire, wire_replies, worker_messages
+from cutscene_server.errors import (
+    EngineFailed,
+    FieldViolation,
+    InvalidRequest,
+    Late,
+    NotServing,
+    OutOfRange,
+    Replaced,
+    WrongMoment,
+)
+from cutscene_server.registry import SessionRecord
+from cutscene_server.runtime import Runtime
+
+Context = grpc.aio.ServicerContext[pb.PerformRequest, pb.PerformResponse]
+
+STATES_READ_AT_ONCE = 64  # a longer turn is checked in a thread: on the event loop it would hold up every other stream
+MAX_WAITING_REFUSALS = 8
+
+
+class ClientStream:
+    """See the module's docstring."""
+
+    def __init__(self, runtime: Runtime, context: Context) -> None:
+        self._runtime = runtime
+        self._context = context
+        self._changed = asyncio.Event()  # something may have to be said
+        self._refusals: asyncio.Queue[pb.PerformResponse] = asyncio.Queue(MAX_WAITING_REFUSALS)
+        self._record: SessionRecord
+        self._attachment = 0
+        self._next_entry = 0  # number of the session's next log entry to send
+        self._closed_said = False
+
+    async def run(self) -> None:
+        """Plays until the session closes, the client leaves or the stream is replaced. Raises ``ServerError``."""
+        with_token = await self._enter()
+        try:
+            await self._wait_for_anchors()
+            await self._write(wire_replies.opened(self._record, with_token=with_token))
+            listener = asyncio.create_task(self._listen())
+            listener.add_done_callback(lambda _: self._changed.set())
+            try:
+                await self._speak(listener)
+            finally:
+                listener.cancel()
+                await asyncio.gather(listener, return_exceptions=True)
+        finally:
+            self._runtime.detach(self._record, self._attachment)
+
+    # ---- entering ---------------------------------------------------------------------------------------------------
+
+    async def _enter(self) -> bool:
+        """Opens or resumes a session. Returns whether the client is to be told the token."""
+        request = await self._first_request()
+        kind: str | None = request.WhichOneof("request")
+        if kind == "open":
+            manifest = self._runtime.require_serving()
+            self._runtime.sessions.check_room()  # before the work of reading the set
+            terms, stage = wire.read_open(request.open, manifest, self._runtime.config.max_frames)
+            self._record = self._runtime.open(terms, worker_messages.pack_stage(stage))
+            next_frame = 0
+        elif kind == "resume":
+            self._runtime.require_serving()
+            self._record = self._runtime.sessions.find(request.resume.session_id, request.resume.token)
+            next_frame = request.resume.next_frame
+        elif kind is None:
+            raise InvalidRequest([FieldViolation("request", "is missing; the first request is open or resume")])
+        else:
+            raise WrongMoment(kind, f"there is no session yet; the first request is open or resume, not {kind}")
+        self._attachment = self._runtime.attach(self._record, next_frame, self._changed.set)
+        self._next_entry = self._record.session.log.first_number
+        return kind == "open"
+
+    async def _first_request(self) -> pb.PerformRequest:
+        seconds = self._runtime.config.first_request_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                request = await self._read()
+        except TimeoutError:
+            raise Late(f"neither open nor resume came within {seconds:g} s") from None
+        if request is None:
+            raise InvalidRequest([FieldViolation("request", "is missing; the stream ended before open or resume")])
+        return request
+
+    async def _read(self) -> pb.PerformRequest | None:
+        """The next request; None once the client has sent its last one."""
+        request: object = await self._context.read()
+        return None if request is grpc.aio.EOF else cast("pb.PerformRequest", request)
+
+    async def _wait_for_anchors(self) -> None:
+        session = self._record.session
+        while not session.begun:
+            if session.closed:
+                raise EngineFailed("the model could not begin this session; the server's log says why")
+            self._check_standing()
+            self._changed.clear()
+            await self._changed.wait()
+
+    # ---- listening --------------------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        """Takes requests in the order they come. What cannot be taken is refused, and the session lives on."""
+        while (request := await self._read()) is not None:
+            try:
+                await self._take(request)
+            except (InvalidRequest, WrongMoment, OutOfRange) as error:
+                await self._refusals.put(wire_replies.rejected(request.turn.turn_id[:64], error.violations))
+                self._changed.set()
+
+    async def _take(self, request: pb.PerformRequest) -> None:
+        if self._record.session.attachment != self._attachment:
+            return  # replaced: the other stream speaks for the session now
+        match request.WhichOneof("request"):
+            case "turn":
+                await self._take_turn(request.turn)
+            case "ack":
+                self._runtime.acknowledge(self._record, request.ack.next_frame)
+            case "cut":
+                self._runtime.cut(self._record)
+            case "close":
+                self._runtime.close(self._record)
+            case "open" | "resume" as kind:
+                raise WrongMoment(kind, "this stream has a session already; another session takes another stream")
+            case _:
+                raise InvalidRequest([FieldViolation("request", "is missing")])
+
+    async def _take_turn(self, message: pb.Turn) -> None:
+        terms = self._record.session.terms
+        if wire.state_count(message) <= STATES_READ_AT_ONCE:
+            turn = wire.read_turn(message, terms.names, terms.fps)
+        else:
+            turn = await asyncio.to_thread(wire.read_turn, message, terms.names, terms.fps)
+        self._runtime.add_turn(self._record, turn)
+
+    # ---- speaking ---------------------------------------------------------------------------------------------------
+
+    async def _speak(self, listener: asyncio.Task[None]) -> None:
+        """Says what there is to say, one message at a time, until there will be no more."""
+        while True:
+            self._changed.clear()
+            if self._replaced or self._runtime.stopping:
+                await self._say_goodbye()
+            self._check_standing()
+            if message := self._next_message():
+                await self._write(message)
+            elif self._closed_said or (listener.done() and self._nothing_comes(listener)):
+                return
+            else:
+                await self._changed.wait()
+
+    def _next_message(self) -> pb.PerformResponse | None:
+        session = self._record.session
+        with contextlib.suppress(asyncio.QueueEmpty):
+            return self._refusals.get_nowait()
+        while self._next_entry < session.log.next_number:
+            self._next_entry += 1
+            # An entry is missing if it was acknowledged before this stream came to it.
+            if entry := session.log.get(self._next_entry - 1):
+                return wire_replies.entry(entry)
+        if session.closed and not self._closed_said:
+            self._closed_said = True
+            return wire_replies.closed(session)
+        if session.take_throttle_notice():
+            return wire_replies.notice(pb.NOTICE_KIND_THROTTLED, "drawing waits for acks")
+        return None
+
+    def _nothing_comes(self, listener: asyncio.Task[None]) -> bool:
+        """After the client's last request: whether all that it could still get has been sent."""
+        listener.result()  # raises what ended it, if it was not the client
+        session = self._record.session
+        return session.throttled or not session.has_work
+
+    @property
+    def _replaced(self) -> bool:
+        return self._record.session.attachment != self._attachment
+
+    def _check_standing(self) -> None:
+        if self._replaced:
+            raise Replaced
+        if self._runtime.stopping:
+            raise NotServing("the server is stopping, and its sessions end with it")
+
+    async def _say_goodbye(self) -> None:
+        if self._replaced:
+            await self._write(wire_replies.notice(pb.NOTICE_KIND_REPLACED, "another stream resumed this session"))
+        else:
+            text = "the server stops; its sessions end with it"
+            await self._write(wire_replies.notice(pb.NOTICE_KIND_GOING_AWAY, text))
+
+    async def _write(self, message: pb.PerformResponse) -> None:
+        seconds = self._runtime.config.write_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                await self._context.write(message)
+        except TimeoutError:
+            raise Late(f"the client read nothing for {seconds:g} s") from None
+        self._record.session.usage.bytes_sent += message.ByteSize()

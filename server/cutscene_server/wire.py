@@ -1,0 +1,185 @@
+"""Requests to values, every field checked; what is wrong is said field by field, and nothing is guessed.
+
+Raises ``InvalidRequest`` with the violations found, at most 32 of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from cutscene_model.engine import TIERS
+from cutscene_model.manifest import Manifest
+from cutscene_model.scene import Stage
+from cutscene_proto.v1 import cutscene_pb2 as pb
+
+from cutscene_server.errors import InvalidRequest
+from cutscene_server.keyframes import Easing, KeyframedStates, LockstepStates, Run, pack_state
+from cutscene_server.session import Turn
+from cutscene_server.terms import Codec, Names, Terms
+from cutscene_server.violations import (
+    Full,
+    Range,
+    Violations,
+    check_count,
+    check_name,
+    require,
+    shown,
+)
+from cutscene_server.wire_scene import names_of, read_stage, read_state
+
+DEFAULT_FPS = 24.0
+DEFAULT_JPEG_QUALITY = 90
+DEFAULT_FRAME_CREDIT = 48
+MAX_FRAME_CREDIT = 256
+MAX_STATES = 4096  # of one run
+MAX_OFFSET_US = 600_000_000
+MAX_UNACKED_RAW_BYTES = (
+    48 << 20
+)  # raw frames that a session may keep; the credit is lowered to it, and `opened` says so
+MAX_PAGE_SIZE = 1000
+DEFAULT_PAGE_SIZE = 100
+FPS = Range(1, 60)
+
+
+def read_open(message: pb.Open, manifest: Manifest, max_frames: int) -> tuple[Terms, Stage]:
+    """What a session's terms are, and its stage."""
+    violations = Violations()
+    with contextlib.suppress(Full):
+        if message.model and message.model != manifest.name:
+            violations.add("open.model", f"found {shown(message.model)}; this server plays {manifest.name}")
+        codec, jpeg_quality = _video(violations, message.video, manifest)
+        fps = FPS.check(violations, "open.fps", message.fps or DEFAULT_FPS)
+        credit = message.frame_credit or DEFAULT_FRAME_CREDIT
+        if credit > MAX_FRAME_CREDIT:
+            violations.add("open.frame_credit", f"found {credit}; allowed are 1 to {MAX_FRAME_CREDIT}, or 0 for 48")
+        if codec is Codec.RAW_RGB:
+            credit = min(credit, max(1, MAX_UNACKED_RAW_BYTES // (manifest.width * manifest.height * 3)))
+        if message.frame_budget > max_frames:
+            violations.add(
+                "open.frame_budget", f"found {message.frame_budget}; this server allows at most {max_frames}"
+            )
+        tier = _tier(violations, message.tier, manifest)
+        stage = read_stage(violations, message, manifest)
+        violations.raise_if_any()
+        terms = Terms(
+            model=manifest.name,
+            model_digest=manifest.digest,
+            width=manifest.width,
+            height=manifest.height,
+            codec=codec,
+            jpeg_quality=jpeg_quality,
+            fps=fps,
+            seed=message.seed,
+            tier=tier,
+            frame_credit=credit,
+            frame_budget=message.frame_budget or max_frames,
+            names=names_of(stage, manifest),
+        )
+        return terms, stage
+    raise InvalidRequest(violations.found)
+
+
+def read_turn(message: pb.Turn, names: Names, fps: float) -> Turn:
+    """A turn with its states packed."""
+    violations = Violations()
+    with contextlib.suppress(Full):
+        check_name(violations, "turn.turn_id", message.turn_id)
+        run: Run | None = None
+        match message.WhichOneof("run"):
+            case "keyframed":
+                run = _keyframed(violations, message.keyframed, names, fps)
+            case "lockstep":
+                run = _lockstep(violations, message.lockstep, names)
+            case _:
+                violations.add("turn.run", "is missing; keyframed or lockstep is required")
+        violations.raise_if_any()
+        if run is not None:
+            return Turn(message.turn_id, run)
+    raise InvalidRequest(violations.found)
+
+
+def state_count(message: pb.Turn) -> int:
+    """How many states reading this turn will walk."""
+    return len(message.keyframed.keyframes) + len(message.lockstep.states)
+
+
+def read_page(message: pb.ListSessionsRequest) -> tuple[int, int]:
+    """The key after which the page starts, and its size."""
+    violations = Violations()
+    if message.page_size > MAX_PAGE_SIZE:
+        violations.add("page_size", f"found {message.page_size}; allowed are 1 to {MAX_PAGE_SIZE}, or 0 for 100")
+    token = message.page_token
+    if token and not (token.isascii() and token.isdecimal() and len(token) <= 18):
+        violations.add("page_token", f"found {shown(token)}; allowed is a next_page_token, or nothing")
+    violations.raise_if_any()
+    return int(token or "0"), message.page_size or DEFAULT_PAGE_SIZE
+
+
+def _video(violations: Violations, message: pb.VideoFormat, manifest: Manifest) -> tuple[Codec, int]:
+    if (message.width, message.height) not in ((0, 0), (manifest.width, manifest.height)):
+        violations.add(
+            "open.video",
+            f"found {message.width}x{message.height}; this model draws {manifest.width}x{manifest.height}",
+        )
+    if message.jpeg_quality > 100:
+        violations.add("open.video.jpeg_quality", f"found {message.jpeg_quality}; allowed are 1 to 100, or 0 for 90")
+    try:
+        codec = Codec(message.codec or pb.CODEC_JPEG)
+    except ValueError:
+        violations.add("open.video.codec", f"found {message.codec}; allowed are 0 to {len(Codec)}")
+        codec = Codec.JPEG
+    return codec, message.jpeg_quality or DEFAULT_JPEG_QUALITY
+
+
+def _tier(violations: Violations, value: int, manifest: Manifest) -> str:
+    if value == pb.TIER_UNSPECIFIED:
+        return manifest.default_tier
+    tier = TIERS[value - 1] if 0 < value <= len(TIERS) else None
+    if tier is None or tier not in manifest.tiers:
+        known = ", ".join(manifest.tiers)
+        violations.add("open.tier", f"found {tier or value}; this model has {known}")
+        return manifest.default_tier
+    return tier
+
+
+def _keyframed(violations: Violations, message: pb.KeyframedRun, names: Names, fps: float) -> Run | None:
+    path = "turn.keyframed.keyframes"
+    if not check_count(violations, path, message.keyframes, 1, MAX_STATES):
+        return None
+    offsets_us: list[int] = []
+    states: list[bytes] = []
+    easings: list[Easing] = []
+    for index, keyframe in enumerate(message.keyframes):
+        _check_offset(violations, f"{path}[{index}].offset_us", keyframe.offset_us, offsets_us)
+        offsets_us.append(keyframe.offset_us)
+        try:
+            easings.append(Easing(keyframe.easing or pb.EASING_LINEAR))
+        except ValueError:
+            violations.add(f"{path}[{index}].easing", f"found {keyframe.easing}; allowed are 0 to {len(Easing)}")
+        if require(violations, f"{path}[{index}].state", keyframe.HasField("state")):
+            states.append(pack_state(read_state(violations, f"{path}[{index}].state", keyframe.state, names)))
+    if violations.found:
+        return None
+    return KeyframedStates(offsets_us, states, easings, fps)
+
+
+def _check_offset(violations: Violations, path: str, offset_us: int, earlier: list[int]) -> None:
+    if not earlier:
+        if offset_us != 0:
+            violations.add(path, f"found {offset_us}; the first keyframe is at 0")
+    elif offset_us <= earlier[-1]:
+        violations.add(path, f"found {offset_us} after {earlier[-1]}; offsets rise from keyframe to keyframe")
+    elif offset_us > MAX_OFFSET_US:
+        violations.add(path, f"found {offset_us}; allowed are at most {MAX_OFFSET_US} (10 minutes)")
+
+
+def _lockstep(violations: Violations, message: pb.LockstepRun, names: Names) -> Run | None:
+    path = "turn.lockstep.states"
+    if not check_count(violations, path, message.states, 1, MAX_STATES):
+        return None
+    return LockstepStates(
+        tuple(
+            pack_state(read_state(violations, f"{path}[{index}]", state, names))
+            for index, state in enumerate(message.states)
+        )
+    )

@@ -1,0 +1,157 @@
+"""Values to the messages that clients get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cutscene_model.manifest import Manifest
+from cutscene_proto.v1 import cutscene_pb2 as pb
+
+from cutscene_server.errors import FieldViolation
+from cutscene_server.registry import SessionRecord
+from cutscene_server.session import Session, Usage
+from cutscene_server.session_log import Entry, FrameReady, TurnCompleted, TurnStarted
+from cutscene_server.session_states import State
+from cutscene_server.terms import Codec
+
+
+def opened(record: SessionRecord, *, with_token: bool) -> pb.PerformResponse:
+    """The answer to `open` (with the token, this once) and to `resume`."""
+    session, terms = record.session, record.session.terms
+    return pb.PerformResponse(
+        opened=pb.Opened(
+            session_id=record.session_id,
+            token=record.token if with_token else "",
+            model=terms.model,
+            model_digest=terms.model_digest,
+            video=pb.VideoFormat(
+                width=terms.width,
+                height=terms.height,
+                codec=_codec(terms.codec),
+                jpeg_quality=terms.jpeg_quality,
+            ),
+            fps=terms.fps,
+            seed=terms.seed,
+            tier=_tier(terms.tier),
+            frame_credit=terms.frame_credit,
+            next_frame=session.acked_frame,
+        )
+    )
+
+
+def entry(value: Entry) -> pb.PerformResponse:
+    """An entry of a session's log."""
+    match value:
+        case FrameReady():
+            return pb.PerformResponse(frame=_frame(value))
+        case TurnStarted():
+            return pb.PerformResponse(
+                turn_started=pb.TurnStarted(
+                    turn_id=value.turn_id, first_frame=value.first_frame, frame_count=value.frame_count
+                )
+            )
+        case TurnCompleted():
+            return pb.PerformResponse(
+                turn_completed=pb.TurnCompleted(
+                    turn_id=value.turn_id,
+                    first_frame=value.first_frame,
+                    frame_count=value.frame_count,
+                    first_frame_us=value.first_frame_us,
+                    total_us=value.total_us,
+                    blocks_reused=value.blocks_reused,
+                    blocks_computed=value.blocks_computed,
+                )
+            )
+
+
+def notice(kind: pb.NoticeKind, text: str) -> pb.PerformResponse:
+    return pb.PerformResponse(notice=pb.Notice(kind=kind, text=text))
+
+
+def rejected(turn_id: str, violations: Iterable[FieldViolation]) -> pb.PerformResponse:
+    return pb.PerformResponse(
+        rejected=pb.Rejected(
+            turn_id=turn_id,
+            violations=[pb.FieldViolation(field=item.field, description=item.description) for item in violations],
+        )
+    )
+
+
+def closed(session: Session) -> pb.PerformResponse:
+    reason = session.close_reason.name if session.close_reason else "UNSPECIFIED"
+    return pb.PerformResponse(closed=pb.Closed(reason=f"CLOSE_REASON_{reason}", usage=usage(session.usage)))
+
+
+def usage(value: Usage) -> pb.Usage:
+    return pb.Usage(frames=value.frames, turns=value.turns, compute_us=value.compute_us, bytes_sent=value.bytes_sent)
+
+
+def session(record: SessionRecord) -> pb.Session:
+    """A session's figures, without its token."""
+    value = record.session
+    return pb.Session(
+        session_id=record.session_id,
+        status=_status(value),
+        model=value.terms.model,
+        next_frame=value.ready_frame,
+        acked_frame=value.acked_frame,
+        turns_waiting=value.turns_waiting,
+        created_unix_us=record.created_unix_us,
+        usage=usage(value.usage),
+    )
+
+
+def model(manifest: Manifest) -> pb.Model:
+    return pb.Model(
+        name=manifest.name,
+        version=manifest.version,
+        digest=manifest.digest,
+        width=manifest.width,
+        height=manifest.height,
+        tiers=[pb.TierFigures(tier=_tier(name), denoise_steps=steps) for name, steps in manifest.tiers.items()],
+        costumes=manifest.costumes,
+        looks=manifest.looks,
+        emotions=manifest.emotions,
+        license=manifest.license,
+    )
+
+
+def _frame(value: FrameReady) -> pb.Frame:
+    figures = value.figures
+    return pb.Frame(
+        frame_index=figures.frame_index,
+        turn_id=value.turn_id,
+        presentation_time_us=value.presentation_time_us,
+        codec=_codec(value.codec),
+        data=value.data,
+        tier=_tier(figures.tier),
+        timings=pb.Timings(
+            queued_us=value.queued_us,
+            greybox_us=figures.greybox_us,
+            denoise_us=figures.denoise_us,
+            decode_us=figures.decode_us,
+            encode_us=value.encode_us,
+        ),
+        cache=pb.CacheFigures(blocks_reused=figures.blocks_reused, blocks_computed=figures.blocks_computed),
+        pixel_digest=value.pixel_digest,
+    )
+
+
+# Enum values go by name: the generated types take names and refuse plain numbers.
+
+
+def _tier(name: str) -> str:
+    return f"TIER_{name.upper()}"
+
+
+def _codec(codec: Codec) -> str:
+    return f"CODEC_{codec.name}"
+
+
+def _status(value: Session) -> pb.SessionStatus:
+    if value.closed:
+        return pb.SESSION_STATUS_CLOSED
+    if value.attachment is None:
+        return pb.SESSION_STATUS_DETACHED
+    busy = value.has_work or value.state is State.PERFORMING
+    return pb.SESSION_STATUS_PERFORMING if busy else pb.SESSION_STATUS_IDLE

@@ -1,0 +1,168 @@
+"""The inference process: one loop that takes commands, draws frames and reports facts. Only here is a model loaded.
+
+It decides nothing: which frame of which session comes next is the front end's to say. A session's failure is a fact
+like any other; only the pipe's end or ``Stop`` ends the loop.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import queue
+import signal
+import threading
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from cutscene_server import worker_messages as messages
+from cutscene_server.frame_ring import FrameRing
+from cutscene_server.keyframes import unpack_state
+from cutscene_server.session_log import DrawnFigures
+
+if TYPE_CHECKING:
+    from cutscene_model.engine import DrawnFrame, Engine, Timeline
+
+log = logging.getLogger("cutscene_server.worker")
+
+
+def main(
+    connection: Connection, engine_path: str, model: str | None, device: str, threads: int | None, log_level: str
+) -> None:
+    """The process's entry: loads the model, says so, then serves the front end until it stops or goes away."""
+    # Ctrl-C reaches the whole process group; stopping in order is the front end's business.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    engine = _load(engine_path, Path(model) if model else None, device, threads)
+    connection.send_bytes(messages.pack(messages.Ready(messages.pack_manifest(engine.manifest))))
+    Worker(engine, connection).run()
+
+
+class Worker:
+    """The loop and the timelines it holds."""
+
+    def __init__(self, engine: Engine, connection: Connection) -> None:
+        self._engine = engine
+        self._connection = connection
+        self._timelines: dict[int, Timeline] = {}
+        self._owed_us: dict[int, int] = {}  # the model's time that no frame has carried yet
+        self._ring: FrameRing | None = None
+        self._commands: queue.SimpleQueue[messages.Message] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        # The pipe is emptied by a thread of its own, so that the front end's writes never wait for a frame being drawn.
+        threading.Thread(target=self._read_commands, name="commands", daemon=True).start()
+        while True:
+            command = self._commands.get()
+            match command:
+                case messages.Draw():
+                    self._draw(command)
+                case messages.Begin():
+                    self._begin(command)
+                case messages.End(key):
+                    self._timelines.pop(key, None)
+                    self._owed_us.pop(key, None)
+                case messages.UseRing(name, slots, height, width):
+                    self._ring = FrameRing.attach(name, slots, height, width)
+                case messages.Stop():
+                    break
+                case _:
+                    raise TypeError(f"{type(command).__name__} is not a command")
+        if self._ring is not None:
+            self._ring.close()
+
+    def _begin(self, command: messages.Begin) -> None:
+        started_us = now_us()
+        try:
+            timeline = self._engine.begin(messages.unpack_stage(command.packed_stage), command.seed)
+        except Exception as error:
+            log.exception("session %d could not begin", command.key)
+            self._report(messages.BeginFailed(command.key, _text(error)))
+            return
+        self._timelines[command.key] = timeline
+        self._owed_us[command.key] = now_us() - started_us
+        self._report(messages.Began(command.key))
+
+    def _draw(self, command: messages.Draw) -> None:
+        timeline = self._timelines.get(command.key)
+        if timeline is None:  # it failed, or ended, while this order was under way
+            self._report(messages.DrawFailed(command.key, command.slot, "the session has no timeline any more"))
+            return
+        started_us = now_us()
+        try:
+            if self._ring is None:
+                raise RuntimeError("a frame was ordered before there is a place for it")
+            if timeline.next_frame != command.frame_index:
+                raise RuntimeError(f"frame {command.frame_index} was ordered, {timeline.next_frame} is next")
+            if command.cut_before:
+                timeline.cut()
+            frame = timeline.draw(unpack_state(command.packed_state), command.tier)
+            self._ring.write(command.slot, frame.pixels)
+        except Exception as error:
+            log.exception("session %d failed at frame %d", command.key, command.frame_index)
+            del self._timelines[command.key]
+            self._report(messages.DrawFailed(command.key, command.slot, _text(error)))
+            return
+        finished_us = now_us()
+        compute_us = self._owed_us[command.key] + finished_us - started_us
+        self._report(_drawn(command, frame, compute_us, started_us, finished_us))
+        self._commit(command.key, timeline)
+
+    def _commit(self, key: int, timeline: Timeline) -> None:
+        """Makes the frame's block once the frame is on its way: the client does not wait for it."""
+        started_us = now_us()
+        try:
+            timeline.commit()
+        except Exception:
+            # Nothing is waiting for this; the next order finds no timeline and reports it.
+            log.exception("session %d could not commit its frame", key)
+            del self._timelines[key]
+        self._owed_us[key] = now_us() - started_us
+
+    def _read_commands(self) -> None:
+        try:
+            while True:
+                self._commands.put(messages.unpack(self._connection.recv_bytes()))
+        except (EOFError, OSError):
+            self._commands.put(messages.Stop())  # the front end is gone
+
+    def _report(self, fact: messages.Fact) -> None:
+        try:
+            self._connection.send_bytes(messages.pack(fact))
+        except OSError:
+            os._exit(0)  # the front end is gone: there is nobody to report to and nothing to save
+
+
+def now_us() -> int:
+    """Microseconds of the machine's monotonic clock, which both processes share."""
+    return time.monotonic_ns() // 1000
+
+
+def _drawn(
+    command: messages.Draw, frame: DrawnFrame, compute_us: int, started_us: int, finished_us: int
+) -> messages.Drawn:
+    figures = DrawnFigures(
+        frame_index=frame.frame_index,
+        tier=frame.tier,
+        blocks_reused=frame.blocks_reused,
+        blocks_computed=frame.blocks_computed,
+        greybox_us=frame.greybox_us,
+        denoise_us=frame.denoise_us,
+        decode_us=frame.decode_us,
+        compute_us=compute_us,
+        started_us=started_us,
+        finished_us=finished_us,
+    )
+    return messages.Drawn(command.key, command.slot, messages.figures_to_plain(figures))
+
+
+def _load(engine_path: str, model: Path | None, device: str, threads: int | None) -> Engine:
+    module_name, _, function_name = engine_path.partition(":")
+    factory = getattr(importlib.import_module(module_name), function_name)
+    return cast("Engine", factory(model, device=device, threads=threads))
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,128 @@
+"""The front end's side of the inference process: starts it, sends it commands, hands its facts to the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import threading
+from collections.abc import AsyncIterator
+from multiprocessing.context import SpawnProcess
+
+from cutscene_model.manifest import Manifest
+
+from cutscene_server import worker, worker_messages
+from cutscene_server.config import ServerConfig
+from cutscene_server.errors import NotServing
+from cutscene_server.frame_ring import FrameRing
+
+log = logging.getLogger("cutscene_server")
+
+PIPELINE_SLOTS = 3  # one frame being encoded, one being drawn, one ordered: the model never waits for an order
+STOP_S = 3.0  # how long the process may take to finish the frame at hand before it is ended
+
+
+class WorkerLink:
+    """One spawned inference process. Facts come as an iterator that ends when the process is gone."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        # Spawned, not forked: torch's threads and grpc's do not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        self._connection, self._far_end = context.Pipe(duplex=True)
+        model = str(config.model) if config.model else None
+        self._process: SpawnProcess = context.Process(
+            target=worker.main,
+            args=(self._far_end, config.engine, model, config.device, config.threads, config.log_level),
+            name="cutscene-inference",
+        )
+        self._facts: asyncio.Queue[worker_messages.Fact | None] = asyncio.Queue()
+        self._ring: FrameRing | None = None
+        self._slots: asyncio.Queue[int] = asyncio.Queue()  # the free ones
+        self._reader: threading.Thread | None = None
+
+    async def start(self) -> Manifest:
+        """Starts the process and waits until its model is loaded. Raises ``NotServing`` if it ends before that."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._process.start)
+        self._far_end.close()  # so that the process's end is seen as the pipe's end
+        self._reader = threading.Thread(target=self._read_facts, args=(loop,), name="facts", daemon=True)
+        self._reader.start()
+        ready = await self._facts.get()
+        if not isinstance(ready, worker_messages.Ready):
+            await self._join(STOP_S)
+            raise NotServing(f"the inference process ended before its model was loaded ({self.exit_text})")
+        manifest = worker_messages.unpack_manifest(ready.packed_manifest)
+        self._ring = FrameRing.create(PIPELINE_SLOTS, manifest.height, manifest.width)
+        for slot in range(PIPELINE_SLOTS):
+            self._slots.put_nowait(slot)
+        self.send(worker_messages.UseRing(self._ring.name, PIPELINE_SLOTS, manifest.height, manifest.width))
+        return manifest
+
+    @property
+    def ring(self) -> FrameRing:
+        if self._ring is None:
+            raise NotServing("the inference process has not started")
+        return self._ring
+
+    @property
+    def process_id(self) -> int | None:
+        return self._process.pid
+
+    @property
+    def exit_text(self) -> str:
+        return f"exit code {self._process.exitcode}"
+
+    async def free_slot(self) -> int:
+        """A slot for one more frame; waits while every one is taken."""
+        return await self._slots.get()
+
+    def release(self, slot: int) -> None:
+        self._slots.put_nowait(slot)
+
+    def send(self, command: worker_messages.Command) -> None:
+        """Sends a command. If the process is gone it is dropped: the end of ``facts`` tells."""
+        try:
+            self._connection.send_bytes(worker_messages.pack(command))
+        except OSError:
+            log.debug("the inference process is gone; dropped %s", type(command).__name__)
+
+    async def facts(self) -> AsyncIterator[worker_messages.Fact]:
+        """Facts in the order the process told them, until it is gone."""
+        while (fact := await self._facts.get()) is not None:
+            yield fact
+        await self._join(STOP_S)
+
+    async def stop(self) -> None:
+        """Ends the process, first by asking, and removes the shared memory."""
+        if self._process.pid is not None:
+            self.send(worker_messages.Stop())
+            await self._join(STOP_S)
+        if self._reader is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._reader.join, STOP_S)
+        self._connection.close()
+        if self._ring is not None:
+            self._ring.close()
+        if self._process.pid is not None and self._process.exitcode is not None:
+            self._process.close()
+
+    async def _join(self, seconds: float) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self._join_blocking, seconds)
+
+    def _join_blocking(self, seconds: float) -> None:
+        self._process.join(seconds)
+        if self._process.exitcode is None:
+            log.warning("the inference process did not stop in %.0f s; it is killed", seconds)
+            self._process.kill()
+            self._process.join(seconds)
+
+    def _read_facts(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            while True:
+                fact = worker_messages.unpack(self._connection.recv_bytes())
+                loop.call_soon_threadsafe(self._facts.put_nowait, fact)  # type: ignore[arg-type]
+        except (EOFError, OSError):
+            pass
+        try:
+            loop.call_soon_threadsafe(self._facts.put_nowait, None)
+        except RuntimeError:
+            log.debug("the event loop ended before the inference process did")

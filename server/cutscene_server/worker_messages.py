@@ -1,0 +1,151 @@
+"""What the front end and the inference process say to each other: commands down, facts up, as msgpack lists.
+
+Sessions go by a small number here, their key, that means nothing outside one run of the server. Pixels do not travel in
+these messages; they go through ``frame_ring``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+from cutscene_model import scene_codec
+from cutscene_model.manifest import Manifest
+from cutscene_model.scene import Stage
+
+from cutscene_server.session_log import DrawnFigures
+
+
+@dataclass(frozen=True, slots=True)
+class UseRing:
+    """Frames go into this shared memory from now on."""
+
+    name: str
+    slots: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """A session starts: compute its anchors."""
+
+    key: int
+    packed_stage: bytes
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """The session's next frame."""
+
+    key: int
+    frame_index: int
+    slot: int
+    tier: str
+    cut_before: bool
+    packed_state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The session is over: forget it."""
+
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Exit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The model is loaded."""
+
+    packed_manifest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """The session's anchors are ready."""
+
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeginFailed:
+    """The session's anchors could not be computed."""
+
+    key: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A frame lies in the slot that its order named. ``figures`` are the fields of ``DrawnFigures`` in order."""
+
+    key: int
+    slot: int
+    figures: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawFailed:
+    """A frame could not be drawn; the session cannot go on. The slot is free again."""
+
+    key: int
+    slot: int
+    text: str
+
+
+Command = UseRing | Begin | Draw | End | Stop
+Fact = Ready | Began | BeginFailed | Drawn | DrawFailed
+Message = Command | Fact
+
+_KINDS: tuple[type[Message], ...] = (UseRing, Begin, Draw, End, Stop, Ready, Began, BeginFailed, Drawn, DrawFailed)
+_TAGS: dict[type[Message], int] = {kind: tag for tag, kind in enumerate(_KINDS)}
+_FIELDS: dict[type[Message], tuple[str, ...]] = {
+    kind: tuple(field.name for field in dataclasses.fields(kind)) for kind in _KINDS
+}
+
+
+def pack(message: Message) -> bytes:
+    kind = type(message)
+    packed: bytes = msgpack.packb([_TAGS[kind], *(getattr(message, name) for name in _FIELDS[kind])])
+    return packed
+
+
+def unpack(packed: bytes) -> Message:
+    tag, *values = msgpack.unpackb(packed)
+    message: Message = _KINDS[tag](*values)
+    return message
+
+
+def pack_stage(stage: Stage) -> bytes:
+    packed: bytes = msgpack.packb(scene_codec.stage_to_plain(stage))
+    return packed
+
+
+def unpack_stage(packed: bytes) -> Stage:
+    return scene_codec.stage_from_plain(msgpack.unpackb(packed))
+
+
+def pack_manifest(manifest: Manifest) -> bytes:
+    packed: bytes = msgpack.packb(dataclasses.asdict(manifest))
+    return packed
+
+
+def unpack_manifest(packed: bytes) -> Manifest:
+    plain = msgpack.unpackb(packed, use_list=False)  # the manifest's sequences are tuples
+    return Manifest(**plain)
+
+
+def figures_to_plain(figures: DrawnFigures) -> list[Any]:
+    return list(dataclasses.astuple(figures))
+
+
+def figures_from_plain(plain: list[Any]) -> DrawnFigures:
+    return DrawnFigures(*plain)

@@ -1,0 +1,132 @@
+"""A small real engine for tests of the service: fast, and every pixel is a pure function of what it was told.
+
+It is loaded through the public seam (``engine = "synthetic_engine:load"``), draws 64x32 frames whose pixels depend on
+the stage, the seed, the frame's index, the state, the tier and the frames since the last cut, and counts blocks as a
+windowed cache would. Some stages make it misbehave on purpose; see ``MISCHIEF``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import msgpack
+import numpy as np
+from cutscene_model import scene_codec
+from cutscene_model.engine import DrawnFrame
+from cutscene_model.manifest import Manifest
+from cutscene_model.scene import EMOTIONS, SceneState, Stage
+
+WIDTH, HEIGHT = 64, 32
+WINDOW = 4
+
+MISCHIEF = {
+    "fail_begin": "raises when a timeline is begun",
+    "fail_frame_3": "raises when frame 3 is drawn",
+    "die_frame_3": "ends its process when frame 3 is drawn",
+    "fail_commit_3": "raises when frame 3 is committed",
+    "slow": "takes 50 ms a frame",
+}
+"""Ids of cast members that make the engine misbehave."""
+
+MANIFEST = Manifest(
+    name="synthetic",
+    version="1",
+    digest="00" * 32,
+    width=WIDTH,
+    height=HEIGHT,
+    latent_shape=(4, 1, 2),
+    greybox_shape=(32, 64),
+    tiers={"draft": 1, "standard": 2},
+    default_tier="standard",
+    window=WINDOW,
+    costumes=("knight", "mage"),
+    looks=("floor/tile", "wall/plain"),
+    emotions=EMOTIONS[:-1],  # no surprise, so that an unknown emotion can be tried
+    files=(),
+    license="MIT",
+)
+
+
+def load(directory: Path | None, device: str = "cpu", threads: int | None = None) -> SyntheticEngine:
+    """The factory that the server's ``engine`` setting names."""
+    if directory is not None and not directory.exists():
+        raise FileNotFoundError(directory)
+    return SyntheticEngine()
+
+
+class SyntheticEngine:
+    """The engine: see the module's docstring."""
+
+    @property
+    def manifest(self) -> Manifest:
+        return MANIFEST
+
+    def begin(self, stage: Stage, seed: int) -> SyntheticTimeline:
+        mischief = {member.id for member in stage.cast}
+        if "fail_begin" in mischief:
+            raise RuntimeError("this stage cannot be begun")
+        return SyntheticTimeline(stage, seed, mischief)
+
+
+class SyntheticTimeline:
+    """The timeline: a running digest of the window stands for the cache."""
+
+    def __init__(self, stage: Stage, seed: int, mischief: set[str]) -> None:
+        self._anchor = hashlib.blake2b(msgpack.packb([scene_codec.stage_to_plain(stage), seed])).digest()
+        self._mischief = mischief
+        self._window: list[bytes] = []
+        self._pending: bytes | None = None
+        self._next_frame = 0
+
+    @property
+    def next_frame(self) -> int:
+        return self._next_frame
+
+    def draw(self, state: SceneState, tier: str) -> DrawnFrame:
+        self._misbehave("frame")
+        started = time.monotonic_ns()
+        computed = 1 if self._next_frame == 0 else 0
+        if self._pending is not None:
+            self.commit()
+            computed += 1
+        told = [self._anchor, self._window, self._next_frame, scene_codec.state_to_plain(state), tier]
+        digest = hashlib.blake2b(msgpack.packb(told), digest_size=8).digest()
+        noise = np.random.default_rng(int.from_bytes(digest, "little"))
+        pixels = noise.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+        frame = DrawnFrame(
+            frame_index=self._next_frame,
+            pixels=pixels,
+            latent=np.zeros(MANIFEST.latent_shape, np.float16),
+            tier=tier,
+            blocks_reused=1 + len(self._window) - computed,
+            blocks_computed=computed,
+            greybox_us=1,
+            denoise_us=(time.monotonic_ns() - started) // 1000,
+            decode_us=2,
+        )
+        self._pending = digest
+        self._next_frame += 1
+        return frame
+
+    def commit(self) -> None:
+        if self._pending is not None:
+            if "fail_commit_3" in self._mischief and self._next_frame == 4:
+                raise RuntimeError("frame 3 cannot be committed")
+            self._window = [*self._window, self._pending][-WINDOW:]
+            self._pending = None
+
+    def cut(self) -> None:
+        self._window = []
+        self._pending = None
+
+    def _misbehave(self, what: str) -> None:
+        if "slow" in self._mischief:
+            time.sleep(0.05)
+        if self._next_frame == 3:
+            if f"fail_{what}_3" in self._mischief:
+                raise RuntimeError("frame 3 cannot be drawn")
+            if f"die_{what}_3" in self._mischief:
+                os._exit(3)
