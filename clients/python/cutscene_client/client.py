@@ -17,7 +17,7 @@ from cutscene_client.errors import CutsceneError, ServerUnreachable, refusal
 from cutscene_client.frames import CODECS, TIER_NAMES, TIERS, Usage, read_usage
 from cutscene_client.session import Call, ProtocolViolation, Session
 
-DEFAULT_ADDRESS = "127.0.0.1:7437"
+DEFAULT_ADDRESS = "127.0.0.1:50400"
 CONNECT_TIMEOUT_S = 5.0
 # A raw 1080p frame is 6.2 MB; grpc's own limit of 4 MiB would refuse it.
 MOST_RECEIVED_BYTES = 16 << 20

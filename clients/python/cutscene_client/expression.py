@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from cutscene_client.script import FaceChange, Line
 
-SYLLABLES_PER_SECOND = 4.6  # of unhurried speech; between 4 and 5 in most languages
-PAUSE_EVERY = 7  # syllables between breaths
-ATTACK_S = 0.06
+SLOWEST_SYLLABLES, FASTEST_SYLLABLES = 2.6, 4.6  # a second, of unhurried speech
+EDGE_S = 0.12  # the mouth opens and shuts softly at the ends of a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +39,23 @@ def face_at(time: float, changes: Sequence[FaceChange], before: Face) -> Face:
 
 
 def mouth_open_at(time: float, lines: Sequence[Line], seed: int, who: str) -> float:
-    """How far the mouth is open, 0 to 1: zero outside every line, a seeded rhythm of syllables within one."""
+    """How far the mouth is open, 0 to 1: zero outside every line, a seeded rhythm of syllables within one.
+
+    The rhythm is that of the model's training data: syllables, stress over several of them, pauses for breath.
+    """
     widest = 0.0
     for number, line in enumerate(lines):
-        since = time - line.at
-        if not 0.0 < since < line.lasts:
+        since, left = time - line.at, line.at + line.lasts - time
+        if since <= 0.0 or left <= 0.0:
             continue
-        beat = since * SYLLABLES_PER_SECOND
-        syllable = int(beat)
-        if syllable % PAUSE_EVERY == PAUSE_EVERY - 1:
-            continue  # a breath
-        size = 0.45 + 0.55 * _chance(seed, who, number, syllable)
-        edge = min(1.0, since / ATTACK_S, (line.lasts - since) / ATTACK_S)
-        widest = max(widest, size * edge * math.sin(math.pi * (beat - syllable)))
-    return widest
+        a, b, c, pace, strength = (_chance(seed, who, number, key) for key in "abcps")
+        rate = SLOWEST_SYLLABLES + (FASTEST_SYLLABLES - SLOWEST_SYLLABLES) * pace
+        syllable = 0.5 + 0.5 * math.sin(math.tau * (rate * since + a))
+        stress = 0.62 + 0.38 * math.sin(math.tau * (0.9 * since + b))
+        pause = 1.0 if math.sin(math.tau * (0.45 * since + c)) > -0.8 else 0.1
+        edge = min(1.0, since / EDGE_S, left / EDGE_S)
+        widest = max(widest, edge * pause * (0.85 + 0.25 * strength) * stress * (0.12 + 0.95 * syllable))
+    return min(1.0, widest)
 
 
 def _chance(*key: object) -> float:

@@ -40,8 +40,8 @@ Place = str | Ground
 Facing = str | Degrees
 """An actor or a mark to face, or a heading: 0 faces +Z, 90 faces +X."""
 
-Framing = Literal["wide", "two_shot", "medium", "close_up", "over_the_shoulder", "low_angle"]
-Move = Literal["static", "handheld", "dolly_in", "dolly_out", "orbit", "track"]
+Framing = Literal["wide", "two_shot", "medium", "close_up", "over_the_shoulder", "low_angle", "high_angle"]
+Move = Literal["static", "handheld", "dolly_in", "dolly_out", "slide", "orbit", "track"]
 EmotionName = Literal["neutral", "joy", "anger", "sadness", "fear", "surprise"]
 assert set(EMOTIONS) == set(EmotionName.__args__)  # type: ignore[attr-defined]  # noqa: S101 - one list, two spellings
 
@@ -162,7 +162,7 @@ class BodyAction(Strict):
     turn_to: Facing | None = None
     sit: str | None = Field(default=None, description="a seat mark of the room")
     speed: float = Field(
-        default=1.0, ge=0.25, le=4.0, description="of a clip: how fast it plays; of a walk: times 1.6 m/s"
+        default=1.0, ge=0.25, le=4.0, description="of a clip: how fast it plays; of a walk: times 1.1 m/s"
     )
     start: Seconds = Field(default=0.0, description="of a clip: where in the clip to begin")
     hold: bool = Field(default=False, description="of a clip that does not loop: stay in its last pose")

@@ -21,8 +21,8 @@ FADE_S = 0.25  # from one clip to the next
 TURN_S = 0.45  # to face the way of a walk
 SIT_CLIPS = ("Sit_Chair_Down", "Sit_Chair_Idle", "Sit_Chair_StandUp")
 WALK_CLIP, RUN_CLIP = "Walking_A", "Running_A"
-WALK_M_PER_S = 1.6
-RUN_FROM = 2.0  # times a walk's pace from which the legs run
+WALK_M_PER_S = 1.1  # the pace at which the stock walk does not slide
+RUN_FROM = 2.2  # times the pace of a walk, from which the legs run
 
 FloatArray = npt.NDArray[np.float64]
 Resolve = Callable[[object, float], FloatArray]

@@ -5,7 +5,8 @@ The files are written by ``python -m cutscene_model.training export-library`` fr
     motion.npz   for each clip ``<name>.joints`` (T, 19, 3) and ``<name>.hands`` (T, 2, 4: left, right), in the actor's
                  frame at 24 frames a second
     motion.json  {"fps": 24, "clips": {name: {"looping": bool, "duration": seconds}}}
-    rooms.json   {name: {"camera_area", "elements", "marks", "lights"}}
+    rooms.json   {name: {"camera_area", "elements", "marks", "lights"}}; an element is [look, part, center,
+                 half_extent, rotation, tint], its class follows from its look
     looks.json   {"looks": {name: {"class", "parts"}}, "costumes": [...], "weapons": {look: {"hand", "offset",
                  "rotation", "half_extent"}}}
 """
@@ -182,21 +183,18 @@ def load_library() -> Library:
             )
     return Library(
         clips,
-        {name: _room(name, plain) for name, plain in rooms.items()},
+        {name: _room(name, plain, looks["looks"]) for name, plain in rooms.items()},
         {look: _weapon(look, plain) for look, plain in looks["weapons"].items()},
         looks["looks"],
         tuple(looks["costumes"]),
     )
 
 
-def _room(name: str, plain: Mapping[str, Any]) -> Room:
+def _room(name: str, plain: Mapping[str, Any], looks: Mapping[str, Any]) -> Room:
     elements = tuple(
-        scene.box(
-            e["class"], e["look"], e["center"], e["half_extent"],
-            rotation=e.get("rotation"), part=e.get("part", 0), tint=e.get("tint"),
-        )
-        for e in plain["elements"]
-    )  # fmt: skip
+        scene.box(looks[look]["class"], look, center, half_extent, rotation=rotation, part=part, tint=tint)
+        for look, part, center, half_extent, rotation, tint in plain["elements"]
+    )
     marks = {m["name"]: Mark(m["name"], m["kind"], tuple(m["position"]), m["yaw"]) for m in plain["marks"]}
     area = plain.get("camera_area")
     lights = {preset: _lights(values) for preset, values in plain["lights"].items()}
