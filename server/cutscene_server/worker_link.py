@@ -18,7 +18,9 @@ from cutscene_server.frame_ring import FrameRing
 
 log = logging.getLogger("cutscene_server")
 
-PIPELINE_SLOTS = 3  # one frame being encoded, one being drawn, one ordered: the model never waits for an order
+# One frame being drawn, and one ordered or being encoded. Encoding takes a tenth of drawing, so the next order is there
+# long before the model needs it; a third slot would only make a newly started turn wait for one more frame.
+PIPELINE_SLOTS = 2
 STOP_S = 3.0  # how long the process may take to finish the frame at hand before it is ended
 
 
