@@ -63,15 +63,20 @@ class Frame:
     @cached_property
     def rgb(self) -> npt.NDArray[np.uint8]:
         """The picture: (height, width, 3) uint8, rows top down."""
-        if self.codec == "raw":
-            if len(self.data) != self.width * self.height * 3:
-                raise UndecodableFrame(f"frame {self.index}: {len(self.data)} bytes for {self.width}x{self.height} RGB")
-            return np.frombuffer(self.data, np.uint8).reshape(self.height, self.width, 3)
         try:
-            pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(self.data)
+            return read_pixels(self.data, self.codec, self.width, self.height)
         except ValueError as error:
             raise UndecodableFrame(f"frame {self.index}: {error}") from error
-        return pixels
+
+
+def read_pixels(data: bytes, codec: str, width: int, height: int) -> npt.NDArray[np.uint8]:
+    """The picture in ``data``: (height, width, 3) uint8, rows top down. Raises ``ValueError`` if it is none."""
+    if codec == "raw":
+        if len(data) != width * height * 3:
+            raise ValueError(f"{len(data)} bytes for {width}x{height} RGB")
+        return np.frombuffer(data, np.uint8).reshape(height, width, 3)
+    pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(data)
+    return pixels
 
 
 def read_frame(message: pb.Frame, video: pb.VideoFormat) -> Frame:

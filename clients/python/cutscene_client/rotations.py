@@ -75,3 +75,13 @@ def conjugate(rotation: npt.ArrayLike) -> FloatArray:
     """The rotation that undoes ``rotation``, which is of unit length."""
     x, y, z, w = np.asarray(rotation, np.float64)
     return np.array([-x, -y, -z, w])
+
+
+def unit(rotation: npt.ArrayLike) -> FloatArray:
+    """A rotation brought back to unit length."""
+    q = np.asarray(rotation, np.float64)
+    length = float(np.linalg.norm(q))
+    if length < 1e-6:
+        raise ValueError("a quaternion of no length is no rotation")
+    normal: FloatArray = q / length
+    return normal

@@ -1,0 +1,251 @@
+"""``cutscene``: plays scripts through a server, and shows what there is to play."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cutscene_client import connect, shipped
+from cutscene_client.client import DEFAULT_ADDRESS
+from cutscene_client.errors import CutsceneError, ServerUnreachable
+from cutscene_client.expand import Expansion
+from cutscene_client.frames import TIERS, Frame
+from cutscene_client.library import load_library
+from cutscene_client.playing import PlayFigures, play_script
+from cutscene_client.script import json_schema
+
+EXAMPLES = """\
+examples:
+  cutscene scripts                                   what can be played right away
+  cutscene play tavern_dialogue -o tavern.mp4        play a shipped script
+  cutscene play my_scene.yaml -o out.mp4 --sheet out.png --tier high
+  cutscene check my_scene.yaml                       is it valid, and will the camera see what it should?
+  cutscene library tavern                            the marks and lights of a room, to write scripts with
+  cutscene schema > cutscene.schema.json             for editors that complete YAML
+
+`play`, `models` and `sessions` need a server: run `cutscene-server` in another terminal.
+
+exit codes: 0 done, 1 failed, 2 wrong arguments
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. Returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except ServerUnreachable as error:
+        print(f"cutscene: {error}\nStart a server in another terminal and try again:\n"
+              f"  cutscene-server --listen {options.server}", file=sys.stderr)  # fmt: skip
+        return 1
+    except (CutsceneError, OSError) as error:
+        print(f"cutscene: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("cutscene: stopped", file=sys.stderr)
+        return 1
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "cutscene", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    play = commands.add_parser("play", help="play a script into a film", description="Plays a script into a film.")
+    play.add_argument(
+        "script", metavar="SCRIPT", help="a YAML file, or the name of a shipped script (`cutscene scripts`)"
+    )
+    play.add_argument("-o", "--output", type=Path, required=True, metavar="FILM", help="the MP4 to write")
+    play.add_argument("--sheet", type=Path, metavar="PNG", help="also write a contact sheet of 12 labelled frames")
+    play.add_argument("--tier", choices=sorted(TIERS), default="", help="work a frame gets (default: the model's)")
+    play.add_argument(
+        "--model", default="", metavar="NAME", help="a model of `cutscene models` (default: the server's)"
+    )
+    play.add_argument("--seed", type=int, metavar="N", help="in place of the script's own seed")
+    _add_server(play)
+    play.set_defaults(run=_play)
+
+    for name, text, run in (
+        ("models", "the models that the server can play", _models),
+        ("sessions", "the sessions that the server holds", _sessions),
+    ):
+        command = commands.add_parser(name, help=text, description=f"Lists {text}.")
+        _add_server(command)
+        command.set_defaults(run=run)
+
+    scripts = commands.add_parser("scripts", help="the scripts that ship with this package")
+    _add_json(scripts)
+    scripts.set_defaults(run=_scripts)
+
+    check = commands.add_parser("check", help="validate a script without a server")
+    check.add_argument("script", metavar="SCRIPT", help="a YAML file, or the name of a shipped script")
+    _add_json(check)
+    check.set_defaults(run=_check)
+
+    library = commands.add_parser("library", help="rooms, clips, costumes and looks to write scripts with")
+    library.add_argument("room", nargs="?", metavar="ROOM", help="show this room's marks and lights")
+    _add_json(library)
+    library.set_defaults(run=_library)
+
+    schema = commands.add_parser("schema", help="print the JSON schema of the script format")
+    schema.set_defaults(run=_schema)
+    return parser
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--server", default=DEFAULT_ADDRESS, metavar="HOST:PORT", help="(default: %(default)s)")
+    _add_json(parser)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+
+
+# ---- commands -------------------------------------------------------------------------------------------------------
+
+
+def _play(options: argparse.Namespace) -> int:
+    expansion = shipped.load_expansion(options.script)
+    for warning in expansion.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    figures = asyncio.run(
+        play(expansion, options.server, options.output, options.sheet, options.model, options.tier, options.seed)
+    )
+    if options.json:
+        written = {"film": str(options.output), "sheet": str(options.sheet) if options.sheet else None}
+        print(json.dumps({**dataclasses.asdict(figures), **written}))
+    else:
+        print(figures.report())
+        print(f"wrote {options.output}" + (f" and {options.sheet}" if options.sheet else ""))
+    return 0
+
+
+async def play(
+    expansion: Expansion, server: str, film: Path, sheet: Path | None, model: str, tier: str, seed: int | None
+) -> PlayFigures:
+    """``play_script`` with progress bars on the terminal."""
+    drawing = tqdm(total=expansion.frame_count, unit=" frames", desc="performing", leave=False)
+    writing = tqdm(total=expansion.frame_count, unit=" frames", desc="writing   ", leave=False, delay=1)
+
+    def on_frame(_frame: Frame) -> None:
+        drawing.update()
+
+    def on_encoded(_count: int) -> None:
+        writing.update()
+
+    with drawing, writing:
+        async with connect(server) as client:
+            return await play_script(
+                client, expansion, film, sheet, model=model, tier=tier, seed=seed,
+                on_frame=on_frame, on_encoded=on_encoded,
+            )  # fmt: skip
+
+
+def _models(options: argparse.Namespace) -> int:
+    async def ask() -> int:
+        async with connect(options.server) as client:
+            models = await client.models()
+        if options.json:
+            print(json.dumps([dataclasses.asdict(model) for model in models]))
+            return 0
+        for model in models:
+            tiers = ", ".join(
+                f"{name} ({steps} step{'s' if steps != 1 else ''})" for name, steps in model.tiers.items()
+            )
+            print(f"{model.name} {model.version}  {model.width}x{model.height}  tiers: {tiers}")
+            print(f"  digest   {model.digest}\n  license  {model.license or 'not said'}")
+            print(f"  costumes {', '.join(model.costumes)}\n  emotions {', '.join(model.emotions)}")
+            print(f"  looks    {len(model.looks)} (all of them with --json)")
+        return 0
+
+    return asyncio.run(ask())
+
+
+def _sessions(options: argparse.Namespace) -> int:
+    async def ask() -> int:
+        async with connect(options.server) as client:
+            sessions = await client.sessions()
+        if options.json:
+            print(json.dumps([dataclasses.asdict(session) for session in sessions]))
+            return 0
+        if not sessions:
+            print("no sessions")
+        for session in sessions:
+            print(
+                f"{session.id}  {session.status:10}  {session.model}  next frame {session.next_frame}, "
+                f"acknowledged {session.acked_frame}, {session.turns_waiting} turns waiting, "
+                f"{session.usage.compute_us / 1e6:.1f} s computed"
+            )
+        return 0
+
+    return asyncio.run(ask())
+
+
+def _scripts(options: argparse.Namespace) -> int:
+    found = [(name, shipped.load(name)) for name in shipped.names()]
+    if options.json:
+        print(json.dumps([{"name": name, "title": script.title, "about": script.about} for name, script in found]))
+        return 0
+    for name, script in found:
+        print(f"{name:18} {script.title}: {script.about}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    expansion = shipped.load_expansion(options.script)
+    seconds = expansion.frame_count / expansion.open_request.fps
+    if options.json:
+        shots = [{"name": shot.name, "frames": len(shot.states)} for shot in expansion.shots]
+        print(
+            json.dumps({"title": expansion.title, "seconds": seconds, "shots": shots, "warnings": expansion.warnings})
+        )
+        return 0
+    print(f"{expansion.title}: valid, {len(expansion.shots)} shots, {expansion.frame_count} frames, {seconds:.1f} s")
+    for warning in expansion.warnings:
+        print(f"warning: {warning}")
+    return 0
+
+
+def _library(options: argparse.Namespace) -> int:
+    library = load_library()
+    if options.room:
+        room = library.room(options.room)
+        marks = {mark.name: {"kind": mark.kind, "at": mark.position, "yaw": mark.yaw} for mark in room.marks.values()}
+        if options.json:
+            print(json.dumps({"room": room.name, "lights": list(room.lights), "marks": marks}))
+            return 0
+        print(f"{room.name}\nlights: {', '.join(room.lights)}\nmarks (x, z in metres):")
+        for mark in room.marks.values():
+            print(f"  {mark.name:16} {mark.kind:6} {mark.position[0]:6.2f} {mark.position[2]:6.2f}")
+        return 0
+    lists = {
+        "rooms": list(library.rooms),
+        "clips": list(library.clips),
+        "costumes": list(library.costumes),
+        "held": list(library.weapons),
+        "looks": list(library.looks),
+    }
+    if options.json:
+        print(json.dumps(lists))
+        return 0
+    for kind, names in lists.items():
+        print(f"{kind}: {', '.join(names)}\n")
+    return 0
+
+
+def _schema(_options: argparse.Namespace) -> int:
+    print(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""Plays an expanded script through a server: frames into a film and a contact sheet, and what it took into figures.
+
+What travelled is spooled to a file while the server draws and made into a film afterwards: an encoder that ran at the
+same time would take the server's processor on a machine where both run, and the figures would be of the two together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from cutscene_client.client import Client
+from cutscene_client.expand import Expansion
+from cutscene_client.frames import TIERS, Frame, read_pixels
+from cutscene_client.session import Session
+from cutscene_client.video import SheetTile, mp4_writer, sheet_frames, write_contact_sheet
+
+
+@dataclass(frozen=True, slots=True)
+class PlayFigures:
+    """What playing a script took, as the client saw it."""
+
+    title: str
+    model: str
+    tier: str
+    width: int
+    height: int
+    frames: int
+    seconds: float  # from the first turn's being sent to the last frame's being received
+    fps: float
+    first_frame_ms: float
+    median_frame_ms: float
+    blocks_reused: int
+    blocks_computed: int
+    megabytes: float
+    digest: str  # over the digests of all frames, in order: equal runs have equal ones
+
+    def report(self) -> str:
+        """A few lines for people."""
+        return (
+            f"{self.title}: {self.frames} frames of {self.width}x{self.height} by {self.model}, {self.tier} tier\n"
+            f"first frame after {self.first_frame_ms:.0f} ms, then {self.fps:.1f} frames/s"
+            f" (median {self.median_frame_ms:.1f} ms a frame), {self.megabytes:.1f} MB received\n"
+            f"cache blocks: {self.blocks_reused} reused, {self.blocks_computed} computed\n"
+            f"digest of all pixels: {self.digest}"
+        )
+
+
+async def play_script(
+    client: Client,
+    expansion: Expansion,
+    film: Path,
+    sheet: Path | None = None,
+    *,
+    model: str = "",
+    tier: str = "",
+    seed: int | None = None,
+    on_frame: Callable[[Frame], None] = lambda frame: None,
+    on_encoded: Callable[[int], None] = lambda count: None,
+) -> PlayFigures:
+    """Opens a session, performs every shot, closes it, and writes the files."""
+    request = type(expansion.open_request)()
+    request.CopyFrom(expansion.open_request)
+    request.model = model
+    if seed is not None:
+        request.seed = seed
+    if tier:
+        request.tier = TIERS[tier]
+    session = await client.open_request(request)
+    async with session:
+        with tempfile.TemporaryFile(prefix="cutscene-") as spool:
+            sizes, figures = await _perform(session, expansion, spool, on_frame)
+            spool.seek(0)
+            _write_files(session, expansion, spool, sizes, film, sheet, on_encoded)
+    return figures
+
+
+async def _perform(
+    session: Session, expansion: Expansion, spool: IO[bytes], on_frame: Callable[[Frame], None]
+) -> tuple[list[tuple[int, str]], PlayFigures]:
+    """Plays all shots. Returns each frame's size and codec, and the figures."""
+    sizes: list[tuple[int, str]] = []
+    arrivals: list[float] = []
+    digest = hashlib.blake2b(digest_size=16)
+    reused = computed = 0
+    tier = session.tier
+    begun = time.perf_counter()
+    async for frame in session.play(expansion.steps()):
+        arrivals.append(time.perf_counter())
+        spool.write(frame.data)
+        sizes.append((len(frame.data), frame.codec))
+        digest.update(frame.digest)
+        reused += frame.blocks_reused
+        computed += frame.blocks_computed
+        tier = frame.tier
+        on_frame(frame)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(arrivals)]
+    seconds = arrivals[-1] - begun
+    return sizes, PlayFigures(
+        title=expansion.title,
+        model=session.model,
+        tier=tier,
+        width=session.video.width,
+        height=session.video.height,
+        frames=len(arrivals),
+        seconds=seconds,
+        fps=len(arrivals) / seconds,
+        first_frame_ms=1000 * (arrivals[0] - begun),
+        median_frame_ms=1000 * statistics.median(gaps) if gaps else 0.0,
+        blocks_reused=reused,
+        blocks_computed=computed,
+        megabytes=sum(size for size, _ in sizes) / 1e6,
+        digest=digest.hexdigest(),
+    )
+
+
+def _write_files(
+    session: Session,
+    expansion: Expansion,
+    spool: IO[bytes],
+    sizes: Sequence[tuple[int, str]],
+    film: Path,
+    sheet: Path | None,
+    on_encoded: Callable[[int], None],
+) -> None:
+    width, height = session.video.width, session.video.height
+    shown = set(sheet_frames([len(shot.states) for shot in expansion.shots])) if sheet else set()
+    tiles = []
+    with mp4_writer(film, width, height, session.fps) as sink:
+        for index, (size, codec) in enumerate(sizes):
+            pixels = read_pixels(spool.read(size), codec, width, height)
+            sink.add(pixels)
+            if index in shown:
+                tiles.append(SheetTile(f"{index / session.fps:5.2f} s  {expansion.shot_at(index).name}", pixels))
+            on_encoded(index + 1)
+    if sheet and tiles:
+        write_contact_sheet(sheet, expansion.title, tiles)
