@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"cutscene: {error}\nStart a server in another terminal and try again:\n"
               f"  cutscene-server --listen {options.server}", file=sys.stderr)  # fmt: skip
         return 1
+    except BrokenPipeError:  # the reader of a list had seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (CutsceneError, OSError) as error:
         print(f"cutscene: {error}", file=sys.stderr)
         return 1

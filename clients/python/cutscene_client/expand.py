@@ -27,7 +27,7 @@ from cutscene_client.staging import Pose, Standing, Track, heading, plan
 
 FloatArray = npt.NDArray[np.float64]
 DEFAULT_PRESET = "day"
-DRAWN_IN_TOO_FAR = 0.85
+DRAWN_IN_TOO_FAR = 0.75
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ def write_captured(performance: Performance, folder: Path, name: str, title: str
     hips = np.stack([np.stack([actor.joints[0] for actor in state.actors]) for state in states])
     joints = np.stack([np.stack([actor.joints for actor in state.actors]) for state in states])
     archive = folder / f"{name}.npz"
+    held = len(performance.stage.props)
     np.savez_compressed(
         archive,
         facts=np.frombuffer(json.dumps(facts, separators=(",", ":")).encode(), np.uint8),
@@ -40,7 +41,7 @@ def write_captured(performance: Performance, folder: Path, name: str, title: str
         joints=(joints - hips[:, :, None]).astype(np.float16),
         emotion=np.array([[actor.emotion for actor in s.actors] for s in states], np.uint8),
         face=np.array([[(actor.intensity, actor.mouth_open) for actor in s.actors] for s in states], np.float16),
-        props=np.array([_props(s, len(performance.stage.props)) for s in states], np.float32),
+        props=np.array([_props(s, held) for s in states], np.float32).reshape(len(states), held, 7),
         lights=np.array([_lights(s) for s in states], np.float32),
         points=np.array([_points(s) for s in states], np.float32),
     )
