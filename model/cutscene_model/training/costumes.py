@@ -1,17 +1,19 @@
-"""Costumes and held things as numpy meshes: skins an actor to a pose, and places a weapon in a hand."""
+"""Costumes and held things as numpy meshes: what an actor is drawn from, and where a weapon lies in a hand."""
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from cutscene_model.scene import CastMember, PropState
 from cutscene_model.training.assets import BY_NAME
-from cutscene_model.training.gltf import Glb, Mesh
+from cutscene_model.training.gltf import Glb, Mesh, merge
 from cutscene_model.training.motion import Rig, load_rig
 from cutscene_model.training.transforms import Array, affine, matrix_quaternion, vec3
 
@@ -27,23 +29,15 @@ HEADGEAR: dict[str, str] = {"knight": "Knight_Helmet", "mage": "Mage_Hat", "barb
 
 @dataclass(frozen=True, slots=True)
 class CostumeMesh:
-    """All of one actor's triangles in bind space, with dense bone weights for one matrix product per frame."""
+    """All of one actor's triangles in bind space, each vertex bound to up to four bones."""
 
-    positions: npt.NDArray[np.float32]  # (V, 4) homogeneous
+    positions: npt.NDArray[np.float32]  # (V, 3)
     normals: npt.NDArray[np.float32]  # (V, 3)
     uvs: npt.NDArray[np.float32]  # (V, 2)
     triangles: npt.NDArray[np.int32]  # (T, 3)
-    weights: npt.NDArray[np.float32]  # (V, J)
+    bones: npt.NDArray[np.float32]  # (V, 4) joint indices
+    weights: npt.NDArray[np.float32]  # (V, 4)
     tints: npt.NDArray[np.float32]  # (V, 3)
-    inverse_binds: npt.NDArray[np.float32]  # (J, 4, 4)
-
-    def posed(self, matrices: Array) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """(V, 3) positions and (V, 3) normals in the frame of the joint ``matrices`` (J, 4, 4)."""
-        bones = (matrices @ self.inverse_binds)[:, :3].astype(np.float32).reshape(-1, 12)
-        blended = (self.weights @ bones).reshape(-1, 3, 4)
-        positions = np.einsum("vab,vb->va", blended, self.positions)
-        normals = np.einsum("vab,vb->va", blended[:, :, :3], self.normals)
-        return positions, normals
 
 
 @functools.cache
@@ -60,42 +54,77 @@ def costume_mesh(assets_dir: Path, member: CastMember) -> CostumeMesh:
     """The triangles of a cast member: body, cape, and headgear if worn. The head keeps its own colours."""
     glb = costume_glb(assets_dir, member.costume)
     rig = load_rig(assets_dir)
-    pieces: list[tuple[Mesh, npt.NDArray[np.float32], bool]] = []
+    meshes: list[Mesh] = []
+    bones, weights, tints = [], [], []
     for index, node in enumerate(glb.nodes):
         if "mesh" not in node:
             continue
         mesh = glb.mesh(index)
         name: str = node["name"]
+        count = len(mesh.positions)
+        tinted = "_Head" not in name
         if mesh.joints is not None and mesh.weights is not None:
-            weights = np.zeros((len(mesh.positions), len(rig.names)), np.float32)
-            rows = np.arange(len(weights))
-            for column in range(4):
-                np.add.at(weights, (rows, mesh.joints[:, column]), mesh.weights[:, column])
-            pieces.append((mesh, weights, "_Head" not in name))
-            continue
-        bone = rig.index[glb.nodes[glb.parents[index]]["name"]]
-        is_headgear = name == HEADGEAR.get(member.costume)
-        if not (name.endswith("_Cape") or (is_headgear and member.headgear)):
-            continue
-        # Rigid pieces are moved into bind space and bound whole to their bone.
-        bind = np.linalg.inv(rig.inverse_binds[bone])
-        mesh = mesh.transformed(bind @ glb.local_matrix(index))
-        weights = np.zeros((len(mesh.positions), len(rig.names)), np.float32)
-        weights[:, bone] = 1.0
-        pieces.append((mesh, weights, True))
-    offsets = np.cumsum([0] + [len(mesh.positions) for mesh, _, _ in pieces[:-1]])
-    positions = np.concatenate([mesh.positions for mesh, _, _ in pieces])
-    tints = [np.tile(np.float32(member.tint if tinted else (1, 1, 1)), (len(w), 1)) for _, w, tinted in pieces]
-    triangles = [mesh.triangles + offset for (mesh, _, _), offset in zip(pieces, offsets, strict=True)]
+            if not tinted:
+                mesh = without_features(mesh, head_origin(rig))
+            bones.append(mesh.joints.astype(np.float32))
+            weights.append(mesh.weights)
+        else:
+            is_headgear = name == HEADGEAR.get(member.costume)
+            if not (name.endswith("_Cape") or (is_headgear and member.headgear)):
+                continue
+            # Rigid pieces are moved into bind space and bound whole to their bone.
+            bone = rig.index[glb.nodes[glb.parents[index]]["name"]]
+            mesh = mesh.transformed(np.linalg.inv(rig.inverse_binds[bone]) @ glb.local_matrix(index))
+            bones.append(np.tile(np.float32((bone, 0, 0, 0)), (count, 1)))
+            weights.append(np.tile(np.float32((1, 0, 0, 0)), (count, 1)))
+        meshes.append(mesh)
+        tints.append(np.tile(np.float32(member.tint if tinted else (1, 1, 1)), (count, 1)))
+    whole = merge(meshes)
     return CostumeMesh(
-        np.concatenate([positions, np.ones((len(positions), 1), np.float32)], axis=1),
-        np.concatenate([mesh.normals for mesh, _, _ in pieces]),
-        np.concatenate([mesh.uvs for mesh, _, _ in pieces]),
-        np.concatenate(triangles).astype(np.int32),
-        np.concatenate([weights for _, weights, _ in pieces]),
+        whole.positions,
+        whole.normals,
+        whole.uvs,
+        whole.triangles,
+        np.concatenate(bones),
+        np.concatenate(weights),
         np.concatenate(tints),
-        rig.inverse_binds.astype(np.float32),
     )
+
+
+def head_origin(rig: Rig) -> Array:
+    """(3,) where the head bone lies in bind space."""
+    origin: Array = np.linalg.inv(rig.inverse_binds[rig.index["head"]])[:3, 3]
+    return origin
+
+
+def without_features(head: Mesh, origin: Array) -> Mesh:
+    """The head without its modelled brows and eyes: the face draws its own, that can move."""
+    return replace(head, triangles=head.triangles[~np.isin(islands(head), feature_islands(head, origin))])
+
+
+def islands(mesh: Mesh) -> npt.NDArray[np.int32]:
+    """(T,) which connected piece each triangle belongs to, vertices at one place counted as one."""
+    _, welded = np.unique(mesh.positions.round(4), axis=0, return_inverse=True)
+    corners = welded.ravel()[mesh.triangles]
+    count = int(corners.max()) + 1
+    starts, ends = corners[:, [0, 1]].ravel(), corners[:, [1, 2]].ravel()
+    links = sparse.coo_matrix((np.ones(len(starts), np.int8), (starts, ends)), shape=(count, count))
+    _, labels = csgraph.connected_components(links, directed=False)
+    result: npt.NDArray[np.int32] = labels[corners[:, 0]]
+    return result
+
+
+def feature_islands(head: Mesh, origin: Array) -> list[int]:
+    """The pieces of a head mesh that are brows or eyes: small, in front, left or right of the nose."""
+    found = []
+    labels = islands(head)
+    for label in np.unique(labels):
+        points = head.positions[np.unique(head.triangles[labels == label])] - origin
+        low, high = points.min(axis=0), points.max(axis=0)
+        beside_nose = low[0] > 0.04 or high[0] < -0.04
+        if beside_nose and low[2] > 0.2 and 0.25 < low[1] and high[1] < 0.65:
+            found.append(int(label))
+    return found
 
 
 @functools.cache

@@ -26,7 +26,7 @@ from cutscene_model.training.transforms import Array, vec3
 FPS = 24
 TRAINING_VARIANTS = 12
 PRESET_WEIGHTS = {"day": 0.33, "sunset": 0.21, "night": 0.22, "torchlight": 0.24}
-SHOT_WEIGHTS = {"wide": 0.14, "two_shot": 0.26, "over_shoulder": 0.17, "close_up": 0.25, "low": 0.10, "high": 0.08}
+SHOT_WEIGHTS = {"wide": 0.13, "two_shot": 0.20, "over_shoulder": 0.23, "close_up": 0.25, "low": 0.11, "high": 0.08}
 
 
 @dataclass(frozen=True, slots=True)

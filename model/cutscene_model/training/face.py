@@ -1,6 +1,6 @@
-"""Brows and mouth on an actor's head: the pack has no face morphs, so emotion and speech are drawn shapes.
+"""Brows, eyes and mouth on an actor's head: the pack has no face morphs, so emotion and speech are drawn shapes.
 
-Two brows and a mouth lie on the skull's own surface (a height field measured from the head mesh) and are reshaped for
+Brows, eyes and a mouth lie on the skull's own surface (a height field measured from the head mesh) and are reshaped for
 each frame. They are larger than life, so that they survive a 32x autoencoder in medium shots.
 """
 
@@ -12,16 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from cutscene_model.scene import EMOTIONS
-from cutscene_model.training.costumes import costume_glb
+from cutscene_model.training.costumes import costume_glb, head_origin, islands
 from cutscene_model.training.motion import load_rig
 from cutscene_model.training.set_mesh import PLAIN, SurfaceMesh
 
 Floats = npt.NDArray[np.float64]
 
 _BROW_STEPS = 5  # segments along a brow
-_MOUTH_STEPS = 14  # segments along the lips
+_EYE_STEPS = 16  # corners of an eye
+_MOUTH_STEPS = 16  # segments along the lips
 _GRID = 96  # resolution of the height field over the face
 _X_SPAN, _Y_LOW, _Y_HIGH = 0.5, 0.0, 0.95  # its extent in the head's frame, metres
 
@@ -38,6 +40,7 @@ class Expression:
     mouth_curve: float = 0.012  # how far the corners lie above the middle
     mouth_open: float = 0.0  # gap between the lips at the middle
     mouth_square: float = 0.0  # 0: almond, 1: the gap stays open to the corners
+    eye_open: float = 1.0  # height of the eyes, of its usual
 
     def blend(self, other: Expression, weight: float) -> Expression:
         """Part of the way to another expression."""
@@ -48,37 +51,40 @@ class Expression:
 
 EXPRESSIONS: dict[str, Expression] = {
     "neutral": Expression(),
-    "joy": Expression(0.045, 0.0, -0.02, 0.035, 0.19, 0.085, 0.07, 0.1),
-    "anger": Expression(-0.035, -0.085, 0.065, 0.0, 0.165, -0.05, 0.045, 0.9),
-    "sadness": Expression(0.015, 0.085, -0.055, -0.005, 0.125, -0.075, 0.0, 0.0),
-    "fear": Expression(0.065, 0.075, -0.03, 0.0, 0.15, -0.04, 0.075, 0.7),
-    "surprise": Expression(0.105, 0.0, -0.01, 0.045, 0.085, -0.01, 0.15, 0.35),
+    "joy": Expression(0.035, 0.0, -0.02, 0.035, 0.18, 0.080, 0.065, 0.1, 0.8),
+    "anger": Expression(-0.030, -0.060, 0.065, 0.0, 0.155, -0.045, 0.045, 0.9, 0.72),
+    "sadness": Expression(0.010, 0.075, -0.050, -0.005, 0.120, -0.065, 0.0, 0.0, 0.75),
+    "fear": Expression(0.055, 0.070, -0.03, 0.0, 0.145, -0.035, 0.065, 0.7, 1.25),
+    "surprise": Expression(0.090, 0.0, -0.01, 0.040, 0.080, -0.01, 0.14, 0.35, 1.3),
 }
 
-BROW_COLOR = (0.030, 0.016, 0.010)
 MOUTH_COLOR = (0.075, 0.008, 0.010)
 TEETH_COLOR = (0.80, 0.76, 0.68)
 TONGUE_COLOR = (0.50, 0.10, 0.10)
+EYE_COLOR = (0.008, 0.010, 0.020)
+GLINT_COLOR = (0.85, 0.85, 0.85)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a costume's face carries brows and mouth, in the head's frame."""
+    """Where a costume's face carries brows, eyes and mouth, in the head's frame, and the colour of its brows."""
 
-    brow_height: float = 0.60
-    brow_inner_x: float = 0.085
-    brow_outer_x: float = 0.31
-    brow_thickness: float = 0.055
-    mouth_height: float = 0.20
-    mouth_scale: float = 1.0
+    brow_color: tuple[float, float, float]  # linear
+    brow_height: float = 0.525
+    brow_range: float = 1.0  # how freely the brows move: less under a low hairline
+    brow_inner_x: float = 0.075
+    brow_outer_x: float = 0.315
+    brow_thickness: float = 0.065
+    mouth_height: float = 0.175
+    mouth_scale: float = 1.15
 
 
 LAYOUTS: dict[str, Layout] = {
-    "knight": Layout(),
-    "mage": Layout(),
-    "rogue": Layout(),
-    "rogue_hooded": Layout(),
-    "barbarian": Layout(),
+    "knight": Layout((0.20, 0.085, 0.025)),
+    "mage": Layout((0.012, 0.010, 0.012), brow_range=0.8),
+    "rogue": Layout((0.085, 0.020, 0.010), brow_range=0.8),
+    "rogue_hooded": Layout((0.050, 0.016, 0.010), brow_height=0.475, brow_range=0.4, brow_thickness=0.052),
+    "barbarian": Layout((0.16, 0.14, 0.12), brow_thickness=0.085),
 }
 
 
@@ -88,14 +94,20 @@ class FaceMesh:
     def __init__(self, heights: Floats, layout: Layout) -> None:
         self._heights = heights
         self._layout = layout
-        brow = _strip(_BROW_STEPS + 1, 0)
-        per_brow = 2 * (_BROW_STEPS + 1)
-        per_lip = 2 * (_MOUTH_STEPS + 1)
-        strips = [brow, brow + per_brow]
-        strips += [_strip(_MOUTH_STEPS + 1, 2 * per_brow + layer * per_lip) for layer in range(3)]
-        self._triangles = np.concatenate(strips).astype(np.int32)
-        colors = [BROW_COLOR] * (2 * per_brow) + [MOUTH_COLOR] * per_lip + [TEETH_COLOR] * per_lip
-        self._colors = np.array(colors + [TONGUE_COLOR] * per_lip, np.float32)
+        per_brow, per_lip = 2 * (_BROW_STEPS + 1), 2 * (_MOUTH_STEPS + 1)
+        pieces: list[npt.NDArray[np.int32]] = []
+        colors: list[tuple[float, float, float]] = []
+        for _ in range(2):
+            pieces.append(_strip(_BROW_STEPS + 1, len(colors)))
+            colors += [layout.brow_color] * per_brow
+        for color in (EYE_COLOR, EYE_COLOR, GLINT_COLOR, GLINT_COLOR):
+            pieces.append(_fan(_EYE_STEPS, len(colors)))
+            colors += [color] * _EYE_STEPS
+        for color in (MOUTH_COLOR, TEETH_COLOR, TONGUE_COLOR):
+            pieces.append(_strip(_MOUTH_STEPS + 1, len(colors)))
+            colors += [color] * per_lip
+        self._triangles = np.concatenate(pieces)
+        self._colors = np.array(colors, np.float32)
 
     @staticmethod
     @functools.cache
@@ -113,21 +125,34 @@ class FaceMesh:
     def shaped(self, emotion: int, intensity: float, mouth_open: float) -> tuple[Floats, Floats]:
         """(F, 3) positions and (F, 3) normals in the head bone's frame."""
         face = EXPRESSIONS["neutral"].blend(EXPRESSIONS[EMOTIONS[emotion]], intensity)
-        layout = self._layout
-        along = np.linspace(0.0, 1.0, _BROW_STEPS + 1)
-        x = layout.brow_inner_x + (layout.brow_outer_x - layout.brow_inner_x) * along
-        middle = layout.brow_height + face.brow_raise + face.brow_inner * (1 - along) + face.brow_outer * along
-        middle += face.brow_arch * 4 * along * (1 - along)
-        half = layout.brow_thickness / 2 * (1.0 - 0.45 * along**3)
-        points: list[Floats] = []
-        for side in (1.0, -1.0):
-            points.append(self._on_skull(side * x, middle + half, 0.020))
-            points.append(self._on_skull(side * x, middle - half, 0.020))
-        points += self._mouth(face, mouth_open)
-        positions = np.concatenate(points)
+        positions = np.concatenate([*self._brows(face), *self._eyes(face), *self._mouth(face, mouth_open)])
         normals = np.zeros_like(positions)
         normals[:, 2] = 1.0  # lit as one flat sheet: a legible mark rather than a shaded body
         return positions, normals
+
+    def _brows(self, face: Expression) -> list[Floats]:
+        layout = self._layout
+        along = np.linspace(0.0, 1.0, _BROW_STEPS + 1)
+        x = layout.brow_inner_x + (layout.brow_outer_x - layout.brow_inner_x) * along
+        moved = face.brow_raise + face.brow_inner * (1 - along) + face.brow_outer * along
+        middle = layout.brow_height + layout.brow_range * (moved + face.brow_arch * 4 * along * (1 - along))
+        half = layout.brow_thickness / 2 * (1.0 - 0.45 * along**3)
+        rows = []
+        for side in (1.0, -1.0):
+            rows.append(self._on_skull(side * x, middle + half, 0.032))
+            rows.append(self._on_skull(side * x, middle - half, 0.032))
+        return rows
+
+    def _eyes(self, face: Expression) -> list[Floats]:
+        angle = np.linspace(0.0, 2 * np.pi, _EYE_STEPS, endpoint=False)
+        rows = []
+        for side in (1.0, -1.0):
+            x, y = side * 0.2 + 0.058 * np.cos(angle), 0.365 + 0.072 * face.eye_open * np.sin(angle)
+            rows.append(self._on_skull(x, y, 0.022))
+        for side in (1.0, -1.0):
+            x = side * 0.2 + 0.022 + 0.014 * np.cos(angle)
+            rows.append(self._on_skull(x, 0.365 + 0.034 * face.eye_open + 0.015 * np.sin(angle), 0.028))
+        return rows
 
     def _mouth(self, face: Expression, mouth_open: float) -> list[Floats]:
         layout = self._layout
@@ -147,12 +172,12 @@ class FaceMesh:
         teeth_low = np.maximum(upper - lip * 0.9 - 0.42 * np.minimum(gap, 0.12) * profile, lower)
         tongue_high = np.minimum(lower + lip * 0.9 + 0.34 * np.maximum(gap - 0.05, 0.0) * profile, upper)
         return [
-            self._on_skull(x, upper, 0.014),
-            self._on_skull(x, lower, 0.014),
-            self._on_skull(inside, upper - lip * 0.9, 0.022),
-            self._on_skull(inside, np.minimum(teeth_low, upper - lip * 0.9), 0.022),
-            self._on_skull(0.7 * x, np.maximum(tongue_high, lower + lip * 0.9), 0.022),
-            self._on_skull(0.7 * x, lower + lip * 0.9, 0.022),
+            self._on_skull(x, upper, 0.024),
+            self._on_skull(x, lower, 0.024),
+            self._on_skull(inside, upper - lip * 0.9, 0.032),
+            self._on_skull(inside, np.minimum(teeth_low, upper - lip * 0.9), 0.032),
+            self._on_skull(0.7 * x, np.maximum(tongue_high, lower + lip * 0.9), 0.032),
+            self._on_skull(0.7 * x, lower + lip * 0.9, 0.032),
         ]
 
     def _on_skull(self, x: Floats, y: Floats, lift: float) -> Floats:
@@ -175,14 +200,23 @@ def _strip(columns: int, first: int) -> npt.NDArray[np.int32]:
     return quads.reshape(-1, 3).astype(np.int32)
 
 
+def _fan(corners: int, first: int) -> npt.NDArray[np.int32]:
+    """Triangles of a convex outline."""
+    rest = np.arange(1, corners - 1) + first
+    return np.stack([np.full_like(rest, first), rest, rest + 1], axis=1).astype(np.int32)
+
+
 def _height_field(assets_dir: Path, costume: str) -> Floats:
     """(rows up, columns across) how far forward the head's surface lies, seen from the front."""
     glb = costume_glb(assets_dir, costume)
     node = next(index for index, spec in enumerate(glb.nodes) if "mesh" in spec and "_Head" in spec["name"])
     rig = load_rig(assets_dir)
-    head = np.linalg.inv(rig.inverse_binds[rig.index["head"]])[:3, 3]
+    head = head_origin(rig)
     mesh = glb.mesh(node)
-    corners = (mesh.positions.astype(np.float64) - head)[mesh.triangles]  # (T, 3, 3)
+    # The skull alone, the largest piece: nose, ears and brows would dent what lies on it.
+    labels = islands(mesh)
+    skull = mesh.triangles[labels == np.bincount(labels).argmax()]
+    corners = (mesh.positions.astype(np.float64) - head)[skull]  # (T, 3, 3)
     xs, ys = np.linspace(-_X_SPAN, _X_SPAN, _GRID), np.linspace(_Y_LOW, _Y_HIGH, _GRID)
     field = np.full((_GRID, _GRID), -1.0)
     for a, b, c in corners:
@@ -200,4 +234,4 @@ def _height_field(assets_dir: Path, costume: str) -> Floats:
         inside = (u >= -1e-6) & (v >= -1e-6) & (u + v <= 1 + 1e-6)
         block = field[np.ix_(rows, columns)]
         field[np.ix_(rows, columns)] = np.where(inside, np.maximum(block, z), block)
-    return np.where(field < 0.0, 0.3, field)
+    return ndimage.gaussian_filter(np.where(field < 0.0, 0.3, field), 2.0)

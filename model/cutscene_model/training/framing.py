@@ -64,7 +64,7 @@ class Framer:
 
     def find(self, kind: str, move: str, subjects: Sequence[int], start: float, end: float) -> CameraPath | None:
         """A camera path that passes all tests, or None after a fair number of tries."""
-        for _ in range(50):
+        for _ in range(90 if kind == "over_shoulder" else 50):
             path = self._candidate(kind, move, subjects, start, end)
             if path is not None and self._acceptable(path, kind, subjects):
                 return path
@@ -232,9 +232,12 @@ class Framer:
     def _acceptable(self, path: CameraPath, kind: str, subjects: Sequence[int]) -> bool:
         seen = subjects[:1] if kind in ("close_up", "over_shoulder") else subjects
         limit = 1.15 if kind == "close_up" else 0.92
-        steps = np.linspace(path.start, path.end, 5)
-        for time in (float(step) for step in steps):
-            if not self._free(path, time):
+        count = 3 + 2 * round((path.end - path.start) / 0.8)
+        steps = np.linspace(path.start, path.end, count)
+        rough = [0, count // 2, count - 1]  # most candidates fail already here
+        order = rough + [index for index in range(count) if index not in rough]
+        for time in (float(steps[index]) for index in order):
+            if not self._free(path, time) or self._crowded(path, time, seen):
                 return False
             if not all(self._sees(path, time, who, True, limit) for who in seen):
                 return False
@@ -257,6 +260,24 @@ class Framer:
                 if float(np.linalg.norm(eye - center)) < radius + 0.30:
                     return False
         return True
+
+    def _crowded(self, path: CameraPath, time: float, seen: Sequence[int]) -> bool:
+        """Whether somebody whom the shot is not about fills the middle of the picture."""
+        camera = path.camera(time)
+        inverse = quaternion_matrix(camera.rotation).T
+        half = math.tan(camera.vertical_fov / 2)
+        for actor in range(self._actors):
+            if actor in seen:
+                continue
+            local = inverse @ (self._point(actor, time, "head") - np.array(camera.position))
+            depth = -float(local[2])
+            if not 0.0 < depth < 3.0:
+                continue
+            radius = (0.9 if self._wide_hats[actor] else 0.58) / depth / half / ASPECT
+            x = abs(float(local[0])) / depth / half / ASPECT
+            if x - radius < (0.0 if path.kind == "over_shoulder" else 0.12) and radius > 0.22 and x < 1.2 + radius:
+                return True
+        return False
 
     def _body(self, actor: int, time: float) -> list[tuple[Array, float]]:
         """Spheres that stand for an actor when something may be hidden."""

@@ -117,10 +117,10 @@ class SetMeshes:
         return self._surface(prop.look, self.look_mesh(prop.look)[0].transformed(matrix), prop.tint)
 
     def of_costume(self, costume: str, mesh: CostumeMesh) -> SurfaceMesh:
-        """What does not move of an actor: colours and triangles; places are filled in for each frame."""
+        """An actor in bind space; the stage adds the bones."""
         paints = np.concatenate([mesh.tints, np.full((len(mesh.tints), 1), TEXTURED, np.float32)], axis=1)
         texels = _texels(mesh.uvs, COSTUME_LAYERS[costume])
-        return SurfaceMesh(mesh.positions[:, :3], mesh.normals, texels, paints, mesh.triangles)
+        return SurfaceMesh(mesh.positions, mesh.normals, texels, paints, mesh.triangles)
 
 
 def _texels(uvs: npt.NDArray[np.float32], layer: int) -> npt.NDArray[np.float32]:

@@ -7,8 +7,27 @@ from __future__ import annotations
 
 MAX_POINTS = 4
 
+MAX_BONES = 160
+
+# Meshes that move bring bone indices and weights; the set and the faces come in world space already.
+_SKIN = f"""
+#ifdef SKINNED
+uniform mat4 bones[{MAX_BONES}];
+in vec4 joint;
+in vec4 weight;
+mat4 skin() {{
+    mat4 blended = bones[int(joint.x)] * weight.x;
+    if (weight.y > 0.0) blended += bones[int(joint.y)] * weight.y;
+    if (weight.z > 0.0) blended += bones[int(joint.z)] * weight.z;
+    if (weight.w > 0.0) blended += bones[int(joint.w)] * weight.w;
+    return blended;
+}}
+#else
+mat4 skin() {{ return mat4(1.0); }}
+#endif
+"""
+
 WORLD_VERTEX = """
-#version 330
 uniform mat4 clip_from_world;
 in vec4 p3d_Vertex;
 in vec3 p3d_Normal;
@@ -19,11 +38,12 @@ out vec3 v_normal;
 out vec3 v_texel;
 out vec4 v_paint;
 void main() {
-    v_position = p3d_Vertex.xyz;
-    v_normal = p3d_Normal;
+    mat4 world = skin();
+    v_position = (world * vec4(p3d_Vertex.xyz, 1.0)).xyz;
+    v_normal = mat3(world) * p3d_Normal;
     v_texel = texel;
     v_paint = paint;
-    gl_Position = clip_from_world * vec4(p3d_Vertex.xyz, 1.0);
+    gl_Position = clip_from_world * vec4(v_position, 1.0);
 }
 """
 
@@ -84,10 +104,9 @@ void main() {
 """
 
 SHADOW_VERTEX = """
-#version 330
 uniform mat4 shadow_from_world;
 in vec4 p3d_Vertex;
-void main() { gl_Position = shadow_from_world * vec4(p3d_Vertex.xyz, 1.0); }
+void main() { gl_Position = shadow_from_world * (skin() * vec4(p3d_Vertex.xyz, 1.0)); }
 """
 
 SHADOW_FRAGMENT = """
@@ -97,14 +116,14 @@ void main() { color = vec4(1.0); }
 """
 
 ID_VERTEX = """
-#version 330
 uniform mat4 clip_from_world;
 in vec4 p3d_Vertex;
 in float ident;
 flat out float v_ident;
 void main() {
     v_ident = ident;
-    gl_Position = clip_from_world * vec4(p3d_Vertex.xyz, 1.0);
+    vec3 position = (skin() * vec4(p3d_Vertex.xyz, 1.0)).xyz;
+    gl_Position = clip_from_world * vec4(position, 1.0);
 }
 """
 
@@ -119,3 +138,8 @@ void main() { color = vec4(v_ident / 255.0, 0.0, 0.0, 1.0); }
 def world_fragment(shadow_size: int) -> str:
     """The lighting shader with its shadow filter set for a map of ``shadow_size`` texels."""
     return WORLD_FRAGMENT.replace("RADIUS", f"{1.6 / shadow_size:.8f}")
+
+
+def vertex_program(body: str, skinned: bool) -> str:
+    """A vertex shader for meshes with or without bones."""
+    return "#version 330\n" + ("#define SKINNED\n" if skinned else "") + _SKIN + body

@@ -16,7 +16,7 @@ from PIL import Image
 
 from cutscene_model import scene
 from cutscene_model.training import shaders
-from cutscene_model.training.costumes import CostumeMesh, costume_mesh
+from cutscene_model.training.costumes import costume_mesh
 from cutscene_model.training.face import FaceMesh
 from cutscene_model.training.motion import load_rig
 from cutscene_model.training.set_mesh import SetMeshes, SurfaceMesh, texture_layers
@@ -54,11 +54,22 @@ class StageRenderer:
         self._ids, self._id_picture = self._buffer("ids", (width, height), 20)
         self._ids.set_active(False)
         self._shadow, self._shadow_map = self._shadow_buffer()
-        self._roots = {
-            "main": self._root("main", self._main, shaders.WORLD_VERTEX, shaders.world_fragment(SHADOW_SIZE)),
-            "ids": self._root("ids", self._ids, shaders.ID_VERTEX, shaders.ID_FRAGMENT),
-            "shadow": self._root("shadow", self._shadow, shaders.SHADOW_VERTEX, shaders.SHADOW_FRAGMENT),
-        }
+        buffers = {"main": self._main, "ids": self._ids, "shadow": self._shadow}
+        self._roots = {name: _root(name, buffer) for name, buffer in buffers.items()}
+        self._branches = {}
+        for (name, program), shader in _programs().items():
+            branch = self._roots["main" if name == "depth" else name].attach_new_node(f"{name} {program}")
+            branch.set_shader(shader, 100)
+            if name == "depth":
+                # Shading is what costs: with the depths laid down first, each sample is shaded once.
+                branch.set_attrib(core.ColorWriteAttrib.make(core.ColorWriteAttrib.C_off))
+                branch.set_bin("fixed", 0)
+                # Two compilations of one formula may differ in the last bit: nothing may lie before its own depth.
+                branch.set_depth_offset(-1)
+            else:
+                branch.set_bin("fixed", 10)
+                branch.set_attrib(core.DepthTestAttrib.make(core.RenderAttrib.M_less_equal))
+            self._branches[name, program] = branch
         main = self._roots["main"]
         main.set_shader_input("atlas", _texture_array(texture_layers(assets_dir)))
         main.set_shader_input("shadow_map", self._shadow_map)
@@ -77,42 +88,51 @@ class StageRenderer:
         static = self._set_meshes.of_set(stage.elements)
         low, high = static.positions.min(axis=0), static.positions.max(axis=0)
         self._corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
-        node, _ = _geometry(static, np.full(len(static.positions), SET_ID, np.float32), dynamic=False)
-        self._attach(node, two_sided=False)
-        self._costumes: list[CostumeMesh] = [costume_mesh(self._assets, member) for member in stage.cast]
-        self._faces = [FaceMesh.for_costume(self._assets, member.costume) for member in stage.cast]
-        self._props = [self._set_meshes.of_prop(prop) for prop in stage.props]
-        self._build_moving()
+        self._attach(_geometry(static, np.full(len(static.positions), SET_ID, np.float32))[0], "still")
+        self._build_bodies(stage)
+        self._build_faces(stage)
 
-    def _build_moving(self) -> None:
-        """One mesh of all actors, faces and props, whose vertices are rewritten for each frame."""
-        assert self._stage is not None
+    def _build_bodies(self, stage: scene.Stage) -> None:
+        """One mesh of all actors and props. Actor k's bones begin at k * joints, the props' follow, one for each."""
+        per_actor = len(self._rig.names)
+        self._bones = np.zeros((per_actor * len(stage.cast) + len(stage.props), 4, 4), np.float32)
         pieces: list[SurfaceMesh] = []
-        idents: list[npt.NDArray[np.float32]] = []
-        self._spans: list[tuple[int, int]] = []
-        start = 0
-        for index, (member, mesh, face) in enumerate(zip(self._stage.cast, self._costumes, self._faces, strict=True)):
-            for piece in (self._set_meshes.of_costume(member.costume, mesh), face.surface()):
-                pieces.append(piece)
-                idents.append(np.full(len(piece.positions), index + 1, np.float32))
-                self._spans.append((start, start + len(piece.positions)))
-                start += len(piece.positions)
-        for piece in self._props:
+        idents, skins = [], []
+        for index, member in enumerate(stage.cast):
+            costume = costume_mesh(self._assets, member)
+            pieces.append(self._set_meshes.of_costume(member.costume, costume))
+            idents.append(np.full(len(costume.positions), index + 1, np.float32))
+            skins.append(np.concatenate([costume.bones + index * per_actor, costume.weights], axis=1))
+        for index, prop in enumerate(stage.props):
+            piece = self._set_meshes.of_prop(prop)
             pieces.append(piece)
             idents.append(np.full(len(piece.positions), PROP_ID, np.float32))
-            self._spans.append((start, start + len(piece.positions)))
-            start += len(piece.positions)
-        self._moving: Any = None
+            bone = len(stage.cast) * per_actor + index
+            skins.append(np.tile(np.float32((bone, 0, 0, 0, 1, 0, 0, 0)), (len(piece.positions), 1)))
         if pieces:
-            whole = SurfaceMesh.merge(pieces)
-            self._buffer_rows = np.zeros((len(whole.positions), 6), np.float32)
-            node, self._moving = _geometry(whole, np.concatenate(idents), dynamic=True)
-            self._attach(node, two_sided=True)
+            # Only the bones that some vertex follows are sent to the shader.
+            skin = np.concatenate(skins)
+            weighted = skin[:, :4] * (skin[:, 4:] > 0)
+            self._used, renamed = np.unique(weighted.astype(np.int64), return_inverse=True)
+            if len(self._used) > shaders.MAX_BONES:
+                raise ValueError(f"{len(self._used)} bones, and the shader holds {shaders.MAX_BONES}")
+            skin[:, :4] = renamed.reshape(-1, 4)
+            self._attach(_geometry(SurfaceMesh.merge(pieces), np.concatenate(idents), skin)[0], "skinned")
 
-    def _attach(self, node: Any, two_sided: bool) -> None:
-        for root in self._roots.values():
-            path = root.attach_new_node(node)
-            path.set_two_sided(two_sided)
+    def _build_faces(self, stage: scene.Stage) -> None:
+        """One small mesh of all faces, whose vertices are rewritten for each frame."""
+        self._faces = [FaceMesh.for_costume(self._assets, member.costume) for member in stage.cast]
+        if self._faces:
+            surfaces = [face.surface() for face in self._faces]
+            idents = [np.full(len(surface.positions), i + 1, np.float32) for i, surface in enumerate(surfaces)]
+            self._face_rows = np.zeros((len(surfaces), len(surfaces[0].positions), 6), np.float32)
+            node, self._face_data = _geometry(SurfaceMesh.merge(surfaces), np.concatenate(idents), dynamic=True)
+            self._attach(node, "still", two_sided=True)
+
+    def _attach(self, node: Any, program: str, two_sided: bool = False) -> None:
+        for name in (*self._roots, "depth"):
+            path = self._branches[name, program].attach_new_node(node)
+            path.set_two_sided(two_sided or program == "skinned")
             self._nodes.append(path)
 
     # Drawing -------------------------------------------------------------------------------------------------------
@@ -168,31 +188,32 @@ class StageRenderer:
         self._pose(state)
 
     def _pose(self, state: scene.SceneState) -> None:
-        if self._moving is None:
-            return
         assert self._stage is not None
-        rows = self._buffer_rows
-        rows[:] = 0.0  # whoever is not in the state collapses to a point and is not drawn
+        self._bones[:] = 0.0  # whoever is not in the state collapses to a point and is not drawn
+        per_actor = len(self._rig.names)
+        if self._faces:
+            self._face_rows[:] = 0.0
         for actor in state.actors:
             if actor.hint is None:
                 raise ValueError("the training stage poses actors from hints, and this state has none")
-            hint = actor.hint
+            hint, index = actor.hint, actor.cast_index
             matrices = self._rig.world_pose(hint.clip, hint.clip_time, hint.position, hint.yaw)
-            body, face = self._spans[2 * actor.cast_index], self._spans[2 * actor.cast_index + 1]
-            positions, normals = self._costumes[actor.cast_index].posed(matrices)
-            rows[body[0] : body[1], :3], rows[body[0] : body[1], 3:] = positions, normals
+            self._bones[index * per_actor : (index + 1) * per_actor] = matrices @ self._rig.inverse_binds
             head = matrices[self._rig.index["head"]]
-            positions, normals = self._faces[actor.cast_index].shaped(actor.emotion, actor.intensity, actor.mouth_open)
-            rows[face[0] : face[1], :3] = positions @ head[:3, :3].T + head[:3, 3]
-            rows[face[0] : face[1], 3:] = normals @ head[:3, :3].T
-        first = 2 * len(self._stage.cast)
+            positions, normals = self._faces[index].shaped(actor.emotion, actor.intensity, actor.mouth_open)
+            self._face_rows[index, :, :3] = positions @ head[:3, :3].T + head[:3, 3]
+            self._face_rows[index, :, 3:] = normals @ head[:3, :3].T
         for prop in state.props:
-            begin, end = self._spans[first + prop.prop_index]
-            mesh = self._props[prop.prop_index]
-            rotation = quaternion_matrix(prop.rotation)
-            rows[begin:end, :3] = mesh.positions @ rotation.T + prop.position
-            rows[begin:end, 3:] = mesh.normals @ rotation.T
-        self._moving.modify_array_handle(0).copy_data_from(rows.tobytes())
+            bone = len(self._stage.cast) * per_actor + prop.prop_index
+            self._bones[bone] = affine(quaternion_matrix(prop.rotation), prop.position)
+        if self._faces:
+            self._face_data.modify_array_handle(0).copy_data_from(self._face_rows.tobytes())
+        if len(self._bones):
+            used = np.ascontiguousarray(self._bones[self._used].transpose(0, 2, 1))
+            array = core.PTA_LMatrix4f.empty_array(shaders.MAX_BONES)
+            array.set_subdata(0, len(used), used.tobytes())
+            for root in self._roots.values():
+                root.set_shader_input("bones", array)
 
     def _light(self, lights: scene.Lights) -> None:
         main = self._roots["main"]
@@ -262,13 +283,28 @@ class StageRenderer:
         buffer.set_clear_depth_active(True)
         return buffer, texture
 
-    def _root(self, name: str, buffer: Any, vertex: str, fragment: str) -> Any:
-        root = core.NodePath(name)
-        root.set_shader(core.Shader.make(core.Shader.SL_GLSL, vertex, fragment), 100)
-        # The shaders bring their own projection, and unbounded nodes are never culled: the lens plays no part.
-        path = root.attach_new_node(core.Camera(name, core.OrthographicLens()))
-        buffer.make_display_region().set_camera(path)
-        return root
+
+def _root(name: str, buffer: Any) -> Any:
+    """What a buffer draws. The shaders bring their own projection and nothing is culled: the lens plays no part."""
+    root = core.NodePath(name)
+    buffer.make_display_region().set_camera(root.attach_new_node(core.Camera(name, core.OrthographicLens())))
+    return root
+
+
+def _programs() -> dict[tuple[str, str], Any]:
+    """The shader of each pass, for meshes in world space and for those with bones."""
+    sources = {
+        "main": (shaders.WORLD_VERTEX, shaders.world_fragment(SHADOW_SIZE)),
+        "ids": (shaders.ID_VERTEX, shaders.ID_FRAGMENT),
+        "shadow": (shaders.SHADOW_VERTEX, shaders.SHADOW_FRAGMENT),
+        "depth": (shaders.ID_VERTEX, shaders.ID_FRAGMENT),
+    }
+    programs = {}
+    for name, (vertex, fragment) in sources.items():
+        for kind in ("still", "skinned"):
+            text = shaders.vertex_program(vertex, kind == "skinned")
+            programs[name, kind] = core.Shader.make(core.Shader.SL_GLSL, text, fragment)
+    return programs
 
 
 def shadow_projection(sun_direction: Array, corners: Array) -> Array:
@@ -304,25 +340,31 @@ def _texture_array(layers: list[npt.NDArray[np.uint8]]) -> Any:
     return texture
 
 
-def _geometry(mesh: SurfaceMesh, idents: npt.NDArray[np.float32], dynamic: bool) -> tuple[Any, Any]:
-    """A Panda3D node of a mesh, and its vertex data: array 0 (place) may be rewritten, array 1 (looks) never."""
-    moving = core.GeomVertexArrayFormat()
-    moving.add_column("vertex", 3, core.Geom.NT_float32, core.Geom.C_point)
-    moving.add_column("normal", 3, core.Geom.NT_float32, core.Geom.C_normal)
-    fixed = core.GeomVertexArrayFormat()
-    fixed.add_column("texel", 3, core.Geom.NT_float32, core.Geom.C_other)
-    fixed.add_column("paint", 4, core.Geom.NT_float32, core.Geom.C_other)
-    fixed.add_column("ident", 1, core.Geom.NT_float32, core.Geom.C_other)
+def _geometry(
+    mesh: SurfaceMesh,
+    idents: npt.NDArray[np.float32],
+    skin: npt.NDArray[np.float32] | None = None,
+    dynamic: bool = False,
+) -> tuple[Any, Any]:
+    """A Panda3D node of a mesh, and its vertex data, whose array 0 (places and normals) may be rewritten."""
+    arrays = [
+        ((("vertex", 3), ("normal", 3)), np.concatenate([mesh.positions, mesh.normals], axis=1)),
+        ((("texel", 3), ("paint", 4), ("ident", 1)), np.concatenate([mesh.texels, mesh.paints, idents[:, None]], axis=1)),
+    ]
+    if skin is not None:
+        arrays.append(((("joint", 4), ("weight", 4)), skin))
+    contents = {"vertex": core.Geom.C_point, "normal": core.Geom.C_normal}
     layout = core.GeomVertexFormat()
-    layout.add_array(moving)
-    layout.add_array(fixed)
+    for columns, _ in arrays:
+        array_format = core.GeomVertexArrayFormat()
+        for name, width in columns:
+            array_format.add_column(name, width, core.Geom.NT_float32, contents.get(name, core.Geom.C_other))
+        layout.add_array(array_format)
     usage = core.Geom.UH_dynamic if dynamic else core.Geom.UH_static
     data = core.GeomVertexData("mesh", core.GeomVertexFormat.register_format(layout), usage)
     data.unclean_set_num_rows(len(mesh.positions))
-    place = np.concatenate([mesh.positions, mesh.normals], axis=1).astype(np.float32)
-    looks = np.concatenate([mesh.texels, mesh.paints, idents[:, None]], axis=1).astype(np.float32)
-    data.modify_array_handle(0).copy_data_from(place.tobytes())
-    data.modify_array_handle(1).copy_data_from(looks.tobytes())
+    for index, (_, values) in enumerate(arrays):
+        data.modify_array_handle(index).copy_data_from(values.astype(np.float32).tobytes())
     triangles = core.GeomTriangles(usage)
     triangles.set_index_type(core.Geom.NT_uint32)
     indices = triangles.modify_vertices()

@@ -64,15 +64,14 @@ def matrix_quaternion(matrix: Array) -> Quat:
     return (x, y, z, w)
 
 
-def look_rotation(eye: npt.ArrayLike, target: npt.ArrayLike, roll: float = 0.0) -> Quat:
-    """The rotation of a camera at ``eye`` that looks along its local -Z at ``target``, level but for ``roll``."""
-    back = np.asarray(eye, np.float64) - np.asarray(target, np.float64)
-    back = back / np.linalg.norm(back)
-    right = np.cross([0.0, 1.0, 0.0], back)
-    right = right / np.linalg.norm(right)
-    up = np.cross(back, right)
-    c, s = math.cos(roll), math.sin(roll)
-    return matrix_quaternion(np.stack([right * c + up * s, up * c - right * s, back], axis=1))
+def look_rotation(eye: npt.ArrayLike, target: npt.ArrayLike) -> Quat:
+    """The rotation of a level camera at ``eye`` that looks along its local -Z at ``target``."""
+    dx, dy, dz = (float(value) for value in np.asarray(target, np.float64) - np.asarray(eye, np.float64))
+    # Yaw about +Y, then pitch about the camera's own X: the product of the two half-angle quaternions.
+    yaw, pitch = math.atan2(-dx, -dz), math.atan2(dy, math.hypot(dx, dz))
+    sy, cy, sp, cp = math.sin(yaw / 2), math.cos(yaw / 2), math.sin(pitch / 2), math.cos(pitch / 2)
+    sign = 1.0 if cy * cp >= 0 else -1.0
+    return (sign * cy * sp, sign * sy * cp, -sign * sy * sp, sign * cy * cp)
 
 
 def affine(rotation: Array, translation: npt.ArrayLike, scale: npt.ArrayLike = 1.0) -> Array:
