@@ -63,7 +63,7 @@ def train_autoencoder(run: AutoencoderRun) -> None:
     run.out.mkdir(parents=True, exist_ok=True)
     checkpoint, log = run.out / "autoencoder.safetensors", Log(run.out / "autoencoder.jsonl")
     model = Autoencoder().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average, optimizer = Average(model), MuonAdam(model.named_parameters(), muon_rate=0.02, adam_rate=2e-3)
+    average, optimizer = Average(model), MuonAdam(model.named_parameters(), muon_rate=0.015, adam_rate=1.5e-3)
     step = load_checkpoint(checkpoint, model, average, optimizer) if checkpoint.exists() else 0
     pictures = Pictures(run.data)
     saved = started = time.monotonic()
@@ -83,7 +83,7 @@ def train_autoencoder(run: AutoencoderRun) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         average.update()
-        losses += float(loss)
+        losses += float(loss.detach())
         step += 1
         if step % 100 == 0:
             rate = (step - first) * run.batch / (time.monotonic() - started)

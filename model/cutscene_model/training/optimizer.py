@@ -40,13 +40,26 @@ class MuonAdam(torch.optim.Optimizer):
     """Two rules by parameter group; ``scale`` (0 to 1) multiplies both learning rates and is set by the schedule."""
 
     def __init__(
-        self, named: Iterable[tuple[str, nn.Parameter]], muon_rate: float = 0.02, adam_rate: float = 2e-3
+        self,
+        named: Iterable[tuple[str, nn.Parameter]],
+        muon_rate: float = 0.02,
+        adam_rate: float = 2e-3,
+        slowed: str = "",
+        slowed_by: float = 0.3,
     ) -> None:
-        named = [(name, parameter) for name, parameter in named if parameter.requires_grad]
-        hidden = [p for name, p in named if is_hidden(name, p)]
-        other = [p for name, p in named if not is_hidden(name, p)]
-        groups = [{"params": hidden, "muon": True, "rate": muon_rate}, {"params": other, "muon": False, "rate": adam_rate}]
-        super().__init__([group for group in groups if group["params"]], {})
+        """``slowed`` is a prefix of names whose rates are multiplied by ``slowed_by``: what was trained before."""
+        groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+        for name, parameter in named:
+            if parameter.requires_grad:
+                factor = slowed_by if slowed and name.startswith(slowed) else 1.0
+                groups.setdefault((is_hidden(name, parameter), factor), []).append(parameter)
+        super().__init__(
+            [
+                {"params": members, "muon": muon, "rate": (muon_rate if muon else adam_rate) * factor}
+                for (muon, factor), members in groups.items()
+            ],
+            {},
+        )
         self.scale = 1.0
 
     @torch.no_grad()

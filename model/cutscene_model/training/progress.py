@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -62,9 +63,13 @@ def load_checkpoint(path: Path, module: nn.Module, average: Average | None = Non
         average.tensors = part("average.")
     if optimizer is not None:
         optimizer.load_tensors(part("optimizer."))
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return int(header["__metadata__"]["step"])
+    return read_step(path)
+
+
+def read_step(path: Path) -> int:
+    """The step at which a checkpoint was written."""
+    with safe_open(path, framework="pt") as file:
+        return int(file.metadata()["step"])
 
 
 def load_average(path: Path, module: nn.Module) -> None:

@@ -1,0 +1,198 @@
+"""Trains the denoiser on prepared latents; in its last part through the decoder, against the pictures themselves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from cutscene_model.autoencoder import Autoencoder
+from cutscene_model.conditioning import AnchorBatch, GreyboxBatch
+from cutscene_model.denoiser import CELLS, MEMORY_CELLS, Denoiser, Memory, rotated
+from cutscene_model.primitives import SLOT_COUNT
+from cutscene_model.sampler import sample
+from cutscene_model.training.metrics import gradient_energy, gradient_loss, psnr
+from cutscene_model.training.optimizer import MuonAdam
+from cutscene_model.training.prepared import HISTORY, PreparedFrames, Sample
+from cutscene_model.training.progress import Average, Log, load_average, load_checkpoint, save_checkpoint, schedule
+from cutscene_model.vocabulary import COSTUMES, LOOKS
+
+_NEVER = -1e9  # added to the logits of cells that are not there
+
+
+@dataclass(frozen=True, slots=True)
+class DenoiserRun:
+    """What determines a run."""
+
+    frames: PreparedFrames
+    held_out: PreparedFrames
+    autoencoder: Path  # a finished autoencoder's state, from ``finish_autoencoder``
+    out: Path
+    steps: int
+    batch: int = 16
+    seed: int = 2
+    decoded_from: float = 0.75  # from this share of the steps on, pictures are compared as well as latents
+    muon_rate: float = 0.015
+    save_minutes: float = 4.0
+
+
+class Both(nn.Module):
+    """The denoiser and the decoder that shows its latents, trained together in the last part of a run."""
+
+    def __init__(self, autoencoder: Autoencoder) -> None:
+        super().__init__()
+        self.denoiser = Denoiser(len(COSTUMES), len(LOOKS))
+        self.autoencoder = autoencoder
+        self.autoencoder.encoder.requires_grad_(False)
+
+
+def batches(frames: PreparedFrames, run: DenoiserRun, start: int) -> Iterator[tuple[int, Sample]]:
+    """Seeded samples, one batch ahead; step ``n`` is the same after a stop."""
+
+    def one(step: int) -> Sample:
+        random = np.random.default_rng((run.seed, step))
+        pictures = step >= run.decoded_from * run.steps
+        batch = run.batch // 2 if pictures else run.batch
+        return frames.sample(random.integers(0, len(frames), batch), random, pictures)
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(one, start)
+        for step in range(start, run.steps):
+            ready, ahead = ahead, pool.submit(one, step + 1)
+            yield step, ready.result()
+
+
+def read_memory(denoiser: Denoiser, slots: Tensor, item: Sample, noise: Tensor) -> tuple[Memory, Tensor]:
+    """Anchors and the blocks of each sample's history, with the mask that hides unused slots and absent frames."""
+    batch = len(slots)
+    anchors = denoiser.anchors(slots)
+    past = denoiser.block(
+        (item.past_latents + noise).flatten(0, 1), item.past_summaries.flatten(0, 1), item.past_cameras.flatten(0, 1)
+    )
+
+    def side_by_side(x: Tensor) -> Tensor:  # (L, B * h, heads, 40, d) to (L, B, heads, h * 40, d)
+        x = x.unflatten(1, (batch, HISTORY)).transpose(2, 3)
+        return x.flatten(3, 4)
+
+    ages = item.past_ages.repeat_interleave(MEMORY_CELLS, dim=1)
+    keys = torch.cat([anchors.keys, rotated(side_by_side(past.keys), ages)], dim=3)
+    values = torch.cat([anchors.values, side_by_side(past.values)], dim=3)
+    used = (item.anchors.costume + item.anchors.element_class) > 0
+    present = item.past_ages.repeat_interleave(MEMORY_CELLS, dim=1) > 0
+    own = torch.ones(batch, CELLS + 1, dtype=torch.bool)
+    shown = torch.cat([own, used, present], dim=1)
+    mask = torch.zeros(shown.shape).masked_fill_(~shown, _NEVER)
+    return Memory(keys, values), mask[:, None, None, :]
+
+
+def _losses(model: Both, item: Sample) -> tuple[Tensor, Tensor]:
+    """The latents' loss and the pictures' (zero without pictures)."""
+    denoiser = model.denoiser
+    batch = len(item.latents)
+    slots = denoiser.slots(item.anchors)
+    history_noise = torch.randn_like(item.past_latents) * 0.3 * torch.rand(batch, HISTORY, 1, 1, 1)
+    memory, mask = read_memory(denoiser, slots, item, history_noise)
+    level = torch.where(torch.rand(batch) < 0.5, torch.ones(batch), 0.1 + 0.9 * torch.rand(batch))
+    mix = level[:, None, None, None]
+    noisy = (1 - mix) * item.latents + mix * torch.randn_like(item.latents)
+    clean = denoiser(noisy, level, denoiser.condition(item.greybox, slots), memory, mask)
+    # Actors fill a tenth of the cells and hold most of the error that a viewer sees.
+    share = F.avg_pool2d(((item.greybox.slot > 0) & (item.greybox.slot <= 4)).float()[:, None], 8)
+    weight = 1 + 2 * share
+    error = clean - item.latents
+    latent_loss = (weight * (error.square() + 0.3 * error.abs())).mean()
+    if item.pictures is None:
+        return latent_loss, torch.zeros(())
+    result = model.autoencoder.decode(clean.contiguous(memory_format=torch.channels_last))
+    focus = 1 + 2 * F.interpolate(((item.greybox.slot > 0) & (item.greybox.slot <= 4)).float()[:, None], scale_factor=4)
+    error = result - item.pictures
+    picture_loss = (focus * (error.abs() + 2 * error.square())).mean() + 0.25 * gradient_loss(result, item.pictures)
+    return latent_loss, picture_loss
+
+
+def train_denoiser(run: DenoiserRun) -> None:
+    """Trains, resuming from ``out/denoiser.safetensors`` if it is there."""
+    torch.manual_seed(run.seed)
+    run.out.mkdir(parents=True, exist_ok=True)
+    checkpoint, log = run.out / "denoiser.safetensors", Log(run.out / "denoiser.jsonl")
+    autoencoder = Autoencoder()
+    autoencoder.load_state_dict(load_autoencoder(run.autoencoder))
+    model = Both(autoencoder.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    average, optimizer = Average(model), MuonAdam(model.named_parameters(), run.muon_rate, 1e-3, "autoencoder.")
+    step = load_checkpoint(checkpoint, model, average, optimizer) if checkpoint.exists() else 0
+    torch.manual_seed(run.seed + step)
+    frames = run.frames
+    saved = reported = time.monotonic()
+    totals, seen = np.zeros(2), 0
+    for step, item in batches(frames, run, step):
+        optimizer.scale = schedule(step, run.steps, decay_from=0.4)
+        latent_loss, picture_loss = _losses(model, item)
+        loss = latent_loss + (3 * picture_loss if item.pictures is not None else 0)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+        average.update()
+        totals += (float(latent_loss), float(picture_loss))
+        seen += len(item.latents)
+        if (step + 1) % 50 == 0:
+            rate = seen / (time.monotonic() - reported)
+            log.write([("step", step + 1), ("latent", totals[0] / 50), ("picture", totals[1] / 50), ("frames_per_second", rate)])
+            totals, seen, reported = np.zeros(2), 0, time.monotonic()
+        if time.monotonic() - saved > run.save_minutes * 60 or step + 1 == run.steps:
+            save_checkpoint(checkpoint, step + 1, model, average, optimizer)
+            log.write([("step", step + 1), *evaluate_checkpoint(checkpoint, run)])
+            saved = reported = time.monotonic()
+            totals, seen = np.zeros(2), 0
+
+
+def load_autoencoder(path: Path) -> dict[str, Tensor]:
+    """A finished autoencoder's tensors."""
+    return load_file(path)
+
+
+@torch.inference_mode()
+def evaluate_checkpoint(checkpoint: Path, run: DenoiserRun, count: int = 32) -> list[tuple[str, float]]:
+    """First-frame quality on held-out frames without history, at one and two steps; writes a sheet of pictures."""
+    model = Both(Autoencoder())
+    load_average(checkpoint, model)
+    frames = run.held_out
+    chosen = np.linspace(0, len(frames) - 1, count).astype(int)
+    values: dict[str, list[float]] = {}
+    sheet = []
+    for index in chosen:
+        item = frames.sample(np.asarray([index]), np.random.default_rng(0), True)
+        assert item.pictures is not None
+        reference = item.pictures[0] / 2 + 0.5
+        slots = model.denoiser.slots(item.anchors)
+        used = torch.cat([torch.ones(1, dtype=torch.bool), ((item.anchors.costume + item.anchors.element_class) > 0)[0]])
+        anchors = model.denoiser.anchors(slots)
+        memory = Memory(anchors.keys[:, :, :, used], anchors.values[:, :, :, used])
+        conditioning = model.denoiser.condition(item.greybox, slots)
+        noise = torch.randn(item.latents.shape, generator=torch.Generator().manual_seed(int(index)))
+        actors = F.interpolate(((item.greybox.slot > 0) & (item.greybox.slot <= 4)).float()[None], scale_factor=4)[0, 0] > 0
+        for steps in (1, 2):
+            clean = sample(model.denoiser, noise, conditioning, memory, steps)
+            result = (model.autoencoder.decode(clean)[0] / 2 + 0.5).clip(0, 1)
+            values.setdefault(f"psnr_{steps}", []).append(psnr(result, reference))
+            if actors.any():
+                values.setdefault(f"actor_psnr_{steps}", []).append(psnr(result, reference, actors))
+            energy = gradient_energy(result) / gradient_energy(reference)
+            values.setdefault(f"gradient_{steps}", []).append(energy)
+            if steps == 1:
+                sheet.append(torch.cat([reference, result], dim=1))
+        ceiling = (model.autoencoder.decode(item.latents)[0] / 2 + 0.5).clip(0, 1)
+        values.setdefault("ceiling", []).append(psnr(ceiling, reference))
+    rows = [torch.cat(sheet[at : at + 4], dim=2) for at in range(0, min(len(sheet), 16), 4)]
+    picture = (torch.cat(rows, dim=1).permute(1, 2, 0) * 255).byte().numpy()
+    Image.fromarray(picture).resize((picture.shape[1] // 2, picture.shape[0] // 2)).save(run.out / "denoiser.png")
+    return [(name, float(np.mean(column))) for name, column in values.items()]

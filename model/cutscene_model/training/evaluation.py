@@ -1,0 +1,150 @@
+"""Measures a model on held-out performances: rooms, casts and seeds that were never trained on.
+
+Every shot of every performance is played as a client would play it: a cut, then frame after frame on one timeline,
+each drawn from its scene state and compared with the stage's own render. The autoencoder is measured on the same
+frames, as the ceiling of what the denoiser can reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from cutscene_model.training.director import Performance, direct
+from cutscene_model.training.metrics import gradient_energy, psnr, ssim
+from cutscene_model.training.stage import StageRenderer
+from cutscene_model.transformer import TransformerEngine
+
+
+@dataclass(frozen=True, slots=True)
+class FrameScore:
+    """One frame's figures. Actor figures are NaN where no actor is in the picture."""
+
+    kind: str  # of shot
+    psnr_db: float
+    ssim: float
+    actor_psnr_db: float
+    gradient_energy_ratio: float
+    autoencoder_psnr_db: float
+    autoencoder_ssim: float
+    autoencoder_actor_psnr_db: float
+    autoencoder_gradient_energy_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One frame kept for the sheet: pictures (288, 512, 3) uint8."""
+
+    kind: str
+    reference: npt.NDArray[np.uint8]
+    result: npt.NDArray[np.uint8]
+
+
+def held_out_performances(assets: Path, count: int) -> Iterator[Performance]:
+    """Seeded performances in rooms, or with casts, that training never sees."""
+    for seed in range(count):
+        yield direct(assets, seed, held_out=True)
+
+
+def evaluate(
+    engine: TransformerEngine,
+    assets: Path,
+    tier: str,
+    performances: int,
+    frames_per_shot: int,
+    progress: Callable[[int], object] = lambda count: None,
+) -> tuple[list[FrameScore], list[Comparison]]:
+    """Plays ``performances`` and scores the first ``frames_per_shot`` frames of every shot.
+
+    The last of these frames is kept for the sheet: a shot's history is longest there. ``progress`` is told of every
+    frame scored.
+    """
+    scores, sheet = [], []
+    with StageRenderer(assets) as renderer:
+        for performance in held_out_performances(assets, performances):
+            renderer.open(performance.stage)
+            timeline = engine.begin(performance.stage, seed=performance.seed)
+            for shot in performance.shots:
+                timeline.cut()
+                for frame in range(shot.start, min(shot.end, shot.start + frames_per_shot)):
+                    state = performance.states(frame)
+                    reference, ids = renderer.render(state), renderer.render_ids(state)
+                    result = timeline.draw(state, tier).pixels
+                    scores.append(_score(engine, shot.kind, reference, result, ids))
+                    progress(1)
+                sheet.append(Comparison(shot.kind, reference, result))
+    return scores, sheet
+
+
+def _tensor(picture: npt.NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(picture).permute(2, 0, 1).float() / 255
+
+
+@torch.inference_mode()
+def _score(
+    engine: TransformerEngine,
+    kind: str,
+    reference: npt.NDArray[np.uint8],
+    result: npt.NDArray[np.uint8],
+    ids: npt.NDArray[np.uint8],
+) -> FrameScore:
+    truth, drawn = _tensor(reference), _tensor(result)
+    coder = engine.autoencoder
+    through = (coder.decode(coder.encode(truth[None].to(engine.device) * 2 - 1))[0].cpu() / 2 + 0.5).clip(0, 1)
+    actors = torch.from_numpy((ids >= 1) & (ids <= 4))
+    energy = max(gradient_energy(truth), 1e-9)
+    missing = float("nan")
+    return FrameScore(
+        kind,
+        psnr(drawn, truth),
+        ssim(drawn, truth),
+        psnr(drawn, truth, actors) if actors.any() else missing,
+        gradient_energy(drawn) / energy,
+        psnr(through, truth),
+        ssim(through, truth),
+        psnr(through, truth, actors) if actors.any() else missing,
+        gradient_energy(through) / energy,
+    )
+
+
+def summary(scores: list[FrameScore]) -> dict[str, dict[str, float]]:
+    """Means over frames, and the tenth percentile of PSNR, as ``{"model": {...}, "autoencoder": {...}}``."""
+
+    def column(name: str) -> npt.NDArray[np.float64]:
+        return np.asarray([getattr(score, name) for score in scores], np.float64)
+
+    result: dict[str, dict[str, float]] = {}
+    for who, prefix in (("model", ""), ("autoencoder", "autoencoder_")):
+        result[who] = {
+            name: round(float(np.nanmean(column(prefix + name))), 4)
+            for name in ("psnr_db", "ssim", "actor_psnr_db", "gradient_energy_ratio")
+        }
+        result[who]["psnr_p10_db"] = round(float(np.percentile(column(prefix + "psnr_db"), 10)), 4)
+    return result
+
+
+def by_kind(scores: list[FrameScore]) -> dict[str, dict[str, dict[str, float]]]:
+    """``summary`` of each kind of shot."""
+    kinds = sorted({score.kind for score in scores})
+    return {kind: summary([score for score in scores if score.kind == kind]) for kind in kinds}
+
+
+def contact_sheet(sheet: list[Comparison], columns: int = 4, width: int = 384) -> npt.NDArray[np.uint8]:
+    """Pictures in pairs, reference above result, as one (H, W, 3) uint8 picture."""
+    height = width * 9 // 16
+    rows = -(-len(sheet) // columns)
+    canvas = Image.new("RGB", (columns * (width + 6), rows * (2 * height + 24)), (18, 18, 20))
+    draw = ImageDraw.Draw(canvas)
+    for place, pair in enumerate(sheet):
+        x, y = place % columns * (width + 6), place // columns * (2 * height + 24)
+        draw.text((x + 4, y + 4), f"{pair.kind}: reference above, model below", fill=(210, 210, 210))
+        for down, picture in enumerate((pair.reference, pair.result)):
+            canvas.paste(Image.fromarray(picture).resize((width, height)), (x, y + 18 + down * height))
+    return np.asarray(canvas)

@@ -1,0 +1,57 @@
+"""Writes a trained model as a release: float16 weights and a manifest that says what they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cutscene_model.autoencoder import Autoencoder
+from cutscene_model.greybox import HEIGHT, WIDTH
+from cutscene_model.loading import write_model
+from cutscene_model.manifest import Manifest
+from cutscene_model.scene import EMOTIONS
+from cutscene_model.training.denoiser_training import Both
+from cutscene_model.training.prepared import HISTORY
+from cutscene_model.training.progress import load_average, read_step
+from cutscene_model.vocabulary import COSTUMES, LOOKS
+
+LICENSE = "MIT (weights); trained on renders of KayKit Adventurers and KayKit Dungeon Remastered by Kay Lousberg, CC0 1.0"
+
+
+def release(
+    run: Path, out: Path, name: str, version: str, data: dict[str, Any], training: dict[str, Any], quality: dict[str, Any]
+) -> Manifest:
+    """Exports the averaged weights of the denoiser run in ``run`` to ``out`` and returns the written manifest."""
+    checkpoint = run / "denoiser.safetensors"
+    model = Both(Autoencoder())
+    load_average(checkpoint, model)
+    manifest = Manifest(
+        name=name,
+        version=version,
+        digest="",
+        width=512,
+        height=288,
+        latent_shape=(64, 9, 16),
+        greybox_shape=(HEIGHT, WIDTH),
+        tiers={"draft": 1, "standard": 2, "high": 4},
+        default_tier="standard",
+        window=HISTORY,
+        costumes=COSTUMES,
+        looks=LOOKS,
+        emotions=EMOTIONS,
+        files=(),
+        license=LICENSE,
+        data=data,
+        training={"denoiser_steps": read_step(checkpoint), **training},
+        quality=quality,
+    )
+    return write_model(out, manifest, model.autoencoder, model.denoiser)
+
+
+def read_quality(path: Path | None) -> dict[str, Any]:
+    """The last line of a ``benchmarks/quality.py --json`` run that was kept in a file."""
+    if path is None:
+        return {}
+    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8").strip().splitlines()[-1])
+    return figures
