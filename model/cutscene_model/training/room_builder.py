@@ -176,20 +176,20 @@ def light_presets(lamps: Sequence[Vec3], open_air: bool, rng: np.random.Generato
     open_factor = 1.15 if open_air else 1.0
     return {
         "day": Lights(
-            vec3(np.array((0.40, 0.43, 0.48)) * open_factor),
+            vec3(np.array((0.44, 0.46, 0.51)) * open_factor),
             _unit(0.45 * side, -1.0, -0.35),
             (0.92, 0.86, 0.74),
             (0.62, 0.78, 0.92),
             burning(1.5),
         ),
         "sunset": Lights(
-            (0.33, 0.26, 0.29), _unit(0.85 * side, -0.75, 0.30), (1.05, 0.55, 0.27), (0.93, 0.58, 0.38), burning(4.0)
+            (0.37, 0.31, 0.34), _unit(0.85 * side, -0.75, 0.30), (1.05, 0.55, 0.27), (0.93, 0.58, 0.38), burning(4.0)
         ),
         "night": Lights(
-            (0.19, 0.225, 0.345), _unit(-0.4 * side, -1.0, 0.45), (0.24, 0.31, 0.48), (0.05, 0.07, 0.15), burning(8.0)
+            (0.21, 0.245, 0.365), _unit(-0.4 * side, -1.0, 0.45), (0.24, 0.31, 0.48), (0.05, 0.07, 0.15), burning(8.0)
         ),
         "torchlight": Lights(
-            (0.31, 0.245, 0.205),
+            (0.36, 0.29, 0.245),
             _unit(0.2 * side, -1.0, 0.15),
             (0.20, 0.15, 0.11),
             (0.06, 0.04, 0.04),
