@@ -1,0 +1,116 @@
+"""The ``cutscene`` tool and the demo, as a person starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import pytest
+from cutscene_client import shipped
+from cutscene_client.cli import main
+from PIL import Image
+
+DOUBLES = Path(__file__).resolve().parents[1] / "doubles"
+
+SHORT = """\
+title: Two shots
+room: tavern
+cast: [{id: ada, costume: knight, headgear: false, holds: [weapon/sword_1h]}]
+shots:
+  - name: first
+    duration: 0.5
+    camera: {framing: medium}
+    actors: {ada: {at: middle, say: [{for: 0.4}], face: [{emotion: joy}]}}
+  - name: second
+    duration: 0.4
+    camera: {framing: close_up, move: dolly_in}
+"""
+
+
+def test_play_writes_a_film_and_a_sheet(
+    server_address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script, film, sheet = tmp_path / "short.yaml", tmp_path / "out" / "short.mp4", tmp_path / "short.png"
+    script.write_text(SHORT, encoding="utf-8")
+    command = ["play", str(script), "-o", str(film), "--sheet", str(sheet), "--server", server_address, "--json"]
+    assert main(command) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["frames"] == 22
+    assert figures["blocks_computed"] > 0
+    assert figures["film"] == str(film)
+    with av.open(str(film)) as container:
+        (stream,) = container.streams.video
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert (stream.width, stream.height, stream.average_rate) == (128, 72, 24)
+        assert sum(1 for _ in container.decode(stream)) == 22
+    with Image.open(sheet) as picture:
+        assert picture.size[0] == 4 * 320
+    assert main([*command[:-1], "--seed", "0", "--tier", "draft"]) == 0
+    shown = capsys.readouterr().out
+    assert "draft tier" in shown
+    assert "cache blocks:" in shown
+
+
+def test_equal_runs_have_equal_pixels(server_address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = tmp_path / "short.yaml"
+    script.write_text(SHORT, encoding="utf-8")
+    digests = set()
+    for run in ("one", "two"):
+        assert (
+            main(["play", str(script), "-o", str(tmp_path / f"{run}.mp4"), "--server", server_address, "--json"]) == 0
+        )
+        digests.add(json.loads(capsys.readouterr().out.splitlines()[-1])["digest"])
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("name", shipped.names())
+def test_every_shipped_script_plays(
+    name: str, server_address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["play", name, "-o", str(tmp_path / "film.mp4"), "--server", server_address, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert 10.0 <= figures["frames"] / 24 <= 20.0
+
+
+def test_lists(server_address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--server", server_address]) == 0
+    assert "128x72" in capsys.readouterr().out
+    assert main(["models", "--server", server_address, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["name"] == "sketch"
+    assert main(["sessions", "--server", server_address]) == 0
+
+
+def test_without_a_server_the_tool_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--server", "127.0.0.1:9"]) == 1
+    assert "cutscene-server --listen 127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_the_demo(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cutscene_client.demo", "--out", str(tmp_path), "--", "--engine", "sketch_engine:load"],
+        env={**os.environ, "PYTHONPATH": str(DOUBLES)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "frames/s" in done.stdout
+    assert (tmp_path / "demo.mp4").stat().st_size > 0
+    assert (tmp_path / "demo.png").stat().st_size > 0
+
+
+def test_the_demo_says_why_a_server_did_not_start(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cutscene_client.demo", "--out", str(tmp_path), "--", "--engine", "no_such_module:load"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "no_such_module" in done.stderr
