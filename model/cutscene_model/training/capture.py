@@ -129,16 +129,16 @@ def capture(assets: Path, out: Path, runs: int, seed: int, held_out: bool, worke
     return drawn
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m cutscene_model.training.capture", description="Captures a data set.")
+    parser = argparse.ArgumentParser(prog="cutscene-train capture", description="Captures a data set.")
     parser.add_argument("--assets", default=os.environ.get("CUTSCENE_ASSETS"), help="the folder above kaykit/")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--runs", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--split", choices=("train", "held-out"), default="train")
     parser.add_argument("--workers", type=int, choices=(1, 2), default=1)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if not options.assets:
         parser.error("--assets or CUTSCENE_ASSETS must name the folder of the asset packs")
     held_out = options.split == "held-out"
