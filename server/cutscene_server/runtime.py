@@ -63,8 +63,6 @@ class Runtime:
                     record.key, order.frame_index, slot, order.tier, order.cut_before, order.packed_state
                 )
             )
-            if record.session.throttled:
-                self._wake(record)  # its credit has run out just now: the client is told
 
     async def _deliver(self) -> None:
         async for fact in self._link.facts():

@@ -283,8 +283,8 @@ class Session:
 
     @property
     def throttled(self) -> bool:
-        """Whether nothing but missing acks keeps the next frame from being drawn."""
-        return self._has_frame_to_draw and self._credit_left == 0
+        """Whether drawing stands still, and nothing but missing acks keeps it from going on."""
+        return self._has_frame_to_draw and self._credit_left == 0 and not self._in_flight
 
     @property
     def turns_waiting(self) -> int:

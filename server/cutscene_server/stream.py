@@ -5,12 +5,16 @@ The stream owns nothing. When it ends, for whatever reason, the session is detac
 Backpressure policy, "wait": refusals wait in a short queue, and while it is full no further request is read; a client
 that sends without reading is held by HTTP/2's own flow control. A message that the client does not take within the
 write timeout ends the stream.
+
+The stream's end waits a little for the client's: a client that still writes when the server has ended a call loses what
+it has not read yet (grpc's Python client drops it with the failed write), and every client acknowledges its last frames.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import cast
 
 import grpc
@@ -34,6 +38,8 @@ Context = grpc.aio.ServicerContext[pb.PerformRequest, pb.PerformResponse]
 
 STATES_READ_AT_ONCE = 64  # a longer turn is checked in a thread: on the event loop it would hold up every other stream
 MAX_WAITING_REFUSALS = 8
+FAREWELL_S = 5.0  # after `closed`, since the client's last word: it may still be playing and acknowledging frames
+SHORT_FAREWELL_S = 0.5  # after a notice that ends the stream
 
 
 class ClientStream:
@@ -48,6 +54,7 @@ class ClientStream:
         self._attachment = 0
         self._next_entry = 0  # number of the session's next log entry to send
         self._closed_said = False
+        self._last_heard_s = 0.0
 
     async def run(self) -> None:
         """Plays until the session closes, the client leaves or the stream is replaced. Raises ``ServerError``."""
@@ -119,6 +126,7 @@ class ClientStream:
     async def _listen(self) -> None:
         """Takes requests in the order they come. What cannot be taken is refused, and the session lives on."""
         while (request := await self._read()) is not None:
+            self._last_heard_s = time.monotonic()
             try:
                 await self._take(request)
             except (InvalidRequest, WrongMoment, OutOfRange) as error:
@@ -158,13 +166,29 @@ class ClientStream:
             self._changed.clear()
             if self._replaced or self._runtime.stopping:
                 await self._say_goodbye()
-            self._check_standing()
+                await asyncio.wait([listener], timeout=SHORT_FAREWELL_S)
+                self._check_standing()
             if message := self._next_message():
                 await self._write(message)
-            elif self._closed_said or (listener.done() and self._nothing_comes(listener)):
-                return
+            elif self._closed_said:
+                return await self._hear_out(listener)
+            elif listener.done() and self._nothing_comes(listener):
+                return None
             else:
                 await self._changed.wait()
+
+    async def _hear_out(self, listener: asyncio.Task[None]) -> None:
+        """After `closed`: lets the client acknowledge its last frames, end its side, or fall silent."""
+        session = self._record.session
+        self._last_heard_s = time.monotonic()
+        while not listener.done() and session.acked_frame < session.ready_frame and not self._runtime.stopping:
+            seconds = self._last_heard_s + FAREWELL_S - time.monotonic()
+            if seconds <= 0:
+                return
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._changed.wait()
 
     def _next_message(self) -> pb.PerformResponse | None:
         session = self._record.session

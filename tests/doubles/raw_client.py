@@ -37,6 +37,8 @@ class RawStream:
                 )  # fmt: skip
             return None
         self.heard.append(cast("pb.PerformResponse", message))
+        if self.heard[-1].WhichOneof("response") == "closed":
+            await self.call.done_writing()
         return self.heard[-1]
 
     async def hear_until(self, kind: str) -> Any:

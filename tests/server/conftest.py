@@ -9,18 +9,11 @@ from pathlib import Path
 import grpc
 import pytest_asyncio
 
-DOUBLES = Path(__file__).resolve().parent.parent / "doubles"
 # Here for the tests, and for the inference process: a spawned child gets its parent's path.
-sys.path.insert(0, str(DOUBLES))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "doubles"))
 
-from cutscene_server.config import ServerConfig  # noqa: E402
-from cutscene_server.running import RunningServer, run_server  # noqa: E402
-
-ENGINE = "synthetic_engine:load"
-
-
-def synthetic_config(**settings: object) -> ServerConfig:
-    return ServerConfig(listen="127.0.0.1:0", engine=ENGINE, **settings)  # type: ignore[arg-type]
+from cutscene_server.running import RunningServer, run_server
+from synthetic_server import synthetic_config
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

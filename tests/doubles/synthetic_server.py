@@ -1,0 +1,42 @@
+"""Settings for a real server with the synthetic engine, and waiting for what it does in its own time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from cutscene_server.config import ServerConfig
+
+DOUBLES = Path(__file__).resolve().parent
+ENGINE = "synthetic_engine:load"
+
+
+def synthetic_config(**settings: object) -> ServerConfig:
+    return ServerConfig(listen="127.0.0.1:0", engine=ENGINE, **settings)  # type: ignore[arg-type]
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+    """Waits until something outside of this process's event loop has come to pass."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.02)
+
+
+def shared_memory() -> set[str]:
+    """The names of all blocks of shared memory that Python made on this machine."""
+    return {name for name in os.listdir("/dev/shm") if name.startswith("psm_")}  # noqa: S108
+
+
+def process_lives(process_id: int) -> bool:
+    try:
+        return " Z " not in Path(f"/proc/{process_id}/stat").read_text()
+    except OSError:
+        return False
+
+
+def child_processes(process_id: int) -> list[int]:
+    """A process's children; the kernel lists them by the thread that started them."""
+    lists = Path(f"/proc/{process_id}/task").glob("*/children")
+    return [int(child) for listed in lists for child in listed.read_text().split()]

@@ -1,0 +1,84 @@
+"""The small parts: the scheduler, the frame ring, the messages between the processes."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from cutscene_model.scene import EMOTIONS
+from cutscene_server import worker_messages as messages
+from cutscene_server.frame_ring import FrameRing
+from cutscene_server.scheduler import RoundRobin
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic_engine import MANIFEST
+
+
+def test_round_robin_gives_each_its_turn() -> None:
+    scheduler: RoundRobin[str] = RoundRobin()
+    for key in "abc":
+        scheduler.add(key)
+    assert [scheduler.pick(lambda key: True) for _ in range(5)] == ["a", "b", "c", "a", "b"]
+    assert scheduler.pick(lambda key: key == "b") == "b"
+    assert scheduler.pick(lambda key: False) is None
+    scheduler.remove("c")
+    assert scheduler.pick(lambda key: True) == "a"
+
+
+@given(st.lists(st.sets(st.integers(0, 4)), min_size=10, max_size=60))
+def test_nobody_who_wants_a_frame_waits_for_more_than_all_the_others(wanting: list[set[int]]) -> None:
+    scheduler: RoundRobin[int] = RoundRobin()
+    for key in range(5):
+        scheduler.add(key)
+    waited = dict.fromkeys(range(5), 0)
+    for wants in wanting:
+        picked = scheduler.pick(wants.__contains__)
+        assert (picked is None) == (not wants)
+        for key in range(5):
+            waited[key] = waited[key] + 1 if key in wants and key != picked else 0
+        assert max(waited.values()) <= 4
+
+
+def test_a_frame_written_on_one_side_is_read_on_the_other() -> None:
+    ring = FrameRing.create(2, 4, 6)
+    other = FrameRing.attach(ring.name, 2, 4, 6)
+    pixels = np.arange(72, dtype=np.uint8).reshape(4, 6, 3)
+    other.write(1, pixels)
+    assert (ring.view(1) == pixels).all()
+    assert not ring.view(0).any()
+    with pytest.raises(ValueError, match="does not fit"):
+        ring.write(0, pixels[:3])
+    with pytest.raises(ValueError, match="does not fit"):
+        ring.write(0, pixels.astype(np.float32))
+    with pytest.raises(ValueError, match="no slot 2"):
+        ring.view(2)
+    other.close()
+    ring.close()
+    ring.close()
+    assert ring.name not in os.listdir("/dev/shm")  # noqa: S108
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        messages.UseRing("name", 2, 32, 64),
+        messages.Begin(1, b"stage", (1 << 64) - 1),
+        messages.Draw(1, 2, 0, "draft", True, b"state"),
+        messages.End(1),
+        messages.Stop(),
+        messages.Ready(b"manifest"),
+        messages.Began(1),
+        messages.BeginFailed(1, "why"),
+        messages.Drawn(1, 0, [1, "draft", 2, 3, 4, 5, 6, 7, 8, 9]),
+        messages.DrawFailed(1, 0, "why"),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_messages_between_the_processes_come_back_as_they_went(message: messages.Message) -> None:
+    assert messages.unpack(messages.pack(message)) == message
+
+
+def test_a_manifest_comes_back_as_it_went() -> None:
+    assert messages.unpack_manifest(messages.pack_manifest(MANIFEST)) == MANIFEST
+    assert MANIFEST.emotions == EMOTIONS[:-1]

@@ -1,0 +1,180 @@
+"""A server's life: health, reflection, stopping in order, losing its inference process, the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cutscene_proto.v1 import cutscene_pb2 as pb
+from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
+from cutscene_server.errors import ConfigError, NotServing
+from cutscene_server.running import run_server
+from cutscene_server.service import SERVICE_NAME
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from messages import lockstep_turn, open_message
+from raw_client import RawStream
+from synthetic_server import (
+    DOUBLES,
+    ENGINE,
+    child_processes,
+    eventually,
+    process_lives,
+    shared_memory,
+    synthetic_config,
+)
+
+pytestmark = pytest.mark.asyncio
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_reflection_lists_the_service() -> None:
+    async with run_server(synthetic_config()) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        call = stub.ServerReflectionInfo()
+        await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+        answer: Any = await call.read()
+        names = {service.name for service in answer.list_services_response.service}
+        assert {SERVICE_NAME, "grpc.health.v1.Health"} <= names
+        await call.done_writing()
+
+
+async def test_health_follows_the_server_and_stopping_says_goodbye_to_streams() -> None:
+    before = shared_memory()
+    async with run_server(synthetic_config()) as server:
+        assert len(shared_memory() - before) == 1
+        channel = grpc.aio.insecure_channel(server.address)
+        watch: Any = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE_NAME))
+        assert (await watch.read()).status == SERVING
+        stream = RawStream(channel)
+        await stream.open(open_message(cast=("actor-0", "slow")))
+        await stream.say(turn=lockstep_turn("one", 40))
+        await stream.frames(1)
+        process_id = server.runtime.process_id
+        started = time.monotonic()
+    assert time.monotonic() - started < 5.0
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await stream.hear_to_end()
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert stream.heard[-1].notice.kind == pb.NOTICE_KIND_GOING_AWAY
+    assert (await watch.read()).status == NOT_SERVING
+    await channel.close()
+    assert process_id is not None
+    assert not process_lives(process_id)
+    assert shared_memory() == before
+
+
+@pytest.mark.parametrize("death", ["from within", "killed"])
+async def test_a_lost_inference_process_closes_sessions_and_turns_health_and_hangs_nobody(death: str) -> None:
+    before = shared_memory()
+    async with run_server(synthetic_config()) as server, grpc.aio.insecure_channel(server.address) as channel:
+        watch: Any = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == SERVING
+        bad, idle = RawStream(channel), RawStream(channel)
+        await idle.open(open_message())
+        await bad.open(open_message(cast=("actor-0", "die_frame_3")))
+        if death == "killed":
+            assert server.runtime.process_id is not None
+            os.kill(server.runtime.process_id, signal.SIGKILL)
+        else:
+            await bad.say(turn=lockstep_turn("one", 6))
+            await bad.frames(3)
+        assert (await bad.hear_until("closed")).reason == pb.CLOSE_REASON_ERROR
+        assert (await idle.hear_until("closed")).reason == pb.CLOSE_REASON_ERROR
+        assert (await watch.read()).status == NOT_SERVING
+        watch.cancel()
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await RawStream(channel).open(open_message())
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        stub: Any = CutsceneServiceStub(channel)  # type: ignore[no-untyped-call]
+        listed = await stub.ListSessions(pb.ListSessionsRequest())
+        assert [session.status for session in listed.sessions] == [pb.SESSION_STATUS_CLOSED] * 2
+    assert shared_memory() == before
+
+
+async def test_a_model_that_cannot_be_loaded_ends_the_start(tmp_path: Path) -> None:
+    before = shared_memory()
+    with pytest.raises(NotServing, match="before its model was loaded"):
+        async with run_server(synthetic_config(model=tmp_path / "nothing")):
+            raise AssertionError
+    assert shared_memory() == before
+
+
+async def test_a_port_that_is_taken_is_a_configuration_error() -> None:
+    async with run_server(synthetic_config()) as server:
+        config = type(server.runtime.config)(listen=server.address, engine=ENGINE)
+        with pytest.raises(ConfigError, match="cannot listen"):
+            async with run_server(config):
+                raise AssertionError
+
+
+def start_program(tmp_path: Path, *arguments: str) -> tuple[subprocess.Popen[str], Path]:
+    port_file = tmp_path / "address"
+    program = subprocess.Popen(
+        [sys.executable, "-m", "cutscene_server", "--listen", "127.0.0.1:0", "--engine", ENGINE,
+         "--port-file", str(port_file), *arguments],
+        env={**os.environ, "PYTHONPATH": str(DOUBLES)}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    return program, port_file
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+async def test_the_program_says_where_it_listens_and_stops_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    before = shared_memory()
+    program, port_file = start_program(tmp_path)
+    await eventually(lambda: asyncio.to_thread(port_file.exists))
+    async with grpc.aio.insecure_channel(port_file.read_text().strip()) as channel:
+        stream = RawStream(channel)
+        await stream.open(open_message())
+        await stream.say(turn=lockstep_turn("one", 2))
+        await stream.frames(2)
+        program.send_signal(number)
+        _, errors = await asyncio.to_thread(program.communicate, timeout=10)
+    assert program.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert "leaked" not in errors
+    assert shared_memory() == before
+
+
+async def test_the_inference_process_goes_when_the_program_is_killed(tmp_path: Path) -> None:
+    before = shared_memory()
+    program, port_file = start_program(tmp_path)
+    await eventually(lambda: asyncio.to_thread(port_file.exists))
+    children = child_processes(program.pid)
+    assert children
+    program.kill()
+    await asyncio.to_thread(program.communicate, timeout=10)
+
+    async def gone() -> bool:
+        return not any(map(process_lives, children)) and shared_memory() == before
+
+    await eventually(gone)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--listen", "0.0.0.0:1"], "allow_insecure_remote"),
+        (["--listen", "nonsense"], "host:port"),
+        (["--threads", "many"], "--threads"),
+        (["--engine", "nonsense"], "module:function"),
+        (["--config", "/nonexistent.toml"], "/nonexistent.toml"),
+    ],
+)
+async def test_a_wrong_configuration_exits_with_2_and_names_the_setting(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cutscene_server.__main__ import main
+
+    assert await asyncio.to_thread(main, arguments) == 2
+    assert says in capsys.readouterr().err
