@@ -36,7 +36,9 @@ Plain = list[Any]
 
 def stage_to_plain(stage: Stage) -> Plain:
     """A stage as msgpack-able lists."""
-    cast_ = [[m.id, m.costume, m.headgear, list(m.tint), None if m.radii is None else list(m.radii)] for m in stage.cast]
+    cast_ = [
+        [m.id, m.costume, m.headgear, list(m.tint), None if m.radii is None else list(m.radii)] for m in stage.cast
+    ]
     elements = [[int(e.element_class), e.look, _box_to_plain(e.box), e.part, list(e.tint)] for e in stage.elements]
     props = [[p.id, int(p.element_class), p.look, list(p.half_extent), list(p.tint)] for p in stage.props]
     return [CODEC_VERSION, cast_, elements, props]

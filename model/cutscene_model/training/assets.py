@@ -201,7 +201,9 @@ ALL: tuple[Look, ...] = (
     _look("banner/red", "dungeon/banner_red.gltf.glb", (-0.75, 0.531, 0.378), (0.75, 3.727, 0.69)),
     _look("banner/green", "dungeon/banner_green.gltf.glb", (-0.75, 0.531, 0.378), (0.75, 3.727, 0.69)),
     _look("banner/white", "dungeon/banner_white.gltf.glb", (-0.75, 0.531, 0.378), (0.75, 3.727, 0.69)),
-    _look("banner/pattern_yellow", "dungeon/banner_patternA_yellow.gltf.glb", (-0.75, 0.531, 0.378), (0.75, 3.727, 0.69)),
+    _look(
+        "banner/pattern_yellow", "dungeon/banner_patternA_yellow.gltf.glb", (-0.75, 0.531, 0.378), (0.75, 3.727, 0.69)
+    ),
     _look("banner/pattern_brown", "dungeon/banner_patternB_brown.gltf.glb", (-0.75, 0.531, 0.378), (0.75, 3.727, 0.69)),
     _look("banner/shield_red", "dungeon/banner_shield_red.gltf.glb", (-1.116, 0.531, 0.315), (1.116, 3.727, 0.69)),
     _look("banner/shield_blue", "dungeon/banner_shield_blue.gltf.glb", (-1.116, 0.531, 0.315), (1.116, 3.727, 0.69)),
@@ -221,7 +223,12 @@ ALL: tuple[Look, ...] = (
     _look("clutter/mug", "adventurers/Barbarian.glb#Mug", (-0.198, -0.239, -0.198), (0.336, 0.31, 0.198)),
     _look("weapon/sword_1h", "adventurers/Knight.glb#1H_Sword", (-0.252, -0.366, -0.065), (0.252, 1.409, 0.065)),
     _look("weapon/sword_2h", "adventurers/Knight.glb#2H_Sword", (-0.42, -0.401, -0.124), (0.42, 1.964, 0.124)),
-    _look("weapon/shield_round", "adventurers/Barbarian.glb#Barbarian_Round_Shield", (-0.441, -0.441, -0.145), (0.441, 0.441, 0.187)),
+    _look(
+        "weapon/shield_round",
+        "adventurers/Barbarian.glb#Barbarian_Round_Shield",
+        (-0.441, -0.441, -0.145),
+        (0.441, 0.441, 0.187),
+    ),
     _look("weapon/shield_badge", "adventurers/Knight.glb#Badge_Shield", (-0.441, -0.54, -0.145), (0.441, 0.481, 0.101)),
     _look("weapon/axe_1h", "adventurers/Barbarian.glb#1H_Axe", (-0.589, -0.273, -0.092), (0.125, 0.971, 0.092)),
     _look("weapon/axe_2h", "adventurers/Barbarian.glb#2H_Axe", (-0.62, -0.433, -0.131), (0.62, 1.292, 0.131)),

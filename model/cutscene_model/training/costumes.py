@@ -55,7 +55,9 @@ def costume_mesh(assets_dir: Path, member: CastMember) -> CostumeMesh:
     glb = costume_glb(assets_dir, member.costume)
     rig = load_rig(assets_dir)
     meshes: list[Mesh] = []
-    bones, weights, tints = [], [], []
+    bones: list[npt.NDArray[np.float32]] = []
+    weights: list[npt.NDArray[np.float32]] = []
+    tints: list[npt.NDArray[np.float32]] = []
     for index, node in enumerate(glb.nodes):
         if "mesh" not in node:
             continue
@@ -64,10 +66,10 @@ def costume_mesh(assets_dir: Path, member: CastMember) -> CostumeMesh:
         count = len(mesh.positions)
         tinted = "_Head" not in name
         if mesh.joints is not None and mesh.weights is not None:
-            if not tinted:
-                mesh = without_features(mesh, head_origin(rig))
             bones.append(mesh.joints.astype(np.float32))
             weights.append(mesh.weights)
+            if not tinted:
+                mesh = without_features(mesh, head_origin(rig))
         else:
             is_headgear = name == HEADGEAR.get(member.costume)
             if not (name.endswith("_Cape") or (is_headgear and member.headgear)):
@@ -75,10 +77,10 @@ def costume_mesh(assets_dir: Path, member: CastMember) -> CostumeMesh:
             # Rigid pieces are moved into bind space and bound whole to their bone.
             bone = rig.index[glb.nodes[glb.parents[index]]["name"]]
             mesh = mesh.transformed(np.linalg.inv(rig.inverse_binds[bone]) @ glb.local_matrix(index))
-            bones.append(np.tile(np.float32((bone, 0, 0, 0)), (count, 1)))
-            weights.append(np.tile(np.float32((1, 0, 0, 0)), (count, 1)))
+            bones.append(np.tile(np.array([bone, 0, 0, 0], np.float32), (count, 1)))
+            weights.append(np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1)))
         meshes.append(mesh)
-        tints.append(np.tile(np.float32(member.tint if tinted else (1, 1, 1)), (count, 1)))
+        tints.append(np.tile(np.array(member.tint if tinted else (1.0, 1.0, 1.0), np.float32), (count, 1)))
     whole = merge(meshes)
     return CostumeMesh(
         whole.positions,
@@ -122,7 +124,7 @@ def feature_islands(head: Mesh, origin: Array) -> list[int]:
         points = head.positions[np.unique(head.triangles[labels == label])] - origin
         low, high = points.min(axis=0), points.max(axis=0)
         beside_nose = low[0] > 0.04 or high[0] < -0.04
-        if beside_nose and low[2] > 0.2 and 0.25 < low[1] and high[1] < 0.65:
+        if beside_nose and low[2] > 0.2 and low[1] > 0.25 and high[1] < 0.65:
             found.append(int(label))
     return found
 

@@ -12,7 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from cutscene_model.scene import ActorState, Camera, FloatArray, Lights, PointLight, SceneState, Stage, StageHint
+from cutscene_model.scene import (
+    ActorState,
+    Camera,
+    FloatArray,
+    Lights,
+    PointLight,
+    PropState,
+    SceneState,
+    Stage,
+    StageHint,
+)
 from cutscene_model.training import plots
 from cutscene_model.training.acting import Part
 from cutscene_model.training.casting import Casting, choose_cast
@@ -86,7 +96,8 @@ class _Staging:
 
     def state(self, frame: int) -> SceneState:
         time = frame / FPS
-        actors, props = [], []
+        actors: list[ActorState] = []
+        props: list[PropState] = []
         for index, part in enumerate(self._parts):
             clip, clip_time, position, yaw = part.place(time)
             matrices = self._rig.world_pose(clip, clip_time, position, yaw)
@@ -148,7 +159,11 @@ def direct(assets_dir: Path, seed: int, room: Room | None = None, held_out: bool
     staging.lights = lights
     staging.spells = plots.spells_of(parts, rng) if plot.name == "spell" else []
     staging.flicker = np.stack(
-        [rng.uniform(4, 9, len(lights.points)), rng.uniform(0, 6, len(lights.points)), rng.uniform(0, 0.09, len(lights.points))],
+        [
+            rng.uniform(4, 9, len(lights.points)),
+            rng.uniform(0, 6, len(lights.points)),
+            rng.uniform(0, 0.09, len(lights.points)),
+        ],
         axis=1,
     )
     shots = _shoot(rng, staging, parts, casting, space, duration)
@@ -227,7 +242,9 @@ def _subjects(rng: np.random.Generator, parts: list[Part], kind: str, start: flo
     if kind == "close_up" or (kind in ("low", "high") and rng.random() < 0.5):
         return order[:1]
     lead_place = np.array(parts[order[0]].place((start + end) / 2)[2])
-    rest = sorted(order[1:], key=lambda i: float(np.linalg.norm(np.array(parts[i].place((start + end) / 2)[2]) - lead_place)))
+    rest = sorted(
+        order[1:], key=lambda i: float(np.linalg.norm(np.array(parts[i].place((start + end) / 2)[2]) - lead_place))
+    )
     if kind == "wide":
         return [order[0], *rest]
     return [order[0], *rest[:1]]

@@ -234,4 +234,5 @@ def _height_field(assets_dir: Path, costume: str) -> Floats:
         inside = (u >= -1e-6) & (v >= -1e-6) & (u + v <= 1 + 1e-6)
         block = field[np.ix_(rows, columns)]
         field[np.ix_(rows, columns)] = np.where(inside, np.maximum(block, z), block)
-    return ndimage.gaussian_filter(np.where(field < 0.0, 0.3, field), 2.0)
+    smooth: Floats = ndimage.gaussian_filter(np.where(field < 0.0, 0.3, field), 2.0)
+    return smooth

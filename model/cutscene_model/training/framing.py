@@ -48,7 +48,9 @@ class CameraPath:
             a = self.phase + time
             wobble = [math.sin(2.1 * a) + 0.5 * math.sin(5.3 * a), math.sin(2.9 * a + 1.0), math.sin(2.4 * a + 2.0)]
             eye = eye + self.sway * np.array(wobble)
-            target = target + 0.6 * self.sway * np.array([math.sin(3.1 * a), math.sin(2.2 * a + 0.5), math.cos(2.7 * a)])
+            target = target + 0.6 * self.sway * np.array(
+                [math.sin(3.1 * a), math.sin(2.2 * a + 0.5), math.cos(2.7 * a)]
+            )
         return Camera(vec3(eye), look_rotation(eye, target), self.fov)
 
 
@@ -97,8 +99,9 @@ class Framer:
     def _point(self, actor: int, time: float, joint: str) -> Array:
         joints: Array = self._joints(actor, time).astype(np.float64)
         if joint == "head":
-            return (joints[JOINT_INDEX["neck"]] + joints[JOINT_INDEX["head_top"]]) / 2
-        return joints[JOINT_INDEX[joint]]
+            return _middle(joints[JOINT_INDEX["neck"]], joints[JOINT_INDEX["head_top"]])
+        point: Array = joints[JOINT_INDEX[joint]]
+        return point
 
     def _facing(self, actor: int, time: float) -> Array:
         """Unit vector along the floor towards which the head looks."""
@@ -108,9 +111,7 @@ class Framer:
         length = float(np.linalg.norm(ahead))
         return ahead / length if length > 0.05 else np.array([0.0, 0.0, 1.0])
 
-    def _candidate(
-        self, kind: str, move: str, subjects: Sequence[int], start: float, end: float
-    ) -> CameraPath | None:
+    def _candidate(self, kind: str, move: str, subjects: Sequence[int], start: float, end: float) -> CameraPath | None:
         middle = (start + end) / 2
         main = subjects[0]
         heads = np.array([self._point(who, middle, "head") for who in subjects])
@@ -130,12 +131,12 @@ class Framer:
                 return None
             return self._over_shoulder(move, subjects, start, end)
         elif kind == "two_shot":
-            anchor = center + (0.0, self._uniform(0.05, 0.35), 0.0)
+            anchor = center + np.array([0.0, self._uniform(0.05, 0.35), 0.0])
             height = max(self._uniform(2.0, 2.7), (spread + 1.3) / ASPECT)
             angle = self._side_on(subjects, middle)
             lift = self._uniform(0.0, 0.7)
         elif kind == "low":
-            anchor = center + (0.0, self._uniform(0.1, 0.4), 0.0)
+            anchor = center + np.array([0.0, self._uniform(0.1, 0.4), 0.0])
             height = max(self._uniform(2.0, 3.0), (spread + 1.4) / ASPECT)
             angle = self._turned(main, middle, self._uniform(-0.9, 0.9))
             lift = -0.9
@@ -201,7 +202,7 @@ class Framer:
             """How far the subjects have come since the middle of the shot, along the floor: heads may bob freely."""
             moved = np.mean([self._point(who, time, "hips") for who in subjects], axis=0) - base
             moved[1] = 0.0
-            return moved if float(np.linalg.norm(moved)) > 0.25 else moved * 0.0
+            return np.array(moved if float(np.linalg.norm(moved)) > 0.25 else np.zeros(3), np.float64)
 
         walking = max(float(np.linalg.norm(drift(start))), float(np.linalg.norm(drift(end)))) > 0.35
         shift = (drift(end) - drift(start)) if walking else np.zeros(3)
@@ -315,3 +316,9 @@ class Framer:
                 if t < 0.98 and float(np.linalg.norm(eye + along * t - center)) < radius + 0.12:
                     return False
         return True
+
+
+def _middle(first: Array, second: Array) -> Array:
+    """Half-way between two points."""
+    middle: Array = (first + second) / 2
+    return middle

@@ -1,4 +1,4 @@
-"""The rooms: what stands where in each layout. Every choice goes through the builder's generator, so a variant is fixed."""
+"""The rooms: what stands where in each layout. All choices go through the builder's generator: a variant is fixed."""
 
 from __future__ import annotations
 

@@ -105,7 +105,8 @@ class Rig:
         for index, parent in enumerate(self.parents):
             depths[index] = 0 if parent < 0 else depths[parent] + 1
         self._levels = [
-            np.array([index for index, depth in enumerate(depths) if depth == level]) for level in range(1, max(depths) + 1)
+            np.array([index for index, depth in enumerate(depths) if depth == level])
+            for level in range(1, max(depths) + 1)
         ]
         self._parent_array = np.array(self.parents)
         self.clips: dict[str, Clip] = {}
@@ -178,17 +179,19 @@ class Rig:
         """(19, 3) float32: the points of ``scene.JOINTS`` in the frame of ``matrices``."""
         chosen = matrices[self._joint_rows]
         points = np.einsum("jab,jb->ja", chosen[:, :3, :3], self._joint_offsets) + chosen[:, :3, 3]
-        return points.astype(np.float32)
+        joints: FloatArray = points.astype(np.float32)
+        return joints
 
     def joints_for(self, clip: str, time: float, position: npt.ArrayLike, yaw: float) -> FloatArray:
         """(19, 3) float32 world joints of an actor in a clip."""
         return self.contract_joints(self.world_pose(clip, time, position, yaw))
 
-
     def stride_speed(self, clip: str) -> float:
         """Metres a second at which a walker must move for the standing foot not to slide."""
         times = np.arange(0.0, self.clips[clip].duration, 1 / 60)
-        toes = np.array([self.contract_joints(self.pose(clip, t))[[JOINTS.index("toe_l"), JOINTS.index("toe_r")]] for t in times])
+        toes = np.array(
+            [self.contract_joints(self.pose(clip, t))[[JOINTS.index("toe_l"), JOINTS.index("toe_r")]] for t in times]
+        )
         speeds = np.linalg.norm(np.diff(toes[:, :, ::2], axis=0), axis=2) * 60
         standing = toes[:-1, :, 1].argmin(axis=1)
         return float(np.median(speeds[np.arange(len(speeds)), standing]))

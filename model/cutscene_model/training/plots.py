@@ -146,12 +146,16 @@ def _seated(b: Brief) -> list[Part] | None:
     seats = list(b.room.marks_of("seat"))
     if not seats:
         return None
-    b.rng.shuffle(seats)  # type: ignore[arg-type]
+    b.rng.shuffle(seats)
     anchor = np.array(seats[0].position)
     seats.sort(key=lambda mark: float(np.linalg.norm(np.array(mark.position) - anchor)))
     parts: list[Part] = []
     for index in range(b.count):
-        if index < len(seats) and math.dist(seats[index].position, seats[0].position) < 5.0 and (index < 1 or b.chance(0.8)):
+        if (
+            index < len(seats)
+            and math.dist(seats[index].position, seats[0].position) < 5.0
+            and (index < 1 or b.chance(0.8))
+        ):
             mark = seats[index]
             part = b.part(index, mark.position, mark.yaw)
             if b.chance(0.25):
@@ -191,7 +195,7 @@ def _arrival(b: Brief) -> list[Part] | None:
         return None
     goal, yaw = places[0]
     starts = [mark.position for mark in b.room.marks_of("door", "stand")]
-    b.rng.shuffle(starts)  # type: ignore[arg-type]
+    b.rng.shuffle(starts)
     others = [place for place, _ in places[1:]]
     for start in starts:
         far = 2.5 < math.dist(start, goal) < 9.0

@@ -87,7 +87,9 @@ class SetMeshes:
         mesh, _, glowing = self.look_mesh("lamp/torch")
         kept = mesh.triangles[glowing[mesh.triangles].all(axis=1)]
         used, triangles = np.unique(kept, return_inverse=True)
-        moved = mesh.positions[used] * np.float32((1.35, 1.25, 1.35)) + np.float32((0.0, -0.10, 0.34))
+        moved = mesh.positions[used] * np.array([1.35, 1.25, 1.35], np.float32) + np.array(
+            [0.0, -0.10, 0.34], np.float32
+        )
         return Mesh(moved, mesh.normals[used], mesh.uvs[used], triangles.reshape(-1, 3).astype(np.int32))
 
     def _surface(self, look: str, mesh: Mesh, tint: tuple[float, float, float]) -> SurfaceMesh:

@@ -27,7 +27,8 @@ class Space:
 
     def _local(self, point: npt.ArrayLike) -> Array:
         """(B, 3): the point in each box's frame."""
-        return np.einsum("bji,bj->bi", self._rotations, np.asarray(point, np.float64) - self._centers)
+        local: Array = np.einsum("bji,bj->bi", self._rotations, np.asarray(point, np.float64) - self._centers)
+        return local
 
     def touches(self, point: npt.ArrayLike, margin: float) -> bool:
         """Whether a point lies in a box, or within ``margin`` of it."""

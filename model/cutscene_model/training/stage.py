@@ -87,7 +87,9 @@ class StageRenderer:
         self._stage = stage
         static = self._set_meshes.of_set(stage.elements)
         low, high = static.positions.min(axis=0), static.positions.max(axis=0)
-        self._corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+        self._corners = np.array(
+            [[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])]
+        )
         self._attach(_geometry(static, np.full(len(static.positions), SET_ID, np.float32))[0], "still")
         self._build_bodies(stage)
         self._build_faces(stage)
@@ -108,7 +110,7 @@ class StageRenderer:
             pieces.append(piece)
             idents.append(np.full(len(piece.positions), PROP_ID, np.float32))
             bone = len(stage.cast) * per_actor + index
-            skins.append(np.tile(np.float32((bone, 0, 0, 0, 1, 0, 0, 0)), (len(piece.positions), 1)))
+            skins.append(np.tile(np.array([bone, 0, 0, 0, 1, 0, 0, 0], np.float32), (len(piece.positions), 1)))
         if pieces:
             # Only the bones that some vertex follows are sent to the shader.
             skin = np.concatenate(skins)
@@ -185,10 +187,9 @@ class StageRenderer:
         clip = _matrix(projection @ rigid_inverse(world_from_camera))
         self._roots["main"].set_shader_input("clip_from_world", clip)
         self._roots["ids"].set_shader_input("clip_from_world", clip)
-        self._pose(state)
+        self._pose(self._stage, state)
 
-    def _pose(self, state: scene.SceneState) -> None:
-        assert self._stage is not None
+    def _pose(self, stage: scene.Stage, state: scene.SceneState) -> None:
         self._bones[:] = 0.0  # whoever is not in the state collapses to a point and is not drawn
         per_actor = len(self._rig.names)
         if self._faces:
@@ -204,7 +205,7 @@ class StageRenderer:
             self._face_rows[index, :, :3] = positions @ head[:3, :3].T + head[:3, 3]
             self._face_rows[index, :, 3:] = normals @ head[:3, :3].T
         for prop in state.props:
-            bone = len(self._stage.cast) * per_actor + prop.prop_index
+            bone = len(stage.cast) * per_actor + prop.prop_index
             self._bones[bone] = affine(quaternion_matrix(prop.rotation), prop.position)
         if self._faces:
             self._face_data.modify_array_handle(0).copy_data_from(self._face_rows.tobytes())
@@ -254,6 +255,7 @@ class StageRenderer:
         texture = core.Texture(name)
         buffer.add_render_texture(texture, core.GraphicsOutput.RTM_copy_ram, core.GraphicsOutput.RTP_color)
         buffer.set_clear_color_active(True)
+        buffer.set_clear_color(core.LVecBase4f(0.0, 0.0, 0.0, 1.0))  # Panda3D's own default is grey
         buffer.set_clear_depth_active(True)
         return buffer, texture
 
@@ -349,7 +351,10 @@ def _geometry(
     """A Panda3D node of a mesh, and its vertex data, whose array 0 (places and normals) may be rewritten."""
     arrays = [
         ((("vertex", 3), ("normal", 3)), np.concatenate([mesh.positions, mesh.normals], axis=1)),
-        ((("texel", 3), ("paint", 4), ("ident", 1)), np.concatenate([mesh.texels, mesh.paints, idents[:, None]], axis=1)),
+        (
+            (("texel", 3), ("paint", 4), ("ident", 1)),
+            np.concatenate([mesh.texels, mesh.paints, idents[:, None]], axis=1),
+        ),
     ]
     if skin is not None:
         arrays.append(((("joint", 4), ("weight", 4)), skin))
