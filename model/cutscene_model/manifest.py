@@ -59,9 +59,13 @@ def read_manifest(directory: Path) -> Manifest:
         if isinstance(plain.get(name), list):
             plain[name] = tuple(plain[name])
     try:
-        return Manifest(**plain)
+        manifest = Manifest(**plain)
     except TypeError as error:
         raise ManifestError(f"{path}: {error}") from error
+    for name in manifest.files:
+        if not isinstance(name, str) or name != Path(name).name:
+            raise ManifestError(f"{path}: files: {name!r} is outside of the model's folder")
+    return manifest
 
 
 def weights_digest(directory: Path, files: tuple[str, ...]) -> str:

@@ -21,14 +21,15 @@ class Average:
     """Exponential moving average of a module's weights; short at first, so that early samples are not stale."""
 
     def __init__(self, module: nn.Module, decay: float = 0.998) -> None:
-        self._module, self._decay, self._steps = module, decay, 0
+        self._module, self._decay = module, decay
+        self.steps = 0
         self.tensors = {name: value.detach().clone() for name, value in module.state_dict().items()}
 
     @torch.no_grad()
     def update(self) -> None:
         """Takes the module's present weights in."""
-        self._steps += 1
-        weight = 1 - min(self._decay, (1 + self._steps) / (10 + self._steps))
+        self.steps += 1
+        weight = 1 - min(self._decay, (1 + self.steps) / (10 + self.steps))
         for name, value in self._module.state_dict().items():
             self.tensors[name].lerp_(value, weight)
 
@@ -59,11 +60,12 @@ def load_checkpoint(path: Path, module: nn.Module, average: Average | None = Non
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
     module.load_state_dict(part("module."))
+    step = read_step(path)
     if average is not None:
-        average.tensors = part("average.")
+        average.tensors, average.steps = part("average."), step
     if optimizer is not None:
         optimizer.load_tensors(part("optimizer."))
-    return read_step(path)
+    return step
 
 
 def read_step(path: Path) -> int:

@@ -1,0 +1,116 @@
+"""The engine with the weights that ship: caching, rebuilding, cutting, determinism."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_scenes import stage, state
+
+from cutscene_model.engine import TIERS
+from cutscene_model.errors import UnknownCostumeError, UnknownLookError
+from cutscene_model.loading import load_engine
+from cutscene_model.scene import Box, ElementClass, SetElement, Stage
+from cutscene_model.transformer import TransformerEngine, TransformerTimeline
+
+
+@pytest.fixture(scope="module")
+def engine() -> TransformerEngine:
+    return load_engine()
+
+
+def played(timeline: TransformerTimeline, frames: int, tier: str = "draft") -> list[bytes]:
+    return [timeline.draw(state(0.02 * frame), tier).pixels.tobytes() for frame in range(frames)]
+
+
+def test_a_frame_has_the_manifests_size_and_is_not_flat(engine: TransformerEngine) -> None:
+    frame = engine.begin(stage(), 1).draw(state(), "standard")
+    assert frame.pixels.shape == (engine.manifest.height, engine.manifest.width, 3)
+    assert frame.latent.shape == engine.manifest.latent_shape
+    assert frame.latent.dtype == np.float16
+    assert frame.pixels.std() > 10
+
+
+def test_blocks_made_again_from_latents_give_the_same_frame(engine: TransformerEngine) -> None:
+    cached, rebuilt = engine.begin(stage(), 7), engine.begin(stage(), 7)
+    played(cached, 5)
+    played(rebuilt, 5)
+    rebuilt.rebuild()
+    a, b = cached.draw(state(0.1), "standard"), rebuilt.draw(state(0.1), "standard")
+    np.testing.assert_array_equal(a.latent, b.latent)
+    np.testing.assert_array_equal(a.pixels, b.pixels)
+
+
+def test_the_window_matters_and_a_cut_forgets_it(engine: TransformerEngine) -> None:
+    with_past, without, cut = (engine.begin(stage(), 7) for _ in range(3))
+    played(with_past, 4)
+    for frame in range(4):
+        cut.draw(state(0.5 - 0.1 * frame), "draft")
+        without.draw(state(0.02 * frame), "draft")
+    cut.cut()
+    without.cut()
+    last = state(0.1)
+    remembered = with_past.draw(last, "draft").latent
+    forgotten = without.draw(last, "draft").latent
+    assert not np.array_equal(remembered, forgotten)
+    np.testing.assert_array_equal(forgotten, cut.draw(last, "draft").latent)
+
+
+def test_the_cache_figures_count_each_frames_block_once(engine: TransformerEngine) -> None:
+    timeline = engine.begin(stage(), 1)
+    window = engine.manifest.window
+    figures = []
+    for _ in range(window + 3):
+        frame = timeline.draw(state(), "draft")
+        figures.append((frame.blocks_reused, frame.blocks_computed))
+    # First the anchors are made; then every frame makes the block of the one before and reuses the rest.
+    assert figures[0] == (0, 1)
+    assert figures[1 : window + 1] == [(1 + made, 1) for made in range(window)]
+    assert figures[-1] == (window, 1)
+
+
+def test_commit_moves_work_and_changes_nothing(engine: TransformerEngine) -> None:
+    eager, lazy = engine.begin(stage(), 3), engine.begin(stage(), 3)
+    for frame in range(4):
+        a = eager.draw(state(0.05 * frame), "draft")
+        eager.commit()
+        eager.commit()
+        b = lazy.draw(state(0.05 * frame), "draft")
+        np.testing.assert_array_equal(a.pixels, b.pixels)
+
+
+def test_equal_seeds_draw_equal_frames_and_others_do_not(engine: TransformerEngine) -> None:
+    assert played(engine.begin(stage(), 5), 3) == played(engine.begin(stage(), 5), 3)
+    assert played(engine.begin(stage(), 5), 1) != played(engine.begin(stage(), 6), 1)
+
+
+def test_timelines_beside_one_another_do_not_mix(engine: TransformerEngine) -> None:
+    alone = played(engine.begin(stage(), 5), 4)
+    first, second = engine.begin(stage(), 5), engine.begin(stage(1), 9)
+    woven = []
+    for frame in range(4):
+        woven.append(first.draw(state(0.02 * frame), "draft").pixels.tobytes())
+        second.draw(state(0.3, actors=1), "draft")
+    assert woven == alone
+
+
+def test_a_look_said_at_open_is_seen_without_being_said_again(engine: TransformerEngine) -> None:
+    plain = stage()
+    red = replace(plain, cast=(replace(plain.cast[0], tint=(1.4, 0.3, 0.3)), plain.cast[1]))
+    a = engine.begin(plain, 1).draw(state(), "standard").pixels.astype(int)
+    b = engine.begin(red, 1).draw(state(), "standard").pixels.astype(int)
+    left, right = np.abs(a - b)[:, :256].mean(), np.abs(a - b)[:, 256:].mean()
+    assert left > 2 * right  # the tinted actor stands on the left
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_tier_draws(engine: TransformerEngine, tier: str) -> None:
+    assert engine.begin(stage(), 1).draw(state(), tier).tier == tier
+
+
+def test_names_outside_the_vocabulary_are_refused(engine: TransformerEngine) -> None:
+    with pytest.raises(UnknownCostumeError, match="pirate"):
+        engine.begin(Stage((replace(stage().cast[0], costume="pirate"),)), 1)
+    with pytest.raises(UnknownLookError, match="lava"):
+        engine.begin(Stage((), (SetElement(ElementClass.FLOOR, "lava", Box((0, 0, 0), (1, 1, 1))),)), 1)

@@ -1,0 +1,200 @@
+"""The greybox raster against projections and intersections computed by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cutscene_model.greybox import ASPECT, FIELD_CHANNELS, HEIGHT, WIDTH, GreyboxRaster
+from cutscene_model.primitives import BONES, BOX_PART, HEAD_PART, set_slots
+from cutscene_model.scene import Box, Camera, ElementClass, Lights, PointLight, SceneState, SetElement, Stage
+from cutscene_model.vectors import frame_along, rotation_matrix
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from small_scenes import CRATE, FLOOR, actor, stage, state
+
+FRONT = Camera((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), math.pi / 2)  # half the picture's height is one metre at one metre
+
+
+def box_stage(center: tuple[float, float, float], half: tuple[float, float, float]) -> Stage:
+    return Stage((), (SetElement(ElementClass.WALL, "wall/plain", Box(center, half)),))
+
+
+def channel(name: str) -> int:
+    return FIELD_CHANNELS.index(name)
+
+
+def test_a_box_covers_the_cells_that_its_projection_covers() -> None:
+    # The front face lies at depth 4 and reaches 1 m to each side: 1/4 of the half height, 1/4 / aspect of the half width.
+    greybox = GreyboxRaster(box_stage((0, 0, -5), (1, 1, 1))).draw(SceneState(FRONT))
+    rows, columns = np.nonzero(greybox.slot)
+    middle_x, middle_y = WIDTH / 2, HEIGHT / 2
+    assert rows.min() == middle_y - HEIGHT / 2 / 4
+    assert rows.max() + 1 == middle_y + HEIGHT / 2 / 4
+    half_columns = WIDTH / 2 / 4 / ASPECT
+    assert columns.min() == math.ceil(middle_x - half_columns - 0.5)
+    assert columns.max() == math.floor(middle_x + half_columns - 0.5)
+
+
+def test_depth_is_along_the_viewing_axis() -> None:
+    greybox = GreyboxRaster(box_stage((0, 0, -5), (3, 3, 1))).draw(SceneState(FRONT))
+    inverse = greybox.field[channel("inverse_depth")].astype(np.float32)
+    seen = greybox.slot > 0
+    np.testing.assert_allclose(inverse[seen], 1 / (1 + 4.0), rtol=1e-3)  # the same over a face that is square to it
+    assert (inverse[~seen] == 0).all()
+
+
+def test_local_positions_span_the_face_and_normals_point_at_the_camera() -> None:
+    greybox = GreyboxRaster(box_stage((0, 0, -5), (1, 1, 1))).draw(SceneState(FRONT))
+    seen = greybox.slot > 0
+    local_x = greybox.field[channel("local_x")].astype(np.float32)[seen]
+    local_z = greybox.field[channel("local_z")].astype(np.float32)[seen]
+    assert local_x.min() < -0.9
+    assert local_x.max() > 0.9
+    np.testing.assert_allclose(local_z, 1.0, atol=2e-3)
+    np.testing.assert_allclose(greybox.field[channel("normal_z")].astype(np.float32)[seen], 1.0, atol=1e-3)
+
+
+def test_world_positions_are_those_of_the_surface() -> None:
+    greybox = GreyboxRaster(box_stage((2, 1, -7), (1.5, 1.5, 0.5))).draw(SceneState(FRONT))
+    seen = greybox.slot > 0
+    world = greybox.field[channel("world_x") : channel("world_z") + 1].astype(np.float32)[:, seen] * 10
+    assert world[0].min() >= 0.5 - 0.01
+    assert world[0].max() <= 3.5 + 0.01
+    facing = greybox.field[channel("normal_z")].astype(np.float32)[seen] > 0.5
+    np.testing.assert_allclose(world[2][facing], -6.5, atol=0.01)
+
+
+def test_a_head_is_a_ball_of_the_costumes_radius() -> None:
+    scene = replace(state(actors=1), actors=(actor(0),), camera=Camera((0, 1.72, 4.0), (0, 0, 0, 1), 0.8))
+    bare = Stage((replace(stage(1).cast[0], headgear=False),), ())
+    greybox = GreyboxRaster(bare).draw(scene)
+    head = greybox.part == HEAD_PART
+    rows, columns = np.nonzero(head)
+    # A ball of radius r at distance d spans asin(r / d) to each side.
+    tangent = math.tan(math.asin(0.54 / 4.0))
+    expected = tangent / (math.tan(0.4) * ASPECT) * WIDTH / 2
+    assert abs((columns.max() - columns.min() + 1) / 2 - expected) <= 1
+    assert abs((columns.max() + columns.min() + 1) / 2 - WIDTH / 2) <= 1
+    forward = greybox.field[channel("local_z")].astype(np.float32)[head]
+    assert forward.max() == pytest.approx(1.0, abs=0.02)  # the nose side of the head faces the camera
+    assert rows.size > 100
+
+
+def test_nearer_things_hide_farther_ones_whatever_the_order() -> None:
+    near = SetElement(ElementClass.WALL, "wall/plain", Box((0, 0, -3), (0.5, 0.5, 0.1)))
+    far = SetElement(ElementClass.FLOOR, "floor/tile", Box((0, 0, -6), (15, 5, 0.1)))
+    for elements in ((near, far), (far, near)):
+        set_ = Stage((), elements)
+        slots = dict(zip((e.look for e in elements), set_slots(set_)[1], strict=True))
+        greybox = GreyboxRaster(set_).draw(SceneState(FRONT))
+        assert greybox.slot[HEIGHT // 2, WIDTH // 2] == slots["wall/plain"]
+        assert greybox.slot[HEIGHT // 2, 5] == slots["floor/tile"]
+
+
+def test_a_box_around_the_camera_is_not_drawn_and_one_behind_it_neither() -> None:
+    behind = GreyboxRaster(box_stage((0, 0, 5), (1, 1, 1))).draw(SceneState(FRONT))
+    assert not behind.slot.any()
+    around = GreyboxRaster(box_stage((0, 0, 0), (1, 1, 1))).draw(SceneState(FRONT))
+    assert not around.slot.any()
+
+
+def test_a_box_that_reaches_behind_the_camera_keeps_its_visible_part() -> None:
+    greybox = GreyboxRaster(box_stage((0, -1.5, 0), (2, 0.5, 20))).draw(SceneState(FRONT))
+    assert greybox.slot[-1].all()  # the bottom row looks down at its top face
+    assert not greybox.slot[0].any()
+
+
+def test_slots_are_shared_by_equal_looks_and_numbered_in_order_of_appearance() -> None:
+    looks, elements, props = set_slots(Stage((), (FLOOR, CRATE, FLOOR)))
+    assert [look for _, look, _ in looks] == ["floor/tile", "crate/large"]
+    assert elements == [5, 6, 5]
+    assert props == []
+
+
+def test_parts_tell_bones_and_boxes_apart() -> None:
+    greybox = GreyboxRaster(stage()).draw(state())
+    parts = set(np.unique(greybox.part)) - {0}
+    assert HEAD_PART in parts
+    assert 1 + BONES.index("torso") in parts
+    assert BOX_PART in parts
+    assert set(np.unique(greybox.slot[greybox.part == HEAD_PART])) == {1, 2}
+
+
+def test_the_sun_is_shadowed_under_a_roof_and_not_beside_it() -> None:
+    roof = SetElement(ElementClass.WALL, "wall/plain", Box((-3.0, 3.0, 0.0), (2.5, 0.1, 5.0)))
+    lights = Lights((0, 0, 0), (0.0, -1.0, 0.0), (1, 1, 1))
+    camera = Camera((0.0, 1.5, 5.0), (-0.1305262, 0.0, 0.0, 0.9914449), 1.0)
+    greybox = GreyboxRaster(Stage((), (FLOOR, roof))).draw(SceneState(camera, (), (), lights))
+    floor = greybox.slot == 5
+    x = greybox.field[channel("world_x")].astype(np.float32) * 10
+    shadow = greybox.field[channel("shadow")].astype(np.float32)
+    z = greybox.field[channel("world_z")].astype(np.float32) * 10
+    under = floor & (x < -1.5) & (x > -4.5) & (np.abs(z) < 4)
+    assert under.any()
+    assert shadow[under].max() == 0
+    assert shadow[floor & (x > 0.5)].min() == 1
+
+
+def test_irradiance_follows_the_stages_formula() -> None:
+    light = PointLight((0.0, 0.0, -2.0), (2.0, 1.0, 0.5), 10.0)
+    lights = Lights((0.2, 0.3, 0.4), (0.0, -1.0, 0.0), (0, 0, 0), (0, 0, 0), (light,))
+    greybox = GreyboxRaster(box_stage((0, 0, -5), (4, 4, 1))).draw(SceneState(FRONT, (), (), lights))
+    row, column = HEIGHT // 2, WIDTH // 2
+    got = greybox.field[channel("irradiance_r") :, row, column].astype(np.float32) * 2
+    # The wall faces the camera (normal.y = 0) at depth 4: two metres from the light, all but square to it.
+    world = greybox.field[channel("world_x") : channel("world_z") + 1, row, column].astype(np.float32) * 10
+    toward = np.asarray(light.position) - world
+    squared = float(toward @ toward)
+    cosine = toward[2] / math.sqrt(squared)
+    fade = (1 - squared / 100) ** 2 / (1 + squared)
+    np.testing.assert_allclose(got, 0.7 * np.asarray(lights.ambient) + fade * cosine * np.asarray(light.color), rtol=0.01)
+
+
+def test_faces_reach_the_actor_channels_by_cast_index() -> None:
+    scene = replace(state(), actors=(actor(1, emotion=2, mouth=0.5),))
+    faces = GreyboxRaster(stage()).draw(scene).actors
+    assert faces[1, 2] == 1.0
+    assert faces[1, -1] == 0.5
+    assert not faces[0].any()
+
+
+def test_an_empty_set_and_an_empty_state_draw_nothing() -> None:
+    greybox = GreyboxRaster(Stage()).draw(SceneState(FRONT))
+    assert not greybox.slot.any()
+    assert not greybox.field.any()
+
+
+unit_cube = st.tuples(*(st.floats(-1, 1, width=32) for _ in range(3)))
+
+
+@given(unit_cube, unit_cube)
+def test_every_frame_is_a_rotation_even_where_its_axes_are_parallel_or_zero(
+    axis: tuple[float, ...], forward: tuple[float, ...]
+) -> None:
+    frame = frame_along(np.asarray(axis, np.float32), np.asarray(forward, np.float32))
+    np.testing.assert_allclose(frame.T @ frame, np.eye(3), atol=1e-4)
+    assert np.linalg.det(frame) == pytest.approx(1, abs=1e-3)
+
+
+def test_quaternions_turn_the_way_gltf_says() -> None:
+    quarter = math.sqrt(0.5)
+    about_y = rotation_matrix(np.float32([0, quarter, 0, quarter]))
+    np.testing.assert_allclose(about_y @ np.float32([0, 0, 1]), [1, 0, 0], atol=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(*(st.floats(-40, 40, width=32) for _ in range(3))), min_size=19, max_size=19))
+def test_any_finite_joints_give_a_finite_greybox(points: list[tuple[float, float, float]]) -> None:
+    odd = replace(actor(0), joints=np.asarray(points, np.float32))
+    greybox = GreyboxRaster(stage()).draw(replace(state(), actors=(odd,)))
+    assert np.isfinite(greybox.field).all()
+
+
+def test_collapsed_joints_give_a_finite_greybox() -> None:
+    flat = replace(actor(0), joints=np.zeros((19, 3), np.float32))
+    greybox = GreyboxRaster(stage()).draw(replace(state(), actors=(flat,)))
+    assert np.isfinite(greybox.field).all()

@@ -1,0 +1,64 @@
+"""Weights and manifests on disk: what loads, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from cutscene_model.errors import WeightsError
+from cutscene_model.loading import SHIPPED_WEIGHTS, load_engine
+from cutscene_model.manifest import ManifestError, read_manifest, weights_digest
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(SHIPPED_WEIGHTS, tmp_path / "model"))
+
+
+def test_the_shipped_model_is_whole_and_within_its_size(copy: Path) -> None:
+    manifest = read_manifest(copy)
+    assert weights_digest(copy, manifest.files) == manifest.digest
+    assert sum((copy / name).stat().st_size for name in manifest.files) <= 40_000_000
+    assert manifest.license
+    assert manifest.quality
+
+
+def test_a_flipped_byte_is_noticed(copy: Path) -> None:
+    path = copy / read_manifest(copy).files[0]
+    data = bytearray(path.read_bytes())
+    data[-7] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match="digest"):
+        load_engine(copy)
+
+
+def test_missing_files_and_malformed_manifests_are_named(copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="nowhere"):
+        load_engine(tmp_path / "nowhere")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "format_version": 99}))
+    with pytest.raises(ManifestError, match="version"):
+        read_manifest(copy)
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "surprise": 1}))
+    with pytest.raises(ManifestError, match="surprise"):
+        read_manifest(copy)
+    (copy / "manifest.json").write_text("{")
+    with pytest.raises(ManifestError):
+        read_manifest(copy)
+
+
+def test_a_manifest_cannot_name_files_outside_its_folder(copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "files": ["../outside.safetensors"]}))
+    with pytest.raises(ManifestError, match="outside"):
+        read_manifest(copy)
+
+
+def test_loading_leaves_torchs_threads_alone_unless_told() -> None:
+    before = torch.get_num_threads()
+    load_engine()
+    assert torch.get_num_threads() == before
