@@ -282,7 +282,7 @@ def _kitchen(b: RoomBuilder) -> None:
     b.wall_lamp("w", 1.4)
     b.wall_lamp("e", -2.2)
     b.shelf("s", -0.9, "shelf/candles", 1.4)
-    b.stand("cook", -0.2, -2.2, 0.0)
+    b.stand("cook", -1.35, -2.1, 0.3)
     b.stand("cook_r", 1.9, -2.2, 0.2)
     b.stand("front_l", -0.4, 1.3, math.pi)
     b.stand("front_r", 1.9, 1.4, -2.8)
@@ -292,7 +292,7 @@ def _kitchen(b: RoomBuilder) -> None:
 def _armoury(b: RoomBuilder) -> None:
     b.floor(b.pick("floor/tile", "floor/wood_dark"))
     b.walls(STONE, {("s", 0): "wall/door", ("e", 1): "wall/window_gated", ("n", 1): "wall/arched"}, DARK_STONE)
-    b.door("s", -4.0)
+    b.door("s", -4.0, 2.6)
     b.put("clutter/trophy", 0.0, -5.35, y=2.3)
     b.put("clutter/trophy", -5.35, -3.6, HALF, y=2.3)
     b.put("clutter/trophy", 5.35, 3.2, -HALF, y=2.3)
@@ -339,7 +339,7 @@ def _crypt(b: RoomBuilder) -> None:
     b.wall_lamp("w", 3.4)
     b.stand("centre_l", -1.2, 0.1, HALF)
     b.stand("centre_r", 1.3, 0.3, -HALF)
-    b.stand("treasure", -2.6, 3.2, -2.6)
+    b.stand("treasure", -2.15, 3.35, -2.6)
     b.stand("rubble", 0.3, -2.2, math.pi)
     b.stand("south", 1.2, 3.6, math.pi)
 

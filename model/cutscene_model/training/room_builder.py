@@ -136,8 +136,8 @@ class RoomBuilder:
     def stand(self, name: str, x: float, z: float, yaw: float = 0.0, kind: str = "stand") -> None:
         self.marks.append(Mark(name, kind, (x, 0.0, z), yaw))
 
-    def door(self, side: str, along: float) -> None:
-        x, z, yaw = self.side(side, along, 1.25)
+    def door(self, side: str, along: float, inward: float = 1.25) -> None:
+        x, z, yaw = self.side(side, along, inward)
         self.marks.append(Mark(f"door_{side}", "door", vec3((x, 0.0, z)), yaw))
 
     def finish(self, variant: int) -> Room:
