@@ -13,7 +13,6 @@ from cutscene_model.training.space import Space
 from cutscene_model.training.transforms import Array, look_rotation, quaternion_matrix, vec3
 
 ASPECT = 16 / 9
-SHOT_KINDS: tuple[str, ...] = ("wide", "two_shot", "over_shoulder", "close_up", "low", "high")
 MOVES: tuple[str, ...] = ("static", "dolly", "orbit", "handheld", "push")
 
 Joints = Callable[[int, float], FloatArray]  # (actor, time) -> (19, 3)

@@ -17,7 +17,6 @@ from cutscene_model.scene import Lights, PointLight, SetElement
 from cutscene_model.training.assets import BY_NAME, WHITE, place
 from cutscene_model.training.transforms import Vec3, vec3
 
-WALL_HEIGHT = 4.0
 WALL_MARGIN = 0.5  # from the outline to a wall's inner face
 
 
