@@ -24,8 +24,8 @@ from cutscene_model.manifest import Manifest
 
 from cutscene_server import picture, worker_messages
 from cutscene_server.config import ServerConfig
-from cutscene_server.errors import NotServing
-from cutscene_server.registry import SessionRecord, SessionRegistry
+from cutscene_server.errors import NoRoom, NotServing
+from cutscene_server.registry import RETRY_AFTER_S, SessionRecord, SessionRegistry
 from cutscene_server.scheduler import RoundRobin
 from cutscene_server.session import Session, Turn
 from cutscene_server.terms import Terms
@@ -49,6 +49,7 @@ class Runtime:
         self._wake_ups: dict[int, Callable[[], None]] = {}  # session key -> wakes the stream attached to it
         # One thread: frames of a session must come out in order, and encoding takes a tenth of drawing.
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+        self._beginning: set[int] = set()  # keys of sessions whose anchors the inference process has still to compute
         self._lost = False
 
     # ---- the step ---------------------------------------------------------------------------------------------------
@@ -57,7 +58,14 @@ class Runtime:
         while True:
             slot = await self._link.free_slot()
             record = await self._next_session()
-            order = record.session.take_order()
+            try:
+                order = record.session.take_order()
+            except Exception:
+                # States were checked when they came, so this is a fault here; it costs one session, not all.
+                log.exception("session %d has a frame that cannot be ordered", record.key)
+                self._link.release(slot)
+                self._take_fact(record.key, Session.fail)
+                continue
             self._link.send(
                 worker_messages.Draw(
                     record.key, order.frame_index, slot, order.tier, order.cut_before, order.packed_state
@@ -70,8 +78,10 @@ class Runtime:
                 case worker_messages.Drawn():
                     await self._deliver_frame(fact)
                 case worker_messages.Began(key):
+                    self._beginning.discard(key)
                     self._take_fact(key, Session.begin)
                 case worker_messages.BeginFailed(key, text):
+                    self._beginning.discard(key)
                     log.error("session %d could not begin: %s", key, text)
                     self._take_fact(key, Session.fail)
                 case worker_messages.DrawFailed(key, slot, text):
@@ -89,6 +99,10 @@ class Runtime:
             data, digest, encode_us = await asyncio.get_running_loop().run_in_executor(
                 self._encoder, picture.encode, self._link.ring.view(drawn.slot), terms.codec, terms.jpeg_quality
             )
+        except Exception:
+            log.exception("session %d has a frame that cannot be encoded", drawn.key)
+            self._take_fact(drawn.key, Session.fail)
+            return
         finally:
             self._link.release(drawn.slot)
         figures = worker_messages.figures_from_plain(drawn.figures)
@@ -106,13 +120,22 @@ class Runtime:
 
     def open(self, terms: Terms, packed_stage: bytes) -> SessionRecord:
         """Admits a session and has its anchors computed. Raises ``NoRoom``, ``NotServing``."""
-        self.require_serving()
+        self.check_room()
         record = self.sessions.admit(Session(terms))
+        self._beginning.add(record.key)
         record.left_at = time.monotonic()
         self._scheduler.add(record)
         self._link.send(worker_messages.Begin(record.key, packed_stage, terms.seed))
         log.info("session %d opened: %s, %s, %.3g fps", record.key, terms.model, terms.tier, terms.fps)
         return record
+
+    def check_room(self) -> Manifest:
+        """The model's manifest. Raises ``NotServing`` or ``NoRoom`` if no session could be opened now."""
+        manifest = self.require_serving()
+        self.sessions.check_room()
+        if len(self._beginning) >= self.config.max_sessions:  # opened and ended faster than anchors are computed
+            raise NoRoom("too many sessions are being opened at once", RETRY_AFTER_S)
+        return manifest
 
     def attach(self, record: SessionRecord, next_frame: int, wake: Callable[[], None]) -> int:
         """Makes a stream the session's own. The one before it is woken up, and sees that it was replaced."""

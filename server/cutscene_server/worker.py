@@ -36,7 +36,6 @@ def main(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(level=log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     engine = _load(engine_path, Path(model) if model else None, device, threads)
-    connection.send_bytes(messages.pack(messages.Ready(messages.pack_manifest(engine.manifest))))
     Worker(engine, connection).run()
 
 
@@ -54,6 +53,7 @@ class Worker:
     def run(self) -> None:
         # The pipe is emptied by a thread of its own, so that the front end's writes never wait for a frame being drawn.
         threading.Thread(target=self._read_commands, name="commands", daemon=True).start()
+        self._report(messages.Ready(messages.pack_manifest(self._engine.manifest)))
         while True:
             command = self._commands.get()
             match command:

@@ -36,6 +36,7 @@ class WorkerLink:
             target=worker.main,
             args=(self._far_end, config.engine, model, config.device, config.threads, config.log_level),
             name="cutscene-inference",
+            daemon=True,  # should this process end without stopping it, it is ended too
         )
         self._facts: asyncio.Queue[worker_messages.Fact | None] = asyncio.Queue()
         self._ring: FrameRing | None = None
@@ -45,7 +46,7 @@ class WorkerLink:
     async def start(self) -> Manifest:
         """Starts the process and waits until its model is loaded. Raises ``NotServing`` if it ends before that."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._process.start)
+        self._process.start()
         self._far_end.close()  # so that the process's end is seen as the pipe's end
         self._reader = threading.Thread(target=self._read_facts, args=(loop,), name="facts", daemon=True)
         self._reader.start()

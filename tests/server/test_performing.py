@@ -235,16 +235,16 @@ async def test_credit_stops_drawing_and_says_so_once(channel: grpc.aio.Channel) 
 
 
 async def test_raw_frames_lower_the_credit_to_what_may_be_kept() -> None:
-    from cutscene_server import wire
+    from cutscene_server.wire import requests
     from synthetic_engine import MANIFEST
 
     message = pb.Open(frame_credit=256, video=pb.VideoFormat(codec=pb.CODEC_RAW_RGB))
     large = type(MANIFEST)(
         **{**{name: getattr(MANIFEST, name) for name in MANIFEST.__slots__}, "width": 1920, "height": 1080}
     )
-    terms, _ = wire.read_open(message, large, 1000)
+    terms, _ = requests.read_open(message, large, 1000)
     assert terms.frame_credit == 8
-    assert terms.frame_credit * 1920 * 1080 * 3 <= wire.MAX_UNACKED_RAW_BYTES
+    assert terms.frame_credit * 1920 * 1080 * 3 <= requests.MAX_UNACKED_RAW_BYTES
 
 
 async def test_sessions_are_drawn_in_turns(channel: grpc.aio.Channel) -> None:

@@ -17,7 +17,7 @@ from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
 from cutscene_server.errors import ConfigError, NotServing
 from cutscene_server.running import run_server
-from cutscene_server.service import SERVICE_NAME
+from cutscene_server.service.calls import SERVICE_NAME
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from messages import lockstep_turn, open_message

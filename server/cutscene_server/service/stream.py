@@ -6,8 +6,9 @@ Backpressure policy, "wait": refusals wait in a short queue, and while it is ful
 that sends without reading is held by HTTP/2's own flow control. A message that the client does not take within the
 write timeout ends the stream.
 
-The stream's end waits a little for the client's: a client that still writes when the server has ended a call loses what
-it has not read yet (grpc's Python client drops it with the failed write), and every client acknowledges its last frames.
+The stream's end waits a little for the client's: a client that still writes when the server has ended a call loses
+what it has not read yet (grpc's Python client drops it with the failed write), and clients acknowledge their last
+frames.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import cast
 import grpc
 from cutscene_proto.v1 import cutscene_pb2 as pb
 
-from cutscene_server import wire, wire_replies, worker_messages
+from cutscene_server import worker_messages
 from cutscene_server.errors import (
     EngineFailed,
     FieldViolation,
@@ -33,6 +34,7 @@ from cutscene_server.errors import (
 )
 from cutscene_server.registry import SessionRecord
 from cutscene_server.runtime import Runtime
+from cutscene_server.wire import replies, requests
 
 Context = grpc.aio.ServicerContext[pb.PerformRequest, pb.PerformResponse]
 
@@ -60,8 +62,13 @@ class ClientStream:
         """Plays until the session closes, the client leaves or the stream is replaced. Raises ``ServerError``."""
         with_token = await self._enter()
         try:
-            await self._wait_for_anchors()
-            await self._write(wire_replies.opened(self._record, with_token=with_token))
+            try:
+                await self._wait_for_anchors()
+                await self._write(replies.opened(self._record, with_token=with_token))
+            except BaseException:
+                if with_token:
+                    self._runtime.end(self._record)  # nobody knows its token: it can never be resumed
+                raise
             listener = asyncio.create_task(self._listen())
             listener.add_done_callback(lambda _: self._changed.set())
             try:
@@ -79,9 +86,8 @@ class ClientStream:
         request = await self._first_request()
         kind: str | None = request.WhichOneof("request")
         if kind == "open":
-            manifest = self._runtime.require_serving()
-            self._runtime.sessions.check_room()  # before the work of reading the set
-            terms, stage = wire.read_open(request.open, manifest, self._runtime.config.max_frames)
+            manifest = self._runtime.check_room()  # before the work of reading the set
+            terms, stage = requests.read_open(request.open, manifest, self._runtime.config.max_frames)
             self._record = self._runtime.open(terms, worker_messages.pack_stage(stage))
             next_frame = 0
         elif kind == "resume":
@@ -130,7 +136,7 @@ class ClientStream:
             try:
                 await self._take(request)
             except (InvalidRequest, WrongMoment, OutOfRange) as error:
-                await self._refusals.put(wire_replies.rejected(request.turn.turn_id[:64], error.violations))
+                await self._refusals.put(replies.rejected(request.turn.turn_id[:64], error.violations))
                 self._changed.set()
 
     async def _take(self, request: pb.PerformRequest) -> None:
@@ -152,10 +158,10 @@ class ClientStream:
 
     async def _take_turn(self, message: pb.Turn) -> None:
         terms = self._record.session.terms
-        if wire.state_count(message) <= STATES_READ_AT_ONCE:
-            turn = wire.read_turn(message, terms.names, terms.fps)
+        if requests.state_count(message) <= STATES_READ_AT_ONCE:
+            turn = requests.read_turn(message, terms.names, terms.fps)
         else:
-            turn = await asyncio.to_thread(wire.read_turn, message, terms.names, terms.fps)
+            turn = await asyncio.to_thread(requests.read_turn, message, terms.names, terms.fps)
         self._runtime.add_turn(self._record, turn)
 
     # ---- speaking ---------------------------------------------------------------------------------------------------
@@ -198,12 +204,12 @@ class ClientStream:
             self._next_entry += 1
             # An entry is missing if it was acknowledged before this stream came to it.
             if entry := session.log.get(self._next_entry - 1):
-                return wire_replies.entry(entry)
+                return replies.entry(entry)
         if session.closed and not self._closed_said:
             self._closed_said = True
-            return wire_replies.closed(session)
+            return replies.closed(session)
         if session.take_throttle_notice():
-            return wire_replies.notice(pb.NOTICE_KIND_THROTTLED, "drawing waits for acks")
+            return replies.notice(pb.NOTICE_KIND_THROTTLED, "drawing waits for acks")
         return None
 
     def _nothing_comes(self, listener: asyncio.Task[None]) -> bool:
@@ -224,10 +230,10 @@ class ClientStream:
 
     async def _say_goodbye(self) -> None:
         if self._replaced:
-            await self._write(wire_replies.notice(pb.NOTICE_KIND_REPLACED, "another stream resumed this session"))
+            await self._write(replies.notice(pb.NOTICE_KIND_REPLACED, "another stream resumed this session"))
         else:
             text = "the server stops; its sessions end with it"
-            await self._write(wire_replies.notice(pb.NOTICE_KIND_GOING_AWAY, text))
+            await self._write(replies.notice(pb.NOTICE_KIND_GOING_AWAY, text))
 
     async def _write(self, message: pb.PerformResponse) -> None:
         seconds = self._runtime.config.write_timeout

@@ -1,4 +1,4 @@
-"""Scene messages to scene values, every field checked. See ``wire`` for what a request as a whole must be.
+"""Scene messages to scene values, every field checked. See ``requests`` for what a request as a whole must be.
 
 The rule for what is left out: a message-typed field is required, unless its comment in the proto says what its absence
 means. Numbers left out are zero, as proto3 has it, and zero is then checked like any other number.
@@ -34,7 +34,7 @@ from cutscene_model.scene import (
 from cutscene_proto.v1 import cutscene_pb2, scene_pb2
 
 from cutscene_server.terms import Names
-from cutscene_server.violations import (
+from cutscene_server.wire.violations import (
     Range,
     Violations,
     check_count,

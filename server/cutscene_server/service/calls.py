@@ -1,4 +1,4 @@
-"""The gRPC face of the server: one live call and the small ones beside it, and errors as rich statuses."""
+"""The contract's calls: one live call and the small ones beside it, and errors as rich statuses."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from google.protobuf import any_pb2, duration_pb2, message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from cutscene_server import wire, wire_replies
 from cutscene_server.errors import ServerError
 from cutscene_server.runtime import Runtime
-from cutscene_server.stream import ClientStream
+from cutscene_server.service.stream import ClientStream
+from cutscene_server.wire import replies, requests
 
 log = logging.getLogger("cutscene_server")
 
@@ -33,7 +33,7 @@ class CutsceneService(CutsceneServiceServicer):
         self._streams: set[asyncio.Task[Any]] = set()
 
     async def Perform(  # noqa: N802
-        self, _requests: object, context: grpc.aio.ServicerContext[pb.PerformRequest, pb.PerformResponse]
+        self, _stream: object, context: grpc.aio.ServicerContext[pb.PerformRequest, pb.PerformResponse]
     ) -> None:
         async with _typed_errors(context):
             task = asyncio.current_task()
@@ -49,7 +49,7 @@ class CutsceneService(CutsceneServiceServicer):
         self, _request: pb.ListModelsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListModelsResponse:
         async with _typed_errors(context):
-            return pb.ListModelsResponse(models=[wire_replies.model(self._runtime.require_serving())])
+            return pb.ListModelsResponse(models=[replies.model(self._runtime.require_serving())])
         raise AssertionError  # _typed_errors answers or raises
 
     async def GetSession(  # noqa: N802
@@ -57,17 +57,17 @@ class CutsceneService(CutsceneServiceServicer):
     ) -> pb.GetSessionResponse:
         async with _typed_errors(context):
             record = self._runtime.sessions.find(request.session_id, request.token)
-            return pb.GetSessionResponse(session=wire_replies.session(record))
+            return pb.GetSessionResponse(session=replies.session(record))
         raise AssertionError
 
     async def ListSessions(  # noqa: N802
         self, request: pb.ListSessionsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListSessionsResponse:
         async with _typed_errors(context):
-            after_key, size = wire.read_page(request)
+            after_key, size = requests.read_page(request)
             records, more = self._runtime.sessions.page(after_key, size)
             return pb.ListSessionsResponse(
-                sessions=[wire_replies.session(record) for record in records],
+                sessions=[replies.session(record) for record in records],
                 next_page_token=str(records[-1].key) if more else "",
             )
         raise AssertionError
@@ -78,7 +78,7 @@ class CutsceneService(CutsceneServiceServicer):
         async with _typed_errors(context):
             record = self._runtime.sessions.find(request.session_id, request.token)
             self._runtime.end(record)
-            return pb.CloseSessionResponse(usage=wire_replies.usage(record.session.usage))
+            return pb.CloseSessionResponse(usage=replies.usage(record.session.usage))
         raise AssertionError
 
     async def streams_ended(self, seconds: float) -> None:

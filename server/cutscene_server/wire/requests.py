@@ -16,7 +16,8 @@ from cutscene_server.errors import InvalidRequest
 from cutscene_server.keyframes import Easing, KeyframedStates, LockstepStates, Run, pack_state
 from cutscene_server.session import Turn
 from cutscene_server.terms import Codec, Names, Terms
-from cutscene_server.violations import (
+from cutscene_server.wire.scene import names_of, read_stage, read_state
+from cutscene_server.wire.violations import (
     Full,
     Range,
     Violations,
@@ -25,7 +26,6 @@ from cutscene_server.violations import (
     require,
     shown,
 )
-from cutscene_server.wire_scene import names_of, read_stage, read_state
 
 DEFAULT_FPS = 24.0
 DEFAULT_JPEG_QUALITY = 90
