@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,6 +20,8 @@ from cutscene_client.session import Call, ProtocolViolation, Session
 
 DEFAULT_ADDRESS = "127.0.0.1:50400"
 CONNECT_TIMEOUT_S = 5.0
+REFUSED_FOR_S = 0.8
+POLL_S = 0.02
 # A raw 1080p frame is 6.2 MB; grpc's own limit of 4 MiB would refuse it.
 MOST_RECEIVED_BYTES = 16 << 20
 
@@ -74,11 +77,15 @@ class Client:
         ]
         self._channel = grpc.aio.insecure_channel(self.address, options=options)
         try:
-            await asyncio.wait_for(self._channel.channel_ready(), self._timeout)
+            await asyncio.wait_for(self._ready(self._channel), self._timeout)
         except TimeoutError as error:
             await self._channel.close()
             self._channel = None
             raise ServerUnreachable(self.address, f"no answer within {self._timeout:g} s") from error
+        except ServerUnreachable:
+            await self._channel.close()
+            self._channel = None
+            raise
         return self
 
     async def __aexit__(
@@ -87,6 +94,15 @@ class Client:
         if self._channel is not None:
             await self._channel.close()
             self._channel = None
+
+    async def _ready(self, channel: grpc.aio.Channel) -> None:
+        """Waits for the connection. A refused one is tried again for a moment: the server may be starting."""
+        begun = time.monotonic()
+        while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+            failed = state is grpc.ChannelConnectivity.TRANSIENT_FAILURE
+            if failed and time.monotonic() - begun > REFUSED_FOR_S:
+                raise ServerUnreachable(self.address, "connection refused")
+            await asyncio.sleep(POLL_S)  # wait_for_state_change does not come back from a refused connection
 
     # ---- sessions ---------------------------------------------------------------------------------------------------
 

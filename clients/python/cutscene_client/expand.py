@@ -97,6 +97,7 @@ class _Expander:
         self.warnings: list[str] = []
         try:
             self.room = self._room()
+            self.path = "lights"
             self.lights = self._lights(script.lights, None)
             self.cast = [self._cast_member(index, member) for index, member in enumerate(script.cast_)]
             self.props = [self._prop_declaration(index) for index in range(len(script.props))]

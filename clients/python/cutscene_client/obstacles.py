@@ -64,7 +64,7 @@ class Obstacles:
         part = 1.0
         for target, offset in zip(targets, offsets, strict=True):
             part = min(part, self.blocked_at(target, target + offset, clearance), self._area_part(target, offset))
-        return part
+        return part if part == 1.0 else part * 0.99  # clear of the limit itself, whatever the rounding
 
     def _area_part(self, target: FloatArray, offset: FloatArray) -> float:
         if self.camera_area is None:

@@ -1,5 +1,9 @@
 """One live performance: turns go in, frames come out, acknowledgements and the end of the stream are taken care of.
 
+One task reads the stream all the time, so that what the server says last (a notice, a refusal) is known even if a write
+fails first, and so that cancelling a wait for a frame does not cancel the call. What it holds is bounded by the credit:
+the server sends no frame beyond it.
+
 A frame counts as consumed when the caller asks for the next one. Consumed frames are acknowledged in small batches, so
 that the server may forget them and draw further; frames received but not yet acknowledged are the server's to keep.
 """
@@ -11,6 +15,7 @@ import contextlib
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, cast
 
@@ -38,6 +43,18 @@ CUT = pb.Cut()
 Step = pb.Turn | pb.Cut
 
 MOST_WAITING_TURNS = 8  # cutscene.proto, Turn: "at most 8 may wait"
+
+
+# What grpc.aio says of a write to a stream that the other side has ended; the true status is lost then.
+LOST_STATUS = "Internal error from Core"
+LAST_WORDS_S = 2.0  # how long after a failed write the end of the stream is waited for
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """The stream is over; the error it ended with, if it was not in order."""
+
+    error: grpc.aio.AioRpcError | None
 
 
 class ProtocolViolation(CutsceneError):
@@ -80,6 +97,9 @@ class Session:
         self._going_away = False
         self._replaced = False
         self._closed_reason = ""
+        self._inbox: asyncio.Queue[pb.PerformResponse | _Ended] = asyncio.Queue()
+        self._ended: _Ended | None = None
+        self._reader = asyncio.create_task(self._read_all(), name=f"session {self.id}")
 
     # ---- performing -------------------------------------------------------------------------------------------------
 
@@ -267,28 +287,30 @@ class Session:
                 await self._call.write(request)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             # The stream is over. What it still holds says why (a typed refusal, a notice), so read that first.
-            await self._drain()
+            await asyncio.wait([self._reader], timeout=LAST_WORDS_S)
+            while not self._inbox.empty():
+                response = await self._read()  # raises at the end
+                if response.WhichOneof("response") != "frame":
+                    self._note(response)
             raise self._end(error if isinstance(error, grpc.aio.AioRpcError) else None) from error
 
-    async def _drain(self) -> None:
-        while True:
-            response = await self._read()  # raises at the end
-            if response.WhichOneof("response") != "frame":
-                self._note(response)
+    async def _read_all(self) -> None:
+        try:
+            while (response := await self._call.read()) is not grpc.aio.EOF:
+                self._inbox.put_nowait(cast(pb.PerformResponse, response))
+            self._inbox.put_nowait(_Ended(None))
+        except grpc.aio.AioRpcError as error:
+            self._inbox.put_nowait(_Ended(error))
+        except asyncio.CancelledError:  # this side left the call
+            self._inbox.put_nowait(_Ended(None))
 
     async def _read(self) -> pb.PerformResponse:
-        try:
-            response = await self._call.read()
-        except grpc.aio.AioRpcError as error:
-            raise self._end(error) from error
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._call.cancelled() and not (task and task.cancelling()):  # the call, not the caller, was cancelled
-                raise self._end(None) from None
-            raise
-        if response is grpc.aio.EOF:
-            raise self._end(None)
-        return cast(pb.PerformResponse, response)
+        if self._ended is None:
+            item = await self._inbox.get()
+            if not isinstance(item, _Ended):
+                return item
+            self._ended = item
+        raise self._end(self._ended.error) from self._ended.error
 
     def _end(self, error: grpc.aio.AioRpcError | None) -> CutsceneError:
         """The typed form of the stream's having ended."""
@@ -298,7 +320,7 @@ class Session:
             return SessionReplaced(f"another stream resumed session {self.id}")
         if self._going_away:
             return ServerGoingAway(f"the server of session {self.id} is stopping")
-        if error is None or is_transport_failure(error):
+        if error is None or is_transport_failure(error) or error.details() == LOST_STATUS:
             detail = (error.details() or "") if error is not None else ""
             return ConnectionLost(self.id, self.token, self.next_frame, detail)
         return refusal(error)
