@@ -42,7 +42,7 @@ class CostumeMesh:
 
 @functools.cache
 def _glb(assets_dir: Path, name: str) -> Glb:
-    return Glb(assets_dir / "kaykit" / "adventurers" / name)
+    return Glb(assets_dir / "adventurers" / name)
 
 
 def costume_glb(assets_dir: Path, costume: str) -> Glb:

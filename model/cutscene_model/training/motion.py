@@ -209,7 +209,7 @@ def _one_hemisphere(quaternions: Array) -> Array:
 @functools.cache
 def load_rig(assets_dir: Path) -> Rig:
     """The rig of the packs under ``assets_dir``, read once per process."""
-    return Rig(assets_dir / "kaykit" / "adventurers")
+    return Rig(assets_dir / "adventurers")
 
 
 def joints_for(

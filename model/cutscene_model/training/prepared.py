@@ -102,8 +102,8 @@ class PreparedFrames:
     def __len__(self) -> int:
         return len(self._index)
 
-    def sample(self, indices: npt.NDArray[np.integer], random: np.random.Generator, pictures: bool) -> Sample:
-        """The frames at ``indices`` with a random number, 0 to HISTORY, of the frames before each."""
+    def sample(self, indices: npt.NDArray[np.integer], random: np.random.Generator, pictures: bool, history: int) -> Sample:
+        """The frames at ``indices`` with a random number, 0 to ``history``, of the frames before each."""
         picked = [self._index[int(index)] for index in indices]
 
         def gather(name: str) -> Tensor:
@@ -122,7 +122,7 @@ class PreparedFrames:
         past_ages = torch.zeros(count, HISTORY)
         for at, (place, row) in enumerate(picked):
             arrays = self._arrays[place]
-            wanted = int(random.integers(0, HISTORY + 1))
+            wanted = int(random.integers(0, history + 1))
             for back in range(1, wanted + 1):
                 before = row - back
                 if before < 0 or arrays["run"][before] != arrays["run"][row] or arrays["shot"][before] != arrays["shot"][row]:

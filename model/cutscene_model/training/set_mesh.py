@@ -48,7 +48,7 @@ class SurfaceMesh:
 
 def texture_layers(assets_dir: Path) -> list[npt.NDArray[np.uint8]]:
     """(H, W, 3) sRGB textures in the order of the layers above. All props of the dungeon pack share one."""
-    layers = [np.asarray(Glb(assets_dir / "kaykit" / BY_NAME["wall/plain"].source).image())]
+    layers = [np.asarray(Glb(assets_dir / BY_NAME["wall/plain"].source).image())]
     layers += [np.asarray(costume_glb(assets_dir, name).image()) for name in ("knight", "mage", "rogue", "barbarian")]
     return layers
 
@@ -57,7 +57,7 @@ class SetMeshes:
     """The meshes of all looks under an assets folder, read when first asked for."""
 
     def __init__(self, assets_dir: Path) -> None:
-        self._packs = assets_dir / "kaykit"
+        self._packs = assets_dir
         self._texture = texture_layers(assets_dir)[DUNGEON_LAYER]
         self.look_mesh = functools.cache(self._read_look)
 

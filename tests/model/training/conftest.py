@@ -12,5 +12,5 @@ import pytest
 def assets() -> Path:
     folder = os.environ.get("CUTSCENE_ASSETS")
     if not folder:
-        pytest.skip("CUTSCENE_ASSETS is unset: it names the folder above kaykit/ with the art packs")
+        pytest.skip("CUTSCENE_ASSETS is unset: it names the folder of the art packs, with adventurers/ and dungeon/")
     return Path(folder)
