@@ -1,0 +1,152 @@
+"""Clients that send noise, vanish at any moment or come in crowds: the server goes on and keeps nothing of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from cutscene_proto.v1 import cutscene_pb2 as pb
+from cutscene_server.running import RunningServer, run_server
+from messages import keyframed_turn, lockstep_turn, open_message
+from raw_client import RawStream
+from synthetic_server import eventually, synthetic_config
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PERFORM = "/cutscene_proto.v1.CutsceneService/Perform"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def channel() -> AsyncIterator[grpc.aio.Channel]:
+    """A server with room: what noise opens by chance is kept for its client, who will not come back."""
+    config = synthetic_config(max_sessions=1000)
+    async with run_server(config) as server, grpc.aio.insecure_channel(server.address) as opened:
+        yield opened
+
+
+async def check_serves(channel: grpc.aio.Channel) -> None:
+    stream = RawStream(channel)
+    await stream.open(open_message())
+    await stream.say(turn=lockstep_turn("one", 2))
+    assert [frame.frame_index for frame in await stream.frames(2)] == [0, 1]
+    await stream.say(close=pb.Close())
+    await stream.hear_until("closed")
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_noise_is_survived(channel: grpc.aio.Channel, seed: int) -> None:
+    """Requests with bytes flipped, cut off or put in: what still parses is refused, what does not ends the call."""
+    chance = random.Random(seed)
+    whole = [
+        pb.PerformRequest(open=open_message()),
+        pb.PerformRequest(turn=keyframed_turn("one", 0.1)),
+        pb.PerformRequest(turn=lockstep_turn("two", 2)),
+        pb.PerformRequest(ack=pb.Ack(next_frame=1)),
+        pb.PerformRequest(cut=pb.Cut()),
+    ]
+    for _ in range(40):
+        call: Any = channel.stream_stream(PERFORM)()
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            if chance.random() < 0.5:
+                await call.write(whole[0].SerializeToString())
+            for _ in range(3):
+                noise = bytearray(chance.choice(whole).SerializeToString())
+                for _ in range(chance.randrange(1, 8)):
+                    place = chance.randrange(len(noise))
+                    match chance.randrange(3):
+                        case 0:
+                            noise[place] = chance.randrange(256)
+                        case 1:
+                            del noise[place:]
+                            noise.append(chance.randrange(256))
+                        case 2:
+                            noise[place:place] = chance.randbytes(3)
+                await call.write(bytes(noise))
+            async with asyncio.timeout(5):
+                await call.read()
+        call.cancel()
+    await check_serves(channel)
+
+
+async def test_clients_that_vanish_before_they_are_told_their_token_leave_no_session() -> None:
+    config = synthetic_config(max_sessions=100)
+    async with run_server(config) as server, grpc.aio.insecure_channel(server.address) as channel:
+        for _ in range(40):
+            stream = RawStream(channel)
+            await stream.say(open=open_message())
+            await asyncio.sleep(random.random() * 0.002)
+            stream.leave()
+        # Those that had been told are detached and may come back; the others are gone at once.
+        await eventually(lambda: settled(server))
+        for record in server.runtime.sessions:
+            assert record.session.begun or record.session.closed
+
+
+async def settled(server: RunningServer) -> bool:
+    return all(record.session.attachment is None for record in server.runtime.sessions)
+
+
+async def test_a_crowd_that_comes_and_goes_gets_just_its_frames(channel: grpc.aio.Channel) -> None:
+    """Eight clients drop and resume at random moments, some by a second stream; each ends with the frames it would have
+    got undisturbed.
+    """
+
+    async def undisturbed(seed: int) -> list[bytes]:
+        stream = RawStream(channel)
+        await stream.open(open_message(seed=seed))
+        await stream.say(turn=lockstep_turn("one", 40))
+        return [frame.pixel_digest for frame in await stream.frames(40)]
+
+    async def disturbed(seed: int) -> list[bytes]:
+        chance = random.Random(seed)
+        stream = RawStream(channel)
+        opened = await stream.open(open_message(seed=seed, frame_credit=chance.randrange(1, 9)))
+        await stream.say(turn=lockstep_turn("one", 40))
+        await stream.hear_until("turn_started")
+        digests: list[bytes] = []
+        while len(digests) < 40:
+            wanted = min(chance.randrange(1, 1 + opened.frame_credit), 40 - len(digests))
+            digests += [frame.pixel_digest for frame in await stream.frames(wanted, ack=chance.random() < 0.7)]
+            if chance.random() < 0.5:
+                stream.leave()
+            left, stream = stream, RawStream(channel)
+            await stream.resume(opened, len(digests))
+            left.leave()
+        await stream.say(close=pb.Close())
+        await stream.hear_until("closed")
+        return digests
+
+    crowd = await asyncio.gather(*[disturbed(seed) for seed in range(8)])
+    assert crowd == await asyncio.gather(*[undisturbed(seed) for seed in range(8)])
+
+
+async def test_a_client_that_leaves_its_frames_unread_is_detached_and_keeps_them() -> None:
+    """Frames that fill the client's window stop in the write; after the write timeout the session waits for resume."""
+    config = synthetic_config(write_timeout=0.5)
+    async with run_server(config) as server, grpc.aio.insecure_channel(server.address) as channel:
+        message = open_message(frame_credit=256)
+        message.video.codec = pb.CODEC_RAW_RGB
+        # A small window: the client's transport takes some 64 KiB, then nothing until it is read.
+        options = [("grpc.http2.lookahead_bytes", 1 << 14), ("grpc.http2.bdp_probe", 0)]
+        async with grpc.aio.insecure_channel(server.address, options=options) as narrow:
+            lazy = RawStream(narrow)
+            opened = await lazy.open(message)
+            await lazy.say(turn=lockstep_turn("one", 250))
+            (record,) = server.runtime.sessions
+
+            async def detached() -> bool:
+                return record.session.attachment is None
+
+            await eventually(detached)
+            lazy.leave()
+        await check_serves(channel)
+        again = RawStream(channel)
+        await again.resume(opened, 0)
+        assert [frame.frame_index for frame in await again.frames(250)] == list(range(250))
+        again.leave()
