@@ -98,6 +98,8 @@ class WorkerLink:
     async def stop(self) -> None:
         """Ends the process, first by asking, and removes the shared memory."""
         if self._process.pid is not None:
+            if self._ring is None:
+                self._process.kill()  # still loading the model: it would not listen, and has nothing to lose
             self.send(worker_messages.Stop())
             await self._join(STOP_S)
         if self._reader is not None:

@@ -51,7 +51,9 @@ MANIFEST = Manifest(
 
 
 def load(directory: Path | None, device: str = "cpu", threads: int | None = None) -> SyntheticEngine:
-    """The factory that the server's ``engine`` setting names."""
+    """The factory that the server's ``engine`` setting names. A directory called "slow" takes a minute to load."""
+    if directory is not None and directory.name == "slow":
+        time.sleep(60)
     if directory is not None and not directory.exists():
         raise FileNotFoundError(directory)
     return SyntheticEngine()

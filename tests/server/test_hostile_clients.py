@@ -74,6 +74,21 @@ async def test_noise_is_survived(channel: grpc.aio.Channel, seed: int) -> None:
     await check_serves(channel)
 
 
+async def test_bytes_that_are_no_request_are_refused_by_name(channel: grpc.aio.Channel) -> None:
+    call: Any = channel.stream_stream(PERFORM)()
+    await call.write(b"\xff\xff\xff")
+    with pytest.raises(grpc.aio.AioRpcError, match="not a PerformRequest") as raised:
+        await call.read()
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    call = channel.stream_stream(PERFORM)()
+    await call.write(pb.PerformRequest(open=open_message()).SerializeToString())
+    await call.write(b"\xff\xff\xff")
+    await call.write(pb.PerformRequest(turn=lockstep_turn("one", 1)).SerializeToString())
+    heard = [pb.PerformResponse.FromString(await call.read()).WhichOneof("response") for _ in range(5)]
+    assert sorted(heard) == ["frame", "opened", "rejected", "turn_completed", "turn_started"]
+    call.cancel()
+
+
 async def test_clients_that_vanish_before_they_are_told_their_token_leave_no_session() -> None:
     config = synthetic_config(max_sessions=100)
     async with run_server(config) as server, grpc.aio.insecure_channel(server.address) as channel:
@@ -126,7 +141,8 @@ async def test_a_crowd_that_comes_and_goes_gets_just_its_frames(channel: grpc.ai
     assert crowd == await asyncio.gather(*[undisturbed(seed) for seed in range(8)])
 
 
-async def test_a_client_that_leaves_its_frames_unread_is_detached_and_keeps_them() -> None:
+@pytest.mark.parametrize("stays", [True, False], ids=["stays", "leaves"])
+async def test_a_client_that_leaves_its_frames_unread_is_detached_and_keeps_them(stays: bool) -> None:
     """Frames that fill the client's window stop in the write; after the write timeout the session waits for resume."""
     config = synthetic_config(write_timeout=0.5)
     async with run_server(config) as server, grpc.aio.insecure_channel(server.address) as channel:
@@ -144,6 +160,10 @@ async def test_a_client_that_leaves_its_frames_unread_is_detached_and_keeps_them
                 return record.session.attachment is None
 
             await eventually(detached)
+            if stays:  # it is told why, when at last it reads
+                with pytest.raises(grpc.aio.AioRpcError, match="read nothing") as raised:
+                    await lazy.hear_to_end()
+                assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             lazy.leave()
         await check_serves(channel)
         again = RawStream(channel)

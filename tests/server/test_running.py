@@ -146,6 +146,26 @@ async def test_the_program_says_where_it_listens_and_stops_in_order(tmp_path: Pa
     assert shared_memory() == before
 
 
+async def test_the_program_can_be_stopped_while_it_loads_its_model(tmp_path: Path) -> None:
+    program, port_file = start_program(tmp_path, "--model", str(tmp_path / "slow"))
+
+    async def loading() -> bool:
+        return len(child_processes(program.pid)) == 2  # the inference process and Python's resource tracker
+
+    await eventually(loading)
+    children = child_processes(program.pid)
+    program.send_signal(signal.SIGINT)
+    _, errors = await asyncio.to_thread(program.communicate, timeout=15)
+    assert program.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert not port_file.exists()
+
+    async def gone() -> bool:
+        return not any(map(process_lives, children))
+
+    await eventually(gone)
+
+
 async def test_the_inference_process_goes_when_the_program_is_killed(tmp_path: Path) -> None:
     before = shared_memory()
     program, port_file = start_program(tmp_path)

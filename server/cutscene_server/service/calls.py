@@ -95,7 +95,12 @@ async def _typed_errors(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIte
     try:
         yield
     except ServerError as error:
-        await context.abort_with_status(rich_status(error))
+        try:
+            await context.abort_with_status(rich_status(error))
+        except grpc.aio.InternalError:
+            # The client hung up meanwhile. A cancelled handler is how grpc knows that nothing is left to be sent.
+            log.debug("a client went away before it was told: %s", error)
+            raise asyncio.CancelledError from None
     except (grpc.aio.AbortError, asyncio.CancelledError):
         raise
     except Exception:

@@ -20,6 +20,7 @@ from typing import cast
 
 import grpc
 from cutscene_proto.v1 import cutscene_pb2 as pb
+from google.protobuf.message import DecodeError
 
 from cutscene_server import worker_messages
 from cutscene_server.errors import (
@@ -114,8 +115,11 @@ class ClientStream:
         return request
 
     async def _read(self) -> pb.PerformRequest | None:
-        """The next request; None once the client has sent its last one."""
-        request: object = await self._context.read()
+        """The next request; None once the client has sent its last one. Bytes that are no request are refused."""
+        try:
+            request: object = await self._context.read()
+        except DecodeError:
+            raise InvalidRequest([FieldViolation("request", "these bytes are not a PerformRequest")]) from None
         return None if request is grpc.aio.EOF else cast("pb.PerformRequest", request)
 
     async def _wait_for_anchors(self) -> None:
@@ -131,9 +135,14 @@ class ClientStream:
 
     async def _listen(self) -> None:
         """Takes requests in the order they come. What cannot be taken is refused, and the session lives on."""
-        while (request := await self._read()) is not None:
-            self._last_heard_s = time.monotonic()
+        while True:
+            request = pb.PerformRequest()  # what a refusal answers, should the next one not even be readable
             try:
+                received = await self._read()
+                if received is None:
+                    return
+                request = received
+                self._last_heard_s = time.monotonic()
                 await self._take(request)
             except (InvalidRequest, WrongMoment, OutOfRange) as error:
                 await self._refusals.put(replies.rejected(request.turn.turn_id[:64], error.violations))
