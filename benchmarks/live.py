@@ -205,7 +205,8 @@ def main() -> int:
     print(describe_machine())
     figures = asyncio.run(measure(options))
     print(f"{figures['fps']} frames/s (wanted: 15 now, 24 next); "
-          f"later turns' first frame {figures['first_frame_ms']} ms, {figures['later_turn_first_frame_ratio']} frame times (wanted: under 2); "
+          f"later turns' first frame {figures['first_frame_ms']} ms, "
+          f"{figures['later_turn_first_frame_ratio']} frame times (wanted: under 2); "
           f"{figures['overhead_ratio']} times the bare loop (wanted: at most 1.15)")  # fmt: skip
     if options.json:
         print(json.dumps(figures))

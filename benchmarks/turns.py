@@ -66,7 +66,8 @@ def main() -> int:
     print(describe_machine())
     figures = asyncio.run(measure(options))
     print(f"first frame of turns 2-8: {figures['turn_2_first_frame_ms']} ms, "
-          f"17-23: {figures['turn_20_first_frame_ms']} ms, 194-200: {figures['turn_200_first_frame_ms']} ms; the last over the first: "
+          f"17-23: {figures['turn_20_first_frame_ms']} ms, 194-200: {figures['turn_200_first_frame_ms']} ms; "
+          f"the last over the first: "
           f"{figures['turn_200_over_turn_2']} (1 is flat)")  # fmt: skip
     if options.json:
         print(json.dumps(figures))

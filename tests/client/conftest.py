@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from cutscene_client import shipped
 from cutscene_client.expand import Expansion
 

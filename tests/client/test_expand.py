@@ -8,6 +8,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from cutscene_client import rotations, scene, shipped
 from cutscene_client.captured import load_captured
 from cutscene_client.expand import Expansion, expand
@@ -16,8 +19,6 @@ from cutscene_client.obstacles import Obstacles
 from cutscene_client.script import Script, ScriptError, read_script
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import scene_pb2 as spb
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 Expansions = dict[str, Expansion]
 WRITTEN = [name for name in shipped.names() if shipped.load(name).captured is None]

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from cutscene_client import shipped
 from cutscene_client.cli import main
 from cutscene_client.expand import expand
 from cutscene_client.script import Script, ScriptError, json_schema, read_script
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 SOUND: dict[str, Any] = {
     "title": "A test",

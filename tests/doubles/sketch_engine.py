@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
 import synthetic_engine
 from cutscene_model.engine import DrawnFrame
 from cutscene_model.manifest import Manifest

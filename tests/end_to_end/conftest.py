@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from cutscene_client.local_server import local_server
 
 DOUBLES = Path(__file__).resolve().parents[1] / "doubles"

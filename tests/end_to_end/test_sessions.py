@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 
-import cutscene_client as cc
 import numpy as np
 import pytest
+
+import cutscene_client as cc
 from cutscene_client import scene, shipped
 from cutscene_client.expand import Expansion
 from cutscene_proto.v1 import cutscene_pb2 as pb

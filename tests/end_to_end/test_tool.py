@@ -10,9 +10,10 @@ from pathlib import Path
 
 import av
 import pytest
+from PIL import Image
+
 from cutscene_client import shipped
 from cutscene_client.cli import main
-from PIL import Image
 
 DOUBLES = Path(__file__).resolve().parents[1] / "doubles"
 

@@ -11,12 +11,11 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from cutscene_proto.v1 import cutscene_pb2 as pb
-
 import cutscene_client.client as live
 import cutscene_client.session as live_session
 from cutscene_client.client import CONNECT_TIMEOUT_S, DEFAULT_ADDRESS, ModelInfo, SessionInfo
 from cutscene_client.frames import Frame, TurnFigures, Usage
+from cutscene_proto.v1 import cutscene_pb2 as pb
 
 T = TypeVar("T")
 

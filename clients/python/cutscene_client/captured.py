@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from cutscene_proto.v1 import cutscene_pb2 as pb
-from cutscene_proto.v1 import scene_pb2 as spb
 
 from cutscene_client import scene
 from cutscene_client.expand import ExpandedShot, Expansion
 from cutscene_client.rotations import unit
 from cutscene_client.script import FPS, Script, ScriptError
+from cutscene_proto.v1 import cutscene_pb2 as pb
+from cutscene_proto.v1 import scene_pb2 as spb
 
 SHAPES: dict[str, tuple[int, ...]] = {
     "camera": (8,),

@@ -22,6 +22,8 @@ from cutscene_client.library import load_library
 from cutscene_client.playing import PlayFigures, play_script
 from cutscene_client.script import json_schema
 
+SERVER_VARIABLE = "CUTSCENE_SERVER"
+
 EXAMPLES = """\
 examples:
   cutscene scripts                                   what can be played right away
@@ -106,7 +108,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--server", default=DEFAULT_ADDRESS, metavar="HOST:PORT", help="(default: %(default)s)")
+    default = os.environ.get(SERVER_VARIABLE, DEFAULT_ADDRESS)
+    parser.add_argument(
+        "--server", default=default, metavar="HOST:PORT", help=f"(default: {SERVER_VARIABLE} or {DEFAULT_ADDRESS})"
+    )
     _add_json(parser)
 
 

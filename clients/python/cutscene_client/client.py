@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import Self, cast
 
 import grpc
-from cutscene_proto.v1 import cutscene_pb2 as pb
-from cutscene_proto.v1 import scene_pb2 as spb
-from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
 
 from cutscene_client.errors import CutsceneError, ServerUnreachable, refusal
 from cutscene_client.frames import CODECS, TIER_NAMES, TIERS, Usage, read_usage
 from cutscene_client.session import Call, ProtocolViolation, Session
+from cutscene_proto.v1 import cutscene_pb2 as pb
+from cutscene_proto.v1 import scene_pb2 as spb
+from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
 
 DEFAULT_ADDRESS = "127.0.0.1:50400"
 CONNECT_TIMEOUT_S = 5.0

@@ -13,8 +13,6 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-from cutscene_proto.v1 import cutscene_pb2 as pb
-from cutscene_proto.v1 import scene_pb2 as spb
 
 from cutscene_client import rotations, scene
 from cutscene_client.expression import Face, face_at, mouth_open_at
@@ -24,6 +22,8 @@ from cutscene_client.obstacles import Obstacles
 from cutscene_client.script import FPS, CastSpec, LightsSpec, Performance, Script, ScriptError, Shot
 from cutscene_client.session import CUT, Step
 from cutscene_client.staging import Pose, Standing, Track, heading, plan
+from cutscene_proto.v1 import cutscene_pb2 as pb
+from cutscene_proto.v1 import scene_pb2 as spb
 
 FloatArray = npt.NDArray[np.float64]
 DEFAULT_PRESET = "day"

@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from cutscene_proto.v1 import cutscene_pb2 as pb
 
 from cutscene_client.errors import CutsceneError
+from cutscene_proto.v1 import cutscene_pb2 as pb
 
 TIERS: dict[str, pb.Tier] = {
     "draft": pb.TIER_DRAFT,

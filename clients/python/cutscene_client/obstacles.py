@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
-from cutscene_proto.v1 import scene_pb2 as spb
 
 from cutscene_client import rotations
+from cutscene_proto.v1 import scene_pb2 as spb
 
 FloatArray = npt.NDArray[np.float64]
 

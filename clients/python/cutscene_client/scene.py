@@ -12,10 +12,10 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-from cutscene_proto.v1 import cutscene_pb2 as pb
-from cutscene_proto.v1 import scene_pb2 as spb
 
 from cutscene_client.rotations import look_rotation
+from cutscene_proto.v1 import cutscene_pb2 as pb
+from cutscene_proto.v1 import scene_pb2 as spb
 
 JOINTS: tuple[str, ...] = (
     "hips", "chest", "neck", "head_top", "face",

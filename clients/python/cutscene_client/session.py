@@ -20,7 +20,6 @@ from types import TracebackType
 from typing import Self, cast
 
 import grpc
-from cutscene_proto.v1 import cutscene_pb2 as pb
 
 from cutscene_client.errors import (
     ConnectionLost,
@@ -34,6 +33,7 @@ from cutscene_client.errors import (
     refusal,
 )
 from cutscene_client.frames import TIER_NAMES, Frame, TurnFigures, Usage, read_frame, read_usage
+from cutscene_proto.v1 import cutscene_pb2 as pb
 
 Call = grpc.aio.StreamStreamCall[pb.PerformRequest, pb.PerformResponse]
 

@@ -106,7 +106,9 @@ def _points(state: SceneState) -> list[list[float]]:
 def main(arguments: list[str] | None = None) -> int:
     """Directs one performance and writes it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--assets", type=Path, required=True, help="folder of the art packs, with adventurers/ and dungeon/")
+    parser.add_argument(
+        "--assets", type=Path, required=True, help="folder of the art packs, with adventurers/ and dungeon/"
+    )
     parser.add_argument("--seed", type=int, required=True, help="the director's seed")
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     parser.add_argument("--name", required=True, help="name of both files")

@@ -1,6 +1,6 @@
 """What ships with the client so that nobody types joints: clips, rooms, looks and weapons, read from this folder.
 
-The files are written by ``python -m cutscene_model.training export-library`` from the stage's own rig and rooms:
+The files are written by ``cutscene-train library`` from the stage's own rig and rooms:
 
     motion.npz   for each clip ``<name>.joints`` (T, 19, 3) and ``<name>.hands`` (T, 2, 4: left, right), in the actor's
                  frame at 24 frames a second
@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from cutscene_proto.v1 import scene_pb2 as spb
 
 from cutscene_client import scene
 from cutscene_client.errors import CutsceneError
+from cutscene_proto.v1 import scene_pb2 as spb
 
 FPS = 24.0
 FloatArray = npt.NDArray[np.float64]
