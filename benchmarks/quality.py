@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from cutscene_model.training.evaluate import add_arguments, run_evaluation
+from cutscene_model.training.evaluation_command import add_arguments, run_evaluation
 
 
 def main() -> int:

@@ -33,9 +33,8 @@ def anchor_table(stage: Stage, costumes: tuple[str, ...], looks: tuple[str, ...]
 
     Raises ``UnknownCostumeError``, ``UnknownLookError`` or ``TooManyLooksError``.
     """
-    table = AnchorTable(
-        *(np.zeros(SLOT_COUNT, np.uint8) for _ in range(4)), tint=np.zeros((SLOT_COUNT, 3), np.float32)
-    )
+    codes = np.zeros((4, SLOT_COUNT), np.uint8)
+    table = AnchorTable(codes[0], codes[1], codes[2], codes[3], np.zeros((SLOT_COUNT, 3), np.float32))
     for slot, member in enumerate(stage.cast, start=1):
         if member.costume not in costumes:
             raise UnknownCostumeError(f"costume {member.costume!r} is not one of {', '.join(costumes)}")

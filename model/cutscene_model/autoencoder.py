@@ -50,10 +50,11 @@ class _Up(nn.Module):
 
 
 def _regroup(x: Tensor, channels: int) -> Tensor:
-    """Averages or repeats channel groups so that (B, C, H, W) has ``channels`` channels; plain cut where neither fits."""
+    """Averages or repeats channel groups so that (B, C, H, W) has ``channels`` channels; cuts or pads if neither."""
     have = x.shape[1]
     if have % channels == 0:
-        return x.unflatten(1, (channels, have // channels)).mean(dim=2)
+        grouped: Tensor = x.reshape(x.shape[0], channels, have // channels, *x.shape[2:])
+        return grouped.mean(dim=2)
     if channels % have == 0:
         return x.repeat_interleave(channels // have, dim=1)
     return x[:, :channels] if have > channels else F.pad(x, (0, 0, 0, 0, 0, channels - have))
@@ -73,7 +74,7 @@ class Encoder(nn.Module):
         )  # fmt: skip
 
     def forward(self, pictures: Tensor) -> Tensor:
-        return self.layers(F.pixel_unshuffle(pictures, 8))  # type: ignore[no-any-return]
+        return self.layers(F.pixel_unshuffle(pictures, 8))
 
 
 class Decoder(nn.Module):
@@ -112,4 +113,4 @@ class Autoencoder(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Normalised latents to pictures (B, 3, H, W), about -1 to 1, not clipped."""
-        return self.decoder(latents * self.std + self.mean)  # type: ignore[no-any-return]
+        return self.decoder(latents * self.std + self.mean)

@@ -54,7 +54,7 @@ class SlotEncoder(nn.Module):
         x = self.costume(anchors.costume) + self.headgear(2 * anchors.costume + anchors.headgear)
         x = x + self.element_class(anchors.element_class) + self.look(anchors.look) + self.tint(anchors.tint - 1)
         used = (anchors.costume + anchors.element_class) > 0
-        return (x + self.mix(x)) * used[..., None]  # type: ignore[no-any-return]
+        return (x + self.mix(x)) * used[..., None]
 
 
 class GreyboxEncoder(nn.Module):
@@ -64,7 +64,9 @@ class GreyboxEncoder(nn.Module):
     through the slot, whose. It is what a texture look-up is in a renderer.
     """
 
-    def __init__(self, slot_width: int, width: int, cell: int = 96, widths: tuple[int, int, int] = (64, 96, 160)) -> None:
+    def __init__(
+        self, slot_width: int, width: int, cell: int = 96, widths: tuple[int, int, int] = (64, 96, 160)
+    ) -> None:
         super().__init__()
         self.cell = cell
         fields = len(FIELD_CHANNELS) + 3 * 2 * len(_FOURIER)
@@ -82,7 +84,7 @@ class GreyboxEncoder(nn.Module):
         )  # fmt: skip
 
     def forward(self, greybox: GreyboxBatch, slots: Tensor) -> Tensor:
-        batch, height, width = greybox.slot.shape
+        batch = len(greybox.slot)
         local = greybox.field[:, 1:4]
         waves = [f(math.pi * k * local) for k in _FOURIER for f in (torch.sin, torch.cos)]
         x = self.field(torch.cat([greybox.field, *waves], dim=1).permute(0, 2, 3, 1))
@@ -98,7 +100,7 @@ class GreyboxEncoder(nn.Module):
         faces = F.pad(self.face(greybox.actors), (0, 0, 1, SLOT_COUNT - 1 - MAX_CAST)).flatten(0, 1)
         head = (greybox.part == HEAD_PART)[..., None]
         x = x + F.embedding(slot, faces) * head
-        return self.layers(x.permute(0, 3, 1, 2)).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+        return self.layers(x.permute(0, 3, 1, 2)).flatten(2).transpose(1, 2)
 
 
 class GlobalEncoder(nn.Module):
@@ -113,4 +115,4 @@ class GlobalEncoder(nn.Module):
     def forward(self, scene: Tensor, level: Tensor) -> Tensor:
         """``scene`` (B, GLOBAL_CHANNELS); ``level`` (B,) in 0 (clean) to 1 (pure noise)."""
         angles = level[:, None] * torch.exp(torch.linspace(0, 4, 16, device=level.device))
-        return self.mix(self.scene(scene) + self.level(torch.cat([angles.sin(), angles.cos()], dim=-1)))  # type: ignore[no-any-return]
+        return self.mix(self.scene(scene) + self.level(torch.cat([angles.sin(), angles.cos()], dim=-1)))

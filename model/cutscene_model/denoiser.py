@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cutscene_model.conditioning import AnchorBatch, GlobalEncoder, GreyboxBatch, GreyboxEncoder, SlotEncoder
+from cutscene_model.conditioning import GlobalEncoder, GreyboxBatch, GreyboxEncoder, SlotEncoder
 
 LATENT_ROWS, LATENT_COLUMNS = 9, 16
 CELLS = LATENT_ROWS * LATENT_COLUMNS
@@ -41,7 +41,7 @@ class Conditioning:
 
 
 def frame_summary(greybox: GreyboxBatch) -> Tensor:
-    """What a block remembers of the greybox: its fields and the cast's shares, averaged by latent cell: (B, 22, 9, 16)."""
+    """What a block remembers of the greybox: fields and the cast's shares, averaged by latent cell: (B, 22, 9, 16)."""
     cast = torch.stack([(greybox.slot == slot).float() for slot in range(1, 5)], dim=1)
     return F.avg_pool2d(torch.cat([greybox.field, cast], dim=1), 8)
 
@@ -60,7 +60,7 @@ class _MemoryEncoder(nn.Module):
     def forward(self, latent: Tensor, summary: Tensor, camera: Tensor) -> Tensor:
         x = F.pad(torch.cat([latent, summary], dim=1), (0, 0, 0, 1))
         x = self.cells(x).flatten(2).transpose(1, 2) + self.camera(camera)[:, None] + self.place
-        return self.norm(x + self.mix(x))  # type: ignore[no-any-return]
+        return self.norm(x + self.mix(x))
 
 
 class _Block(nn.Module):
@@ -80,7 +80,7 @@ class _Block(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
-        split = x.unflatten(-1, (parts, self.heads, self.head_width))
+        split = x.reshape(*x.shape[:-1], parts, self.heads, self.head_width)
         return tuple(split[:, :, part].transpose(1, 2) for part in range(parts))
 
     def remember(self, cells: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,7 +99,7 @@ class _Block(nn.Module):
         x = x + (1 + gate) * self.out(attended.transpose(1, 2).flatten(2))
         y = F.layer_norm(x, x.shape[-1:]) * (1 + feed_scale) + feed_shift
         a, b = self.up(y).chunk(2, dim=-1)
-        return x + (1 + feed_gate) * self.down(F.silu(a) * b)  # type: ignore[no-any-return]
+        return x + (1 + feed_gate) * self.down(F.silu(a) * b)
 
 
 def _normalised(x: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ def rotated(keys: Tensor, age: Tensor) -> Tensor:
     rates = torch.exp(torch.linspace(0, -4, TIME_PAIRS, device=keys.device))  # radians a frame
     angle = (age[:, None, :, None] * rates).to(keys.dtype)
     cos, sin = angle.cos(), angle.sin()
-    a, b, rest = keys.split([TIME_PAIRS, TIME_PAIRS, keys.shape[-1] - 2 * TIME_PAIRS], dim=-1)
+    a, b, rest = keys[..., :TIME_PAIRS], keys[..., TIME_PAIRS : 2 * TIME_PAIRS], keys[..., 2 * TIME_PAIRS :]
     return torch.cat([a * cos - b * sin, a * sin + b * cos, rest], dim=-1)
 
 
@@ -157,7 +157,7 @@ class Denoiser(nn.Module):
         return self._remember(cells)
 
     def block(self, latent: Tensor, summary: Tensor, camera: Tensor) -> Memory:
-        """A frame's block, from its clean latent (B, C, 9, 16), its greybox summary and its camera, and nothing else."""
+        """A frame's block: from its clean latent (B, C, 9, 16), greybox summary and camera, and from nothing else."""
         return self._remember(self.memory(latent, summary, camera))
 
     def _remember(self, cells: Tensor) -> Memory:
@@ -177,4 +177,4 @@ class Denoiser(nn.Module):
         for index, block in enumerate(self.blocks):
             x = block(x, signal, memory.keys[index], memory.values[index], mask)
         x = self.leave(F.layer_norm(x, x.shape[-1:]))
-        return x.transpose(1, 2).unflatten(2, (LATENT_ROWS, LATENT_COLUMNS))  # type: ignore[no-any-return]
+        return x.transpose(1, 2).unflatten(2, (LATENT_ROWS, LATENT_COLUMNS))

@@ -142,7 +142,8 @@ class GreyboxRaster:
         near = -local[:, 2] - SHADOW_BIAS
 
         def reached(offset: int) -> npt.NDArray[np.bool_]:
-            return near <= depth[first + offset]
+            lit: npt.NDArray[np.bool_] = near <= depth[first + offset]
+            return lit
 
         top = reached(0) * (1 - fx) + reached(1) * fx
         bottom = reached(SHADOW_SIZE) * (1 - fx) + reached(SHADOW_SIZE + 1) * fx

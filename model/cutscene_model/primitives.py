@@ -117,9 +117,9 @@ def _body(actor: ActorState, member: CastMember) -> Primitives:
 
     hips, neck, head_top = joint("hips"), joint("neck"), joint("head_top")
     torso_side = joint("shoulder_l") - joint("shoulder_r")
-    forward = np.cross(torso_side, neck - hips)
-    hip_forward = np.cross(joint("hip_l") - joint("hip_r"), neck - hips)
-    face_forward = joint("face") - (neck + head_top) / 2
+    forward: FloatArray = np.cross(torso_side, neck - hips).astype(np.float32)
+    hip_forward: FloatArray = np.cross(joint("hip_l") - joint("hip_r"), neck - hips).astype(np.float32)
+    face_forward: FloatArray = joint("face") - (neck + head_top) / np.float32(2)
     up = neck - hips
 
     # (bone, from, to, radii x y z, forward). The capsule is shortened so that its caps end at the two points.

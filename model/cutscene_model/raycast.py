@@ -44,7 +44,7 @@ def camera_view(camera: Camera, width: int, height: int, aspect: float) -> View:
 def light_view(direction: FloatArray, center: FloatArray, radius: float, size: int) -> View:
     """Parallel rays along ``direction`` over a disc of ``radius`` metres about ``center``."""
     back = -np.asarray(direction, np.float32)
-    frame = frame_along(np.float32([0.0, 1.0, 0.0]) if abs(back[1]) < 0.99 else np.float32([1.0, 0.0, 0.0]), back)
+    frame = frame_along(np.array([0, 1, 0] if abs(back[1]) < 0.99 else [1, 0, 0], np.float32), back)
     right = frame[:, 0]
     rotation = np.stack([right, np.cross(back, right), back], axis=-1).astype(np.float32)
     return View((center + 4 * radius * back).astype(np.float32), rotation, radius, radius, size, size, True)
@@ -131,9 +131,7 @@ def cast_rays(primitives: Primitives, view: View) -> Hits:
     return Hits(winner, nearest)
 
 
-def _meet(
-    primitives: Primitives, view: View, owner: npt.NDArray[np.int32], ray: npt.NDArray[np.int32]
-) -> FloatArray:
+def _meet(primitives: Primitives, view: View, owner: npt.NDArray[np.int32], ray: npt.NDArray[np.int32]) -> FloatArray:
     """Depths at which the paired rays enter their primitives; -1 where they miss."""
     origins, directions = ray_grid(view)
     # One of origin and direction is the same for every ray: map it once a primitive, the other once a pair.

@@ -36,7 +36,7 @@ JOINTS: tuple[str, ...] = (
     "ankle_r",
     "toe_r",
 )
-"""The skeleton of the contract: 19 world-space points that any humanoid rig can give. ``_l`` is the actor's own left."""
+"""The contract's skeleton: 19 world-space points that any humanoid rig can give. ``_l`` is the actor's own left."""
 
 JOINT_INDEX: dict[str, int] = {name: index for index, name in enumerate(JOINTS)}
 

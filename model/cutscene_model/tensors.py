@@ -23,10 +23,14 @@ def greybox_batch(greyboxes: list[Greybox], device: torch.device) -> GreyboxBatc
 
 def anchor_batch(tables: list[AnchorTable], device: torch.device) -> AnchorBatch:
     """B anchor tables, indices widened to int64."""
+
+    def stacked(name: str) -> torch.Tensor:
+        return torch.from_numpy(np.stack([getattr(table, name) for table in tables])).to(device)
+
     return AnchorBatch(
-        *(
-            torch.from_numpy(np.stack([getattr(t, name) for t in tables])).to(device).long()
-            for name in ("costume", "headgear", "element_class", "look")
-        ),
-        tint=torch.from_numpy(np.stack([t.tint for t in tables])).to(device),
+        stacked("costume").long(),
+        stacked("headgear").long(),
+        stacked("element_class").long(),
+        stacked("look").long(),
+        stacked("tint"),
     )

@@ -94,7 +94,9 @@ class TransformerTimeline:
             torch.cuda.synchronize(engine.device)
         denoised = time.perf_counter_ns()
         picture = engine.autoencoder.decode(latent.float().contiguous(memory_format=torch.channels_last))[0]
-        pixels = ((picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
+        pixels = (
+            ((picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
+        )
         decoded = time.perf_counter_ns()
         frame = DrawnFrame(
             frame_index=self._next_frame,

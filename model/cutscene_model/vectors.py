@@ -15,7 +15,8 @@ def rotation_matrix(quaternions: FloatArray) -> FloatArray:
         (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
         (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
     )
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2).astype(np.float32)
+    matrix: FloatArray = np.stack([np.stack(row, axis=-1) for row in rows], axis=-2).astype(np.float32)
+    return matrix
 
 
 def unit(vectors: FloatArray) -> FloatArray:
@@ -31,7 +32,7 @@ def frame_along(axis: FloatArray, forward: FloatArray) -> FloatArray:
     stands in, so that the result is always a rotation.
     """
     y = unit(axis)
-    y = np.where((y * y).sum(axis=-1, keepdims=True) < 0.5, np.float32([0, 1, 0]), y)
+    y = np.where((y * y).sum(axis=-1, keepdims=True) < 0.5, np.array([0, 1, 0], np.float32), y)
     z = forward - (forward * y).sum(axis=-1, keepdims=True) * y
     # The axis least along y is never parallel to it.
     spare = np.eye(3, dtype=np.float32)[np.abs(y).argmin(axis=-1)]

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_scenes import stage, state
 
 from cutscene_model.engine import TIERS
 from cutscene_model.errors import UnknownCostumeError, UnknownLookError
 from cutscene_model.loading import load_engine
 from cutscene_model.scene import Box, ElementClass, SetElement, Stage
 from cutscene_model.transformer import TransformerEngine, TransformerTimeline
+from small_scenes import stage, state
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from cutscene_model.greybox import ASPECT, FIELD_CHANNELS, HEIGHT, WIDTH, GreyboxRaster
 from cutscene_model.primitives import BONES, BOX_PART, HEAD_PART, set_slots
 from cutscene_model.scene import Box, Camera, ElementClass, Lights, PointLight, SceneState, SetElement, Stage
 from cutscene_model.vectors import frame_along, rotation_matrix
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from small_scenes import CRATE, FLOOR, actor, stage, state
 
-FRONT = Camera((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), math.pi / 2)  # half the picture's height is one metre at one metre
+FRONT = Camera(
+    (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), math.pi / 2
+)  # half the picture's height is one metre at one metre
 
 
 def box_stage(center: tuple[float, float, float], half: tuple[float, float, float]) -> Stage:
@@ -28,7 +30,7 @@ def channel(name: str) -> int:
 
 
 def test_a_box_covers_the_cells_that_its_projection_covers() -> None:
-    # The front face lies at depth 4 and reaches 1 m to each side: 1/4 of the half height, 1/4 / aspect of the half width.
+    # The front face, at depth 4, reaches 1 m to each side: 1/4 of the half height, 1/4 / aspect of the half width.
     greybox = GreyboxRaster(box_stage((0, 0, -5), (1, 1, 1))).draw(SceneState(FRONT))
     rows, columns = np.nonzero(greybox.slot)
     middle_x, middle_y = WIDTH / 2, HEIGHT / 2
@@ -151,7 +153,9 @@ def test_irradiance_follows_the_stages_formula() -> None:
     squared = float(toward @ toward)
     cosine = toward[2] / math.sqrt(squared)
     fade = (1 - squared / 100) ** 2 / (1 + squared)
-    np.testing.assert_allclose(got, 0.7 * np.asarray(lights.ambient) + fade * cosine * np.asarray(light.color), rtol=0.01)
+    np.testing.assert_allclose(
+        got, 0.7 * np.asarray(lights.ambient) + fade * cosine * np.asarray(light.color), rtol=0.01
+    )
 
 
 def test_faces_reach_the_actor_channels_by_cast_index() -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import msgpack
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
 from cutscene_model.scene import (
     EMOTIONS,
     JOINTS,
@@ -23,9 +27,6 @@ from cutscene_model.scene import (
     StageHint,
 )
 from cutscene_model.scene_codec import stage_from_plain, stage_to_plain, state_from_plain, state_to_plain
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 number = st.floats(-1e6, 1e6, allow_nan=False)
 three = st.tuples(number, number, number)

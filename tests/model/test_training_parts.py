@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def test_the_schedule_warms_up_stays_flat_and_decays() -> None:
     assert rates[0] == pytest.approx(0.01)
     assert rates[300] == 1.0
     assert rates[999] == pytest.approx(0.02)
-    assert all(later <= earlier for earlier, later in zip(rates[600:], rates[601:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates[600:]))
 
 
 def test_a_checkpoint_continues_exactly(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@
                              --run runs/first --steps 4000
   cutscene-train export      --run runs/first --out my-model --name my-game --version 1
   cutscene-train evaluate    --assets PACKS --model my-model
+  cutscene-train library     --assets PACKS --out clients/python/cutscene_client/library
 
 Every step is seeded, says how far it is, and goes on where it stopped when it is started again.
 """
@@ -22,10 +23,10 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from cutscene_model.autoencoder import Autoencoder
-from cutscene_model.training import capture
+from cutscene_model.training import capture, library
 from cutscene_model.training.autoencoder_training import AutoencoderRun, finish_autoencoder, train_autoencoder
 from cutscene_model.training.denoiser_training import DenoiserRun, train_denoiser
-from cutscene_model.training.evaluate import add_arguments, run_evaluation
+from cutscene_model.training.evaluation_command import add_arguments, run_evaluation
 from cutscene_model.training.export import read_quality, release
 from cutscene_model.training.prepared import PreparedFrames, prepare_greyboxes, prepare_latents
 from cutscene_model.training.shards import open_shards
@@ -39,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["capture"]:
         return capture.main(arguments[1:])
+    if arguments[:1] == ["library"]:
+        return library.main(arguments[1:])
     options = _parser().parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -58,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         return one
 
     steps.add_parser("capture", help="render performances of the stage to disk: see capture --help", add_help=False)
+    steps.add_parser("library", help="write the client's motion library, rooms and looks", add_help=False)
 
     one = add("autoencoder", _autoencoder, "Train the autoencoder on captured pictures.")
     one.add_argument("--data", type=Path, required=True, help="captured shards")

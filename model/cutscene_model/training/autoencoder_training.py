@@ -80,7 +80,7 @@ def train_autoencoder(run: AutoencoderRun) -> None:
         error = result - batch
         loss = error.abs().mean() + 0.25 * gradient_loss(result, batch) + error.square().mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         average.update()
         losses += float(loss.detach())
@@ -125,10 +125,10 @@ def finish_autoencoder(run_dir: Path, data: Path, count: int = 1500) -> Autoenco
     model = Autoencoder()
     load_average(run_dir / "autoencoder.safetensors", model)
     pictures = Pictures(data)
-    latents = []
-    for index in np.linspace(0, len(pictures) - 1, count).astype(int):
-        latents.append(model.encoder(torch.from_numpy(pictures[index]).permute(2, 0, 1)[None].float() / 127.5 - 1))
-    stack = torch.cat(latents)
+    chosen = np.linspace(0, len(pictures) - 1, count).astype(int)
+    stack = torch.cat(
+        [model.encoder(torch.from_numpy(pictures[i]).permute(2, 0, 1)[None].float() / 127.5 - 1) for i in chosen]
+    )
     model.mean.copy_(stack.mean(dim=(0, 2, 3), keepdim=True))
     model.std.copy_(stack.std(dim=(0, 2, 3), keepdim=True))
     return model

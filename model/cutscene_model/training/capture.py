@@ -132,7 +132,11 @@ def capture(assets: Path, out: Path, runs: int, seed: int, held_out: bool, worke
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="cutscene-train capture", description="Captures a data set.")
-    parser.add_argument("--assets", default=os.environ.get("CUTSCENE_ASSETS"), help="folder of the art packs, with adventurers/ and dungeon/")
+    parser.add_argument(
+        "--assets",
+        default=os.environ.get("CUTSCENE_ASSETS"),
+        help="folder of the art packs, with adventurers/ and dungeon/",
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--runs", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)

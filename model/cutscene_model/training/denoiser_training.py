@@ -16,9 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cutscene_model.autoencoder import Autoencoder
-from cutscene_model.conditioning import AnchorBatch, GreyboxBatch
 from cutscene_model.denoiser import CELLS, MEMORY_CELLS, Denoiser, Memory, rotated
-from cutscene_model.primitives import SLOT_COUNT
 from cutscene_model.sampler import sample
 from cutscene_model.training.metrics import gradient_energy, gradient_loss, psnr
 from cutscene_model.training.optimizer import MuonAdam
@@ -85,7 +83,7 @@ def read_memory(denoiser: Denoiser, slots: Tensor, item: Sample, noise: Tensor) 
     )
 
     def side_by_side(x: Tensor) -> Tensor:  # (L, B * h, heads, 40, d) to (L, B, heads, h * 40, d)
-        x = x.unflatten(1, (batch, HISTORY)).transpose(2, 3)
+        x = x.reshape(x.shape[0], batch, HISTORY, *x.shape[2:]).transpose(2, 3)
         return x.flatten(3, 4)
 
     ages = item.past_ages.repeat_interleave(MEMORY_CELLS, dim=1)
@@ -137,12 +135,12 @@ def train_denoiser(run: DenoiserRun) -> None:
     autoencoder.load_state_dict(load_autoencoder(run.autoencoder))
     model = Both(autoencoder.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     average, optimizer = Average(model), MuonAdam(model.named_parameters(), run.muon_rate, 1e-3, "autoencoder.")
-    step = load_checkpoint(checkpoint, model, average, optimizer) if checkpoint.exists() else 0
-    torch.manual_seed(run.seed + step)
+    first = load_checkpoint(checkpoint, model, average, optimizer) if checkpoint.exists() else 0
+    torch.manual_seed(run.seed + first)
     frames = run.frames
     saved = reported = time.monotonic()
     totals, seen = np.zeros(2), 0
-    for step, item in batches(frames, run, step):
+    for step, item in batches(frames, run, first):
         optimizer.scale = schedule(step, run.steps, decay_from=0.4)
         latent_loss, picture_loss = _losses(model, item)
         loss = latent_loss + (3 * picture_loss if item.pictures is not None else 0)
@@ -155,7 +153,14 @@ def train_denoiser(run: DenoiserRun) -> None:
         seen += len(item.latents)
         if (step + 1) % 50 == 0:
             rate = seen / (time.monotonic() - reported)
-            log.write([("step", step + 1), ("latent", totals[0] / 50), ("picture", totals[1] / 50), ("frames_per_second", rate)])
+            log.write(
+                [
+                    ("step", step + 1),
+                    ("latent", totals[0] / 50),
+                    ("picture", totals[1] / 50),
+                    ("frames_per_second", rate),
+                ]
+            )
             totals, seen, reported = np.zeros(2), 0, time.monotonic()
         if time.monotonic() - saved > run.save_minutes * 60 or step + 1 == run.steps:
             save_checkpoint(checkpoint, step + 1, model, average, optimizer)
@@ -179,16 +184,19 @@ def evaluate_checkpoint(checkpoint: Path, run: DenoiserRun, count: int = 32) -> 
     values: dict[str, list[float]] = {}
     sheet = []
     for index in chosen:
-        item = frames.sample(np.asarray([index]), np.random.default_rng(0), True, 0)
-        assert item.pictures is not None
-        reference = item.pictures[0] / 2 + 0.5
+        item = frames.sample(np.asarray([index]), np.random.default_rng(0), False, 0)
+        reference = frames.picture(int(index)) / 2 + 0.5
         slots = model.denoiser.slots(item.anchors)
-        used = torch.cat([torch.ones(1, dtype=torch.bool), ((item.anchors.costume + item.anchors.element_class) > 0)[0]])
+        used = torch.cat(
+            [torch.ones(1, dtype=torch.bool), ((item.anchors.costume + item.anchors.element_class) > 0)[0]]
+        )
         anchors = model.denoiser.anchors(slots)
         memory = Memory(anchors.keys[:, :, :, used], anchors.values[:, :, :, used])
         conditioning = model.denoiser.condition(item.greybox, slots)
         noise = torch.randn(item.latents.shape, generator=torch.Generator().manual_seed(int(index)))
-        actors = F.interpolate(((item.greybox.slot > 0) & (item.greybox.slot <= 4)).float()[None], scale_factor=4)[0, 0] > 0
+        actors = (
+            F.interpolate(((item.greybox.slot > 0) & (item.greybox.slot <= 4)).float()[None], scale_factor=4)[0, 0] > 0
+        )
         for steps in (1, 2):
             clean = sample(model.denoiser, noise, conditioning, memory, steps)
             result = (model.autoencoder.decode(clean)[0] / 2 + 0.5).clip(0, 1)

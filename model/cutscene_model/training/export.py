@@ -16,11 +16,19 @@ from cutscene_model.training.prepared import HISTORY
 from cutscene_model.training.progress import load_average, read_step
 from cutscene_model.vocabulary import COSTUMES, LOOKS
 
-LICENSE = "MIT (weights); trained on renders of KayKit Adventurers and KayKit Dungeon Remastered by Kay Lousberg, CC0 1.0"
+LICENSE = (
+    "MIT (weights); trained on renders of KayKit Adventurers and KayKit Dungeon Remastered by Kay Lousberg, CC0 1.0"
+)
 
 
 def release(
-    run: Path, out: Path, name: str, version: str, data: dict[str, Any], training: dict[str, Any], quality: dict[str, Any]
+    run: Path,
+    out: Path,
+    name: str,
+    version: str,
+    data: dict[str, Any],
+    training: dict[str, Any],
+    quality: dict[str, Any],
 ) -> Manifest:
     """Exports the averaged weights of the denoiser run in ``run`` to ``out`` and returns the written manifest."""
     checkpoint = run / "denoiser.safetensors"

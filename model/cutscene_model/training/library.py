@@ -108,7 +108,11 @@ def export(assets: Path, out: Path) -> list[Path]:
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description="Exports the client's library of clips, rooms and looks.")
-    parser.add_argument("--assets", default=os.environ.get("CUTSCENE_ASSETS"), help="folder of the art packs, with adventurers/ and dungeon/")
+    parser.add_argument(
+        "--assets",
+        default=os.environ.get("CUTSCENE_ASSETS"),
+        help="folder of the art packs, with adventurers/ and dungeon/",
+    )
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
     if not options.assets:

@@ -17,7 +17,7 @@ def psnr(result: Tensor, reference: Tensor, mask: Tensor | None = None) -> float
 
 
 def ssim(result: Tensor, reference: Tensor) -> float:
-    """Structural similarity of (3, H, W) pictures: 11 x 11 Gaussian window, sigma 1.5 (Wang et al. 2004), mean over RGB."""
+    """Structural similarity of (3, H, W) pictures, mean over RGB: 11 x 11 Gaussian, sigma 1.5 (Wang et al. 2004)."""
     axis = torch.arange(11, dtype=torch.float32) - 5
     bell = torch.exp(-(axis**2) / (2 * 1.5**2))
     bell = bell / bell.sum()
@@ -36,7 +36,7 @@ def ssim(result: Tensor, reference: Tensor) -> float:
 
 
 def gradient_energy(picture: Tensor) -> float:
-    """Mean squared difference of neighbouring pixels of a (3, H, W) picture, both ways: how much edge and texture it has."""
+    """Mean squared difference of neighbouring pixels of a (3, H, W) picture: how much edge and texture it has."""
     across = (picture[:, :, 1:] - picture[:, :, :-1]).square().mean()
     down = (picture[:, 1:] - picture[:, :-1]).square().mean()
     return float(across + down)
@@ -49,5 +49,9 @@ def gradient_loss(result: Tensor, reference: Tensor, scales: int = 3) -> Tensor:
         if scale:
             result, reference = F.avg_pool2d(result, 2), F.avg_pool2d(reference, 2)
         error = result - reference
-        total = total + (error[..., 1:] - error[..., :-1]).abs().mean() + (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
+        total = (
+            total
+            + (error[..., 1:] - error[..., :-1]).abs().mean()
+            + (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
+        )
     return total

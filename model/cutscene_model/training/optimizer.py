@@ -29,7 +29,7 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 def is_hidden(name: str, parameter: nn.Parameter) -> bool:
-    """Whether Muon suits it: a weight of two or more dimensions that is neither an embedding nor a first or last layer."""
+    """Whether Muon suits it: a weight of two or more dimensions, neither an embedding nor a first or last layer."""
     if parameter.ndim < 2 or min(parameter.shape[0], parameter.shape[1]) < 16:
         return False
     outer = ("costume", "headgear", "element_class", "look", "part", "place", "sink", "leave", "enter")
@@ -71,30 +71,30 @@ class MuonAdam(torch.optim.Optimizer):
                 if parameter.grad is None:
                     continue
                 if group["muon"]:
-                    self._muon(parameter, rate)
+                    self._muon(parameter, parameter.grad, rate)
                 else:
-                    self._adam(parameter, rate)
+                    self._adam(parameter, parameter.grad, rate)
 
-    def _muon(self, parameter: Tensor, rate: float) -> None:
+    def _muon(self, parameter: Tensor, gradient: Tensor, rate: float) -> None:
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter, memory_format=torch.contiguous_format)
         momentum = state["momentum"]
-        momentum.lerp_(parameter.grad, 0.05)
-        update = parameter.grad.lerp(momentum, 0.95).flatten(1)
+        momentum.lerp_(gradient, 0.05)
+        update = gradient.lerp(momentum, 0.95).flatten(1)
         update = orthogonalised(update) * max(1.0, update.shape[0] / update.shape[1]) ** 0.5
         parameter.mul_(1 - 0.01 * rate)
         parameter.add_(update.reshape(parameter.shape), alpha=-rate)
 
-    def _adam(self, parameter: Tensor, rate: float) -> None:
+    def _adam(self, parameter: Tensor, gradient: Tensor, rate: float) -> None:
         state = self.state[parameter]
         if not state:
             state["first"] = torch.zeros_like(parameter, memory_format=torch.contiguous_format)
             state["second"] = torch.zeros_like(parameter, memory_format=torch.contiguous_format)
             state["steps"] = torch.zeros(())
         state["steps"] += 1
-        state["first"].lerp_(parameter.grad, 0.1)
-        state["second"].lerp_(parameter.grad.square(), 0.01)
+        state["first"].lerp_(gradient, 0.1)
+        state["second"].lerp_(gradient.square(), 0.01)
         steps = float(state["steps"])
         unbiased = state["first"] / (1 - 0.9**steps)
         parameter.sub_(rate * unbiased / ((state["second"] / (1 - 0.99**steps)).sqrt() + 1e-8))

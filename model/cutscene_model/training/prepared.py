@@ -102,7 +102,9 @@ class PreparedFrames:
     def __len__(self) -> int:
         return len(self._index)
 
-    def sample(self, indices: npt.NDArray[np.integer], random: np.random.Generator, pictures: bool, history: int) -> Sample:
+    def sample(
+        self, indices: npt.NDArray[np.integer], random: np.random.Generator, pictures: bool, history: int
+    ) -> Sample:
         """The frames at ``indices`` with a random number, 0 to ``history``, of the frames before each."""
         picked = [self._index[int(index)] for index in indices]
 
@@ -125,7 +127,11 @@ class PreparedFrames:
             wanted = int(random.integers(0, history + 1))
             for back in range(1, wanted + 1):
                 before = row - back
-                if before < 0 or arrays["run"][before] != arrays["run"][row] or arrays["shot"][before] != arrays["shot"][row]:
+                if (
+                    before < 0
+                    or arrays["run"][before] != arrays["run"][row]
+                    or arrays["shot"][before] != arrays["shot"][row]
+                ):
                     break
                 past_latents[at, back - 1] = torch.from_numpy(np.array(arrays["latent"][before], np.float32))
                 past_summaries[at, back - 1] = torch.from_numpy(np.array(arrays["summary"][before], np.float32))
@@ -135,10 +141,18 @@ class PreparedFrames:
             gather("slot"), gather("part"), gather("field").float(), gather("actors"), gather("globals")
         )
         anchors = AnchorBatch(
-            *(anchor(name).long() for name in ("costume", "headgear", "element_class", "look")), tint=anchor("tint")
+            anchor("costume").long(),
+            anchor("headgear").long(),
+            anchor("element_class").long(),
+            anchor("look").long(),
+            anchor("tint"),
         )
         frames = self._pictures(picked) if pictures else None
         return Sample(greybox, anchors, latents, past_latents, past_summaries, past_cameras, past_ages, frames)
+
+    def picture(self, index: int) -> Tensor:
+        """One frame's picture, (3, 288, 512) in -1 to 1."""
+        return self._pictures([self._index[index]])[0]
 
     def _pictures(self, picked: list[tuple[int, int]]) -> Tensor:
         decoded = [simplejpeg.decode_jpeg(self._shards[s].records[row].jpeg) for s, row in picked]

@@ -52,7 +52,9 @@ def save_checkpoint(path: Path, step: int, module: nn.Module, average: Average, 
     os.replace(temporary, path)
 
 
-def load_checkpoint(path: Path, module: nn.Module, average: Average | None = None, optimizer: MuonAdam | None = None) -> int:
+def load_checkpoint(
+    path: Path, module: nn.Module, average: Average | None = None, optimizer: MuonAdam | None = None
+) -> int:
     """Loads what ``save_checkpoint`` wrote and returns its step."""
     tensors = load_file(path)
 

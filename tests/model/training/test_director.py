@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from cutscene_model.scene import EMOTIONS, MAX_CAST, MAX_ELEMENTS, MAX_LOOKS, MAX_POINT_LIGHTS, MAX_PROPS
 from cutscene_model.scene_codec import stage_to_plain, state_to_plain
 from cutscene_model.training.casting import HELD_OUT_PAIR

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from cutscene_model.scene import JOINT_INDEX
 from cutscene_model.training.assets import ALL
 from cutscene_model.training.costumes import FILES, costume_glb

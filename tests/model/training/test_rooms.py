@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from cutscene_model.scene import MAX_POINT_LIGHTS, ElementClass
 from cutscene_model.training.assets import ALL, BY_NAME, asset_frame, place
 from cutscene_model.training.rooms import HELD_OUT_ROOMS, ROOMS, TRAINING_ROOMS, build

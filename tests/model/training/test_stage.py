@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from cutscene_model.scene import (
     JOINT_INDEX,
     ActorState,

@@ -16,7 +16,9 @@ from cutscene_model.training.evaluation import by_kind, contact_sheet, evaluate,
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("--assets", type=Path, default=os.environ.get("CUTSCENE_ASSETS"), help="folder of the art packs")
+    parser.add_argument(
+        "--assets", type=Path, default=os.environ.get("CUTSCENE_ASSETS"), help="folder of the art packs"
+    )
     parser.add_argument("--model", type=Path, help="model directory; default: the shipped weights")
     parser.add_argument("--tier", default="standard", choices=("draft", "standard", "high"))
     parser.add_argument("--performances", type=int, default=8, help="held-out performances to play (default 8)")
@@ -40,7 +42,9 @@ def run_evaluation(options: argparse.Namespace) -> int:
     kinds = by_kind(scores)
     overall = summary(scores)
     manifest = engine.manifest
-    print(f"{manifest.name} {manifest.version}, {options.tier} tier, {len(scores)} frames of {len(sheet)} held-out shots")
+    print(
+        f"{manifest.name} {manifest.version}, {options.tier} tier, {len(scores)} frames of {len(sheet)} held-out shots"
+    )
     print(f"{'shots':22}{'PSNR':>8}{'SSIM':>8}{'actors':>8}{'grad.':>8}   autoencoder: {'PSNR':>6}{'SSIM':>8}")
     for kind, figures in [*kinds.items(), ("all", overall)]:
         model, coder = figures["model"], figures["autoencoder"]
