@@ -15,6 +15,7 @@ from typing import Protocol
 
 import msgpack
 import numpy as np
+
 from cutscene_model import scene_codec
 from cutscene_model.scene import EMOTIONS, ActorState, Camera, Lights, PointLight, PropState, SceneState
 

@@ -36,6 +36,8 @@ async def run_server(config: ServerConfig) -> AsyncIterator[RunningServer]:
     host = GrpcHost(config, runtime)
     await host.start()
     try:
+        if config.port_file is not None:
+            config.port_file.unlink(missing_ok=True)  # of a server that was killed: it would mislead whoever waits
         async with runtime.running():
             await host.set_healthy(True)
             log.info("listening on %s", host.address)
@@ -45,6 +47,8 @@ async def run_server(config: ServerConfig) -> AsyncIterator[RunningServer]:
                 yield RunningServer(host.address, runtime)
             finally:
                 log.info("stopping")
+                if config.port_file is not None:
+                    config.port_file.unlink(missing_ok=True)
                 runtime.begin_stopping()
                 await host.retire(config.stop_grace)
     finally:

@@ -21,7 +21,6 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from cutscene_model.manifest import Manifest
-
 from cutscene_server import picture, worker_messages
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import NoRoom, NotServing

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from multiprocessing.context import SpawnProcess
 
 from cutscene_model.manifest import Manifest
-
 from cutscene_server import worker, worker_messages
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import NotServing

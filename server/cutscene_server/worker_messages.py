@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgpack
+
 from cutscene_model import scene_codec
 from cutscene_model.manifest import Manifest
 from cutscene_model.scene import Stage
-
 from cutscene_server.session_log import DrawnFigures
 
 

@@ -6,9 +6,10 @@ import asyncio
 from typing import Any, cast
 
 import grpc
+from google.rpc import error_details_pb2, status_pb2
+
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
-from google.rpc import error_details_pb2, status_pb2
 
 PATIENCE_S = 20.0  # for one message; a test that waits longer has failed
 

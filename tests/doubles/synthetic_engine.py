@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgpack
 import numpy as np
+
 from cutscene_model import scene_codec
 from cutscene_model.engine import DrawnFrame
 from cutscene_model.manifest import Manifest

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from cutscene_server.config import ServerConfig, read_config
 from cutscene_server.errors import ConfigError
 

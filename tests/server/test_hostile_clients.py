@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
+
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_server.running import RunningServer, run_server
 from messages import keyframed_turn, lockstep_turn, open_message

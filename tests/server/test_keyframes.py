@@ -7,6 +7,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cutscene_model.scene import ActorState, Camera, Lights, PointLight, PropState, SceneState
 from cutscene_server.keyframes import (
     Easing,
@@ -17,8 +20,6 @@ from cutscene_server.keyframes import (
     slerp,
     unpack_state,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 IDENTITY = (0.0, 0.0, 0.0, 1.0)
 QUARTER_TURN_Y = (0.0, math.sin(math.pi / 4), 0.0, math.cos(math.pi / 4))

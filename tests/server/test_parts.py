@@ -6,12 +6,13 @@ import os
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cutscene_model.scene import EMOTIONS
 from cutscene_server import worker_messages as messages
 from cutscene_server.frame_ring import FrameRing
 from cutscene_server.scheduler import RoundRobin
-from hypothesis import given
-from hypothesis import strategies as st
 from synthetic_engine import MANIFEST
 
 

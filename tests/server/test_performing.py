@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 import pytest
 import simplejpeg
+
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
 from cutscene_server.running import RunningServer

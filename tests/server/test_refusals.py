@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import scene_pb2
 from messages import keyframed_turn, lockstep_turn, open_message, scene_state

@@ -13,13 +13,14 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
 from cutscene_server.errors import ConfigError, NotServing
 from cutscene_server.running import run_server
 from cutscene_server.service.calls import SERVICE_NAME
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from messages import lockstep_turn, open_message
 from raw_client import RawStream
 from synthetic_server import (
@@ -143,6 +144,7 @@ async def test_the_program_says_where_it_listens_and_stops_in_order(tmp_path: Pa
     assert program.returncode == 0, errors
     assert "Traceback" not in errors
     assert "leaked" not in errors
+    assert not port_file.exists()
     assert shared_memory() == before
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
 from cutscene_server.errors import IllegalEvent, WrongMoment
 from cutscene_server.session import Session, Turn
 from cutscene_server.session_log import DrawnFigures, FrameReady, TurnCompleted
 from cutscene_server.terms import Codec, Names, Terms
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 CREDIT = 5
 BUDGET = 60

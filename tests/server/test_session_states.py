@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+
 from cutscene_server.errors import IllegalEvent, InvalidRequest, OutOfRange, WrongMoment
 from cutscene_server.session import MAX_WAITING_BYTES, MAX_WAITING_TURNS, Session, Turn
 from cutscene_server.session_log import DrawnFigures, FrameReady, TurnCompleted, TurnStarted

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
-from cutscene_proto.v1 import cutscene_pb2 as pb
-from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceServicer
 from google.protobuf import any_pb2, duration_pb2, message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from cutscene_proto.v1 import cutscene_pb2 as pb
+from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceServicer
 from cutscene_server.errors import ServerError
 from cutscene_server.runtime import Runtime
 from cutscene_server.service.stream import ClientStream

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import grpc
-from cutscene_proto.v1 import cutscene_pb2_grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from cutscene_proto.v1 import cutscene_pb2_grpc
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import ConfigError
 from cutscene_server.runtime import Runtime

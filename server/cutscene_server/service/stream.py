@@ -19,9 +19,9 @@ import time
 from typing import cast
 
 import grpc
-from cutscene_proto.v1 import cutscene_pb2 as pb
 from google.protobuf.message import DecodeError
 
+from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_server import worker_messages
 from cutscene_server.errors import (
     EngineFailed,

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from cutscene_model.manifest import Manifest
 from cutscene_proto.v1 import cutscene_pb2 as pb
-
 from cutscene_server.errors import FieldViolation
 from cutscene_server.registry import SessionRecord
 from cutscene_server.session import Session, Usage

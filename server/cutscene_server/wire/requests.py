@@ -11,7 +11,6 @@ from cutscene_model.engine import TIERS
 from cutscene_model.manifest import Manifest
 from cutscene_model.scene import Stage
 from cutscene_proto.v1 import cutscene_pb2 as pb
-
 from cutscene_server.errors import InvalidRequest
 from cutscene_server.keyframes import Easing, KeyframedStates, LockstepStates, Run, pack_state
 from cutscene_server.session import Turn

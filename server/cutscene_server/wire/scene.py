@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
+
 from cutscene_model.manifest import Manifest
 from cutscene_model.scene import (
     EMOTIONS,
@@ -32,7 +33,6 @@ from cutscene_model.scene import (
     Stage,
 )
 from cutscene_proto.v1 import cutscene_pb2, scene_pb2
-
 from cutscene_server.terms import Names
 from cutscene_server.wire.violations import (
     Range,
