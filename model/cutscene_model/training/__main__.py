@@ -27,7 +27,7 @@ from cutscene_model.training import capture, library
 from cutscene_model.training.autoencoder_training import AutoencoderRun, finish_autoencoder, train_autoencoder
 from cutscene_model.training.denoiser_training import DenoiserRun, train_denoiser
 from cutscene_model.training.evaluation_command import add_arguments, run_evaluation
-from cutscene_model.training.export import read_quality, release
+from cutscene_model.training.export import describe_data, read_quality, release
 from cutscene_model.training.prepared import PreparedFrames, prepare_greyboxes, prepare_latents
 from cutscene_model.training.shards import open_shards
 
@@ -90,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, required=True)
     one.add_argument("--name", required=True)
     one.add_argument("--version", required=True)
+    one.add_argument("--data", type=Path, help="captured shards it was trained on, described in the manifest")
     one.add_argument("--note", action="append", default=[], metavar="KEY=VALUE", help="how it was trained; repeatable")
     one.add_argument("--quality", type=Path, help="output of benchmarks/quality.py --json, kept in the manifest")
 
@@ -132,9 +133,9 @@ def _denoiser(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     notes = dict(note.partition("=")[::2] for note in options.note)
-    manifest = release(
-        options.run, options.out, options.name, options.version, {}, notes, read_quality(options.quality)
-    )
+    data = describe_data(options.data) if options.data else {}
+    quality = read_quality(options.quality)
+    manifest = release(options.run, options.out, options.name, options.version, data, notes, quality)
     print(f"{options.out}: {manifest.name} {manifest.version}, digest {manifest.digest[:16]}")
 
 

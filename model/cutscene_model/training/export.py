@@ -14,6 +14,7 @@ from cutscene_model.scene import EMOTIONS
 from cutscene_model.training.denoiser_training import Both
 from cutscene_model.training.prepared import HISTORY
 from cutscene_model.training.progress import load_average, read_step
+from cutscene_model.training.shards import read_shard, shard_paths
 from cutscene_model.vocabulary import COSTUMES, LOOKS
 
 LICENSE = (
@@ -63,3 +64,19 @@ def read_quality(path: Path | None) -> dict[str, Any]:
         return {}
     figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8").strip().splitlines()[-1])
     return figures
+
+
+def describe_data(directory: Path) -> dict[str, Any]:
+    """What a folder of captured shards holds: frames, performances and rooms."""
+    frames, seeds, rooms = 0, set(), set()
+    for path in shard_paths(directory):
+        shard = read_shard(path)
+        frames += len(shard.records)
+        seeds |= {(note["seed"], note["room"]) for note in shard.notes}
+        rooms |= {str(note["room"]) for note in shard.notes}
+    return {
+        "packs": "KayKit Adventurers 1.0, KayKit Dungeon Remastered 1.0 (CC0), rendered by the training stage",
+        "frames": frames,
+        "performances": len(seeds),
+        "rooms": sorted(rooms),
+    }
