@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -24,9 +23,15 @@ async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 
             await asyncio.sleep(0.02)
 
 
-def shared_memory() -> set[str]:
-    """The names of all blocks of shared memory that Python made on this machine."""
-    return {name for name in os.listdir("/dev/shm") if name.startswith("psm_")}  # noqa: S108
+def shared_memory_of(process_id: int) -> set[Path]:
+    """The blocks of shared memory that a process has mapped: its own, whatever else runs on this machine."""
+    lines = Path(f"/proc/{process_id}/maps").read_text().splitlines()
+    return {Path(line.split()[-1]) for line in lines if "/dev/shm/psm_" in line and not line.endswith("(deleted)")}  # noqa: S108
+
+
+def left_over(blocks: set[Path]) -> set[Path]:
+    """Those blocks that still have a name, and so their memory."""
+    return {block for block in blocks if block.exists()}
 
 
 def process_lives(process_id: int) -> bool:

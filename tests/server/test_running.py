@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,9 @@ from synthetic_server import (
     ENGINE,
     child_processes,
     eventually,
+    left_over,
     process_lives,
-    shared_memory,
+    shared_memory_of,
     synthetic_config,
 )
 
@@ -51,9 +54,9 @@ async def test_reflection_lists_the_service() -> None:
 
 
 async def test_health_follows_the_server_and_stopping_says_goodbye_to_streams() -> None:
-    before = shared_memory()
     async with run_server(synthetic_config()) as server:
-        assert len(shared_memory() - before) == 1
+        blocks = shared_memory_of(os.getpid())
+        assert len(blocks) == 1
         channel = grpc.aio.insecure_channel(server.address)
         watch: Any = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE_NAME))
         assert (await watch.read()).status == SERVING
@@ -72,13 +75,13 @@ async def test_health_follows_the_server_and_stopping_says_goodbye_to_streams() 
     await channel.close()
     assert process_id is not None
     assert not process_lives(process_id)
-    assert shared_memory() == before
+    assert not left_over(blocks)
 
 
 @pytest.mark.parametrize("death", ["from within", "killed"])
 async def test_a_lost_inference_process_closes_sessions_and_turns_health_and_hangs_nobody(death: str) -> None:
-    before = shared_memory()
     async with run_server(synthetic_config()) as server, grpc.aio.insecure_channel(server.address) as channel:
+        blocks = shared_memory_of(os.getpid())
         watch: Any = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         assert (await watch.read()).status == SERVING
         bad, idle = RawStream(channel), RawStream(channel)
@@ -100,15 +103,14 @@ async def test_a_lost_inference_process_closes_sessions_and_turns_health_and_han
         stub: Any = CutsceneServiceStub(channel)  # type: ignore[no-untyped-call]
         listed = await stub.ListSessions(pb.ListSessionsRequest())
         assert [session.status for session in listed.sessions] == [pb.SESSION_STATUS_CLOSED] * 2
-    assert shared_memory() == before
+    assert not left_over(blocks)
 
 
 async def test_a_model_that_cannot_be_loaded_ends_the_start(tmp_path: Path) -> None:
-    before = shared_memory()
     with pytest.raises(NotServing, match="before its model was loaded"):
         async with run_server(synthetic_config(model=tmp_path / "nothing")):
             raise AssertionError
-    assert shared_memory() == before
+    assert not shared_memory_of(os.getpid())
 
 
 async def test_a_port_that_is_taken_is_a_configuration_error() -> None:
@@ -119,68 +121,75 @@ async def test_a_port_that_is_taken_is_a_configuration_error() -> None:
                 raise AssertionError
 
 
-def start_program(tmp_path: Path, *arguments: str) -> tuple[subprocess.Popen[str], Path]:
+@contextlib.contextmanager
+def running_program(tmp_path: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """``cutscene-server`` and its port file. Killed at the end if the test did not stop it."""
     port_file = tmp_path / "address"
-    program = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "cutscene_server", "--listen", "127.0.0.1:0", "--engine", ENGINE,
          "--port-file", str(port_file), *arguments],
         env={**os.environ, "PYTHONPATH": str(DOUBLES)}, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    return program, port_file
+    ) as program:  # fmt: skip
+        try:
+            yield program, port_file
+        finally:
+            program.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 async def test_the_program_says_where_it_listens_and_stops_in_order(tmp_path: Path, number: signal.Signals) -> None:
-    before = shared_memory()
-    program, port_file = start_program(tmp_path)
-    await eventually(lambda: asyncio.to_thread(port_file.exists))
-    async with grpc.aio.insecure_channel(port_file.read_text().strip()) as channel:
-        stream = RawStream(channel)
-        await stream.open(open_message())
-        await stream.say(turn=lockstep_turn("one", 2))
-        await stream.frames(2)
-        program.send_signal(number)
-        _, errors = await asyncio.to_thread(program.communicate, timeout=10)
-    assert program.returncode == 0, errors
-    assert "Traceback" not in errors
-    assert "leaked" not in errors
-    assert not port_file.exists()
-    assert shared_memory() == before
+    with running_program(tmp_path) as (program, port_file):
+        await eventually(lambda: asyncio.to_thread(port_file.exists))
+        blocks = shared_memory_of(program.pid)
+        assert blocks
+        async with grpc.aio.insecure_channel(port_file.read_text().strip()) as channel:
+            stream = RawStream(channel)
+            await stream.open(open_message())
+            await stream.say(turn=lockstep_turn("one", 2))
+            await stream.frames(2)
+            program.send_signal(number)
+            _, errors = await asyncio.to_thread(program.communicate, timeout=10)
+        assert program.returncode == 0, errors
+        assert "Traceback" not in errors
+        assert "leaked" not in errors
+        assert not port_file.exists()
+        assert not left_over(blocks)
 
 
 async def test_the_program_can_be_stopped_while_it_loads_its_model(tmp_path: Path) -> None:
-    program, port_file = start_program(tmp_path, "--model", str(tmp_path / "slow"))
+    with running_program(tmp_path, "--model", str(tmp_path / "slow")) as (program, port_file):
 
-    async def loading() -> bool:
-        return len(child_processes(program.pid)) == 2  # the inference process and Python's resource tracker
+        async def loading() -> bool:
+            return len(child_processes(program.pid)) == 2  # the inference process and Python's resource tracker
 
-    await eventually(loading)
-    children = child_processes(program.pid)
-    program.send_signal(signal.SIGINT)
-    _, errors = await asyncio.to_thread(program.communicate, timeout=15)
-    assert program.returncode == 0, errors
-    assert "Traceback" not in errors
-    assert not port_file.exists()
+        await eventually(loading)
+        children = child_processes(program.pid)
+        program.send_signal(signal.SIGINT)
+        _, errors = await asyncio.to_thread(program.communicate, timeout=15)
+        assert program.returncode == 0, errors
+        assert "Traceback" not in errors
+        assert not port_file.exists()
 
-    async def gone() -> bool:
-        return not any(map(process_lives, children))
+        async def gone() -> bool:
+            return not any(map(process_lives, children))
 
-    await eventually(gone)
+        await eventually(gone)
 
 
 async def test_the_inference_process_goes_when_the_program_is_killed(tmp_path: Path) -> None:
-    before = shared_memory()
-    program, port_file = start_program(tmp_path)
-    await eventually(lambda: asyncio.to_thread(port_file.exists))
-    children = child_processes(program.pid)
-    assert children
-    program.kill()
-    await asyncio.to_thread(program.communicate, timeout=10)
+    with running_program(tmp_path) as (program, port_file):
+        await eventually(lambda: asyncio.to_thread(port_file.exists))
+        blocks = shared_memory_of(program.pid)
+        assert blocks
+        children = child_processes(program.pid)
+        assert children
+        program.kill()
+        await asyncio.to_thread(program.communicate, timeout=10)
 
-    async def gone() -> bool:
-        return not any(map(process_lives, children)) and shared_memory() == before
+        async def gone() -> bool:
+            return not any(map(process_lives, children)) and not left_over(blocks)
 
-    await eventually(gone)
+        await eventually(gone)
 
 
 @pytest.mark.parametrize(
