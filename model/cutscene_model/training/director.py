@@ -27,7 +27,7 @@ from cutscene_model.training import plots
 from cutscene_model.training.acting import Part
 from cutscene_model.training.casting import Casting, choose_cast
 from cutscene_model.training.costumes import held_state
-from cutscene_model.training.framing import MOVES, CameraPath, Framer
+from cutscene_model.training.framing import MOVES, CameraPath, Framer, NoFreeCamera
 from cutscene_model.training.motion import Rig, load_rig
 from cutscene_model.training.rooms import HELD_OUT_ROOMS, TRAINING_ROOMS, Room, build
 from cutscene_model.training.space import Space
@@ -133,7 +133,6 @@ class _Staging:
 def direct(assets_dir: Path, seed: int, room: Room | None = None, held_out: bool = False) -> Performance:
     """The performance of that seed. ``held_out`` draws rooms and casts that training never sees."""
     rng = np.random.default_rng([20261122, int(held_out), seed])
-    rig = load_rig(assets_dir)
     keeps_pair = False
     if room is None:
         if held_out and rng.random() < 0.6:
@@ -142,6 +141,16 @@ def direct(assets_dir: Path, seed: int, room: Room | None = None, held_out: bool
             keeps_pair = held_out
             variant = int(rng.integers(TRAINING_VARIANTS)) + (100 if held_out else 0)
             room = build(str(rng.choice(TRAINING_ROOMS)), variant)
+    while True:
+        try:
+            return _attempt(assets_dir, seed, rng, room, keeps_pair)
+        except NoFreeCamera:
+            continue  # the generator has moved on: the next attempt is another performance of the same seed
+
+
+def _attempt(assets_dir: Path, seed: int, rng: np.random.Generator, room: Room, keeps_pair: bool) -> Performance:
+    """One try at a performance. Raises ``NoFreeCamera``."""
+    rig = load_rig(assets_dir)
     space = Space(room.elements, room.camera_area)
     duration = float(rng.uniform(8.0, 20.0))
     while True:

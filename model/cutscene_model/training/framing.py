@@ -18,6 +18,10 @@ MOVES: tuple[str, ...] = ("static", "dolly", "orbit", "handheld", "push")
 Joints = Callable[[int, float], FloatArray]  # (actor, time) -> (19, 3)
 
 
+class NoFreeCamera(Exception):
+    """A performance leaves no place from which it can be seen; another one is directed instead."""
+
+
 @dataclass(frozen=True, slots=True)
 class CameraPath:
     """One shot's camera: a start and end eye, a target that may follow, a sway."""
@@ -87,7 +91,7 @@ class Framer:
             if best is None or score > best[0]:
                 best = (score, path)
         if best is None:
-            raise RuntimeError("no camera position in the whole room is free")
+            raise NoFreeCamera("no camera position in the whole room is free")
         return best[1]
 
     # Candidates ----------------------------------------------------------------------------------------------------
