@@ -192,7 +192,7 @@ def test_emotions_ramp() -> None:
 
 
 def scene_name(number: int) -> str:
-    return {value: name for name, value in scene.EMOTIONS.items()}[number]
+    return next(name for name, value in scene.EMOTIONS.items() if value == number)
 
 
 def test_a_held_weapon_moves_with_the_hand(expansions: Expansions) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -46,7 +47,8 @@ def test_play_writes_a_film_and_a_sheet(
     with av.open(str(film)) as container:
         (stream,) = container.streams.video
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
-        assert (stream.width, stream.height, stream.average_rate) == (128, 72, 24)
+        assert (stream.width, stream.height) == (128, 72)
+        assert stream.average_rate == Fraction(24)
         assert sum(1 for _ in container.decode(stream)) == 22
     with Image.open(sheet) as picture:
         assert picture.size[0] == 4 * 320
