@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 CODE := proto model server clients/python tests benchmarks
-TYPED := proto/cutscene_proto model/cutscene_model server/cutscene_server clients/python/cutscene_client benchmarks
+TYPED := proto/cutscene_proto model/cutscene_model server/cutscene_server clients/python/cutscene_client benchmarks tests
 PROTOS := $(wildcard proto/cutscene_proto/v1/*.proto)
 
 .DEFAULT_GOAL := help

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from cutscene_model.scene import (
     JOINTS,
     ActorState,
@@ -41,7 +42,7 @@ _STANCE = {
 
 def actor(index: int = 0, x: float = 0.0, z: float = 0.0, emotion: int = 0, mouth: float = 0.0) -> ActorState:
     """An actor who stands at (x, z) and faces +Z."""
-    joints = np.asarray([_STANCE[name] for name in JOINTS], np.float32) + np.float32([x, 0, z])
+    joints = np.asarray([_STANCE[name] for name in JOINTS], np.float32) + np.array([x, 0, z], np.float32)
     return ActorState(index, joints, emotion, 1.0 if emotion else 0.0, mouth)
 
 

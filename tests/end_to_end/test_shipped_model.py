@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import cutscene_client as cc
-import cutscene_model
 from cutscene_client import scene, shipped
 from cutscene_client.expand import Expansion
 from cutscene_client.local_server import local_server
 
-WEIGHTS = Path(cutscene_model.__file__).parent / "weights"
-
-pytestmark = pytest.mark.skipif(not (WEIGHTS / "manifest.json").exists(), reason="no weights are shipped yet")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +46,7 @@ async def test_frames_are_pictures(address: str, expansion: Expansion) -> None:
         assert across < frame.rgb.std() / 2
     assert frames[0].blocks_computed > 0
     assert frames[-1].blocks_reused > frames[0].blocks_reused
-    assert frames[-1].blocks_computed == 0, "the last frame's block was made while nothing waited"
+    assert frames[-1].blocks_computed == 1, "a frame makes one block, that of the frame before it"
 
 
 async def test_a_neighbour_changes_no_pixel(address: str, expansion: Expansion) -> None:

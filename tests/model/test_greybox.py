@@ -186,8 +186,8 @@ def test_every_frame_is_a_rotation_even_where_its_axes_are_parallel_or_zero(
 
 def test_quaternions_turn_the_way_gltf_says() -> None:
     quarter = math.sqrt(0.5)
-    about_y = rotation_matrix(np.float32([0, quarter, 0, quarter]))
-    np.testing.assert_allclose(about_y @ np.float32([0, 0, 1]), [1, 0, 0], atol=1e-6)
+    about_y = rotation_matrix(np.array([0, quarter, 0, quarter], np.float32))
+    np.testing.assert_allclose(about_y @ np.array([0, 0, 1], np.float32), [1, 0, 0], atol=1e-6)
 
 
 @settings(max_examples=25, deadline=None)

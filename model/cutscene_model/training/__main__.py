@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--run", type=Path, required=True, help="run folder that holds the autoencoder")
     one.add_argument("--steps", type=int, default=4000, help="batches in all (default 4000)")
     one.add_argument("--decoded-from", type=float, default=0.75, help="share of the steps after which pictures count")
+    one.add_argument("--batch", type=int, default=16, help="frames a batch (default 16; half of it with pictures)")
     one.add_argument("--seed", type=int, default=2)
 
     one = add("export", _export, "Write a trained run as a model that cutscene-server can load.")
@@ -125,6 +126,7 @@ def _denoiser(options: argparse.Namespace) -> None:
             options.run / FINISHED,
             options.run,
             options.steps,
+            batch=options.batch,
             seed=options.seed,
             decoded_from=options.decoded_from,
         )

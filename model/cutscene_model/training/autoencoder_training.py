@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from cutscene_model.autoencoder import Autoencoder
@@ -18,6 +17,7 @@ from cutscene_model.training.data import Pictures
 from cutscene_model.training.metrics import gradient_loss, psnr, ssim
 from cutscene_model.training.optimizer import MuonAdam
 from cutscene_model.training.progress import Average, Log, load_average, load_checkpoint, save_checkpoint, schedule
+from cutscene_model.training.sheets import Comparison, to_picture, write_sheet
 
 CROP = (160, 256)
 
@@ -103,14 +103,12 @@ def _evaluate(checkpoint: Path, run: AutoencoderRun, step: int, count: int = 24)
     load_average(checkpoint, model)
     pictures = Pictures(run.held_out)
     values, sheet = [], []
-    for index in np.linspace(0, len(pictures) - 1, count).astype(int):
+    for index in np.linspace(0, len(pictures) - 1, min(count, len(pictures))).astype(int):
         reference = torch.from_numpy(pictures[index]).permute(2, 0, 1).float() / 255
         result = (model.decode(model.encode(reference[None] * 2 - 1))[0] / 2 + 0.5).clip(0, 1)
         values.append((psnr(result, reference), ssim(result, reference)))
-        sheet.append(torch.cat([reference, result], dim=1))
-    rows = [torch.cat(sheet[at : at + 4], dim=2) for at in range(0, min(len(sheet), 12), 4)]
-    picture = (torch.cat(rows, dim=1).permute(1, 2, 0) * 255).byte().numpy()
-    Image.fromarray(picture).resize((picture.shape[1] // 2, picture.shape[0] // 2)).save(run.out / "autoencoder.png")
+        sheet.append(Comparison(f"{values[-1][0]:.1f} dB", to_picture(reference), to_picture(result)))
+    write_sheet(run.out / "autoencoder.png", sheet[:12], width=256)
     table = np.asarray(values)
     return [
         ("held_out_psnr_db", float(table[:, 0].mean())),
@@ -125,7 +123,7 @@ def finish_autoencoder(run_dir: Path, data: Path, count: int = 1500) -> Autoenco
     model = Autoencoder()
     load_average(run_dir / "autoencoder.safetensors", model)
     pictures = Pictures(data)
-    chosen = np.linspace(0, len(pictures) - 1, count).astype(int)
+    chosen = np.linspace(0, len(pictures) - 1, min(count, len(pictures))).astype(int)
     stack = torch.cat(
         [model.encoder(torch.from_numpy(pictures[i]).permute(2, 0, 1)[None].float() / 127.5 - 1) for i in chosen]
     )

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.denoiser import CELLS, MEMORY_CELLS, Denoiser, Memory, rotated
 from cutscene_model.sampler import sample
-from cutscene_model.training.metrics import gradient_energy, gradient_loss, psnr
+from cutscene_model.training.metrics import gradient_energy_ratio, gradient_loss, psnr
 from cutscene_model.training.optimizer import MuonAdam
 from cutscene_model.training.prepared import HISTORY, PreparedFrames, Sample
 from cutscene_model.training.progress import Average, Log, load_average, load_checkpoint, save_checkpoint, schedule
+from cutscene_model.training.sheets import Comparison, to_picture, write_sheet
 from cutscene_model.vocabulary import COSTUMES, LOOKS
 
 _NEVER = -1e9  # added to the logits of cells that are not there
@@ -149,7 +149,7 @@ def train_denoiser(run: DenoiserRun) -> None:
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         average.update()
-        totals += (float(latent_loss), float(picture_loss))
+        totals += (float(latent_loss.detach()), float(picture_loss.detach()))
         seen += len(item.latents)
         if (step + 1) % 50 == 0:
             rate = seen / (time.monotonic() - reported)
@@ -180,7 +180,7 @@ def evaluate_checkpoint(checkpoint: Path, run: DenoiserRun, count: int = 32) -> 
     model = Both(Autoencoder())
     load_average(checkpoint, model)
     frames = run.held_out
-    chosen = np.linspace(0, len(frames) - 1, count).astype(int)
+    chosen = np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int)
     values: dict[str, list[float]] = {}
     sheet = []
     for index in chosen:
@@ -203,13 +203,12 @@ def evaluate_checkpoint(checkpoint: Path, run: DenoiserRun, count: int = 32) -> 
             values.setdefault(f"psnr_{steps}", []).append(psnr(result, reference))
             if actors.any():
                 values.setdefault(f"actor_psnr_{steps}", []).append(psnr(result, reference, actors))
-            energy = gradient_energy(result) / gradient_energy(reference)
+            energy = gradient_energy_ratio(result, reference)
             values.setdefault(f"gradient_{steps}", []).append(energy)
             if steps == 1:
-                sheet.append(torch.cat([reference, result], dim=1))
+                label = f"{values['psnr_1'][-1]:.1f} dB"
+                sheet.append(Comparison(label, to_picture(reference), to_picture(result)))
         ceiling = (model.autoencoder.decode(item.latents)[0] / 2 + 0.5).clip(0, 1)
         values.setdefault("ceiling", []).append(psnr(ceiling, reference))
-    rows = [torch.cat(sheet[at : at + 4], dim=2) for at in range(0, min(len(sheet), 16), 4)]
-    picture = (torch.cat(rows, dim=1).permute(1, 2, 0) * 255).byte().numpy()
-    Image.fromarray(picture).resize((picture.shape[1] // 2, picture.shape[0] // 2)).save(run.out / "denoiser.png")
+    write_sheet(run.out / "denoiser.png", sheet[:16], width=256)
     return [(name, float(np.mean(column))) for name, column in values.items()]

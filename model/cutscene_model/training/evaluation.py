@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor
 
 from cutscene_model.training.director import Performance, direct
-from cutscene_model.training.metrics import gradient_energy, psnr, ssim
+from cutscene_model.training.metrics import gradient_energy_ratio, psnr, ssim
+from cutscene_model.training.sheets import Comparison
 from cutscene_model.training.stage import StageRenderer
 from cutscene_model.transformer import TransformerEngine
 
@@ -36,15 +36,6 @@ class FrameScore:
     autoencoder_ssim: float
     autoencoder_actor_psnr_db: float
     autoencoder_gradient_energy_ratio: float
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One frame kept for the sheet: pictures (288, 512, 3) uint8."""
-
-    kind: str
-    reference: npt.NDArray[np.uint8]
-    result: npt.NDArray[np.uint8]
 
 
 def held_out_performances(assets: Path, count: int) -> Iterator[Performance]:
@@ -99,18 +90,17 @@ def _score(
     coder = engine.autoencoder
     through = (coder.decode(coder.encode(truth[None].to(engine.device) * 2 - 1))[0].cpu() / 2 + 0.5).clip(0, 1)
     actors = torch.from_numpy((ids >= 1) & (ids <= 4))
-    energy = max(gradient_energy(truth), 1e-9)
     missing = float("nan")
     return FrameScore(
         kind,
         psnr(drawn, truth),
         ssim(drawn, truth),
         psnr(drawn, truth, actors) if actors.any() else missing,
-        gradient_energy(drawn) / energy,
+        gradient_energy_ratio(drawn, truth),
         psnr(through, truth),
         ssim(through, truth),
         psnr(through, truth, actors) if actors.any() else missing,
-        gradient_energy(through) / energy,
+        gradient_energy_ratio(through, truth),
     )
 
 
@@ -134,17 +124,3 @@ def by_kind(scores: list[FrameScore]) -> dict[str, dict[str, dict[str, float]]]:
     """``summary`` of each kind of shot."""
     kinds = sorted({score.kind for score in scores})
     return {kind: summary([score for score in scores if score.kind == kind]) for kind in kinds}
-
-
-def contact_sheet(sheet: list[Comparison], columns: int = 4, width: int = 384) -> npt.NDArray[np.uint8]:
-    """Pictures in pairs, reference above result, as one (H, W, 3) uint8 picture."""
-    height = width * 9 // 16
-    rows = -(-len(sheet) // columns)
-    canvas = Image.new("RGB", (columns * (width + 6), rows * (2 * height + 24)), (18, 18, 20))
-    draw = ImageDraw.Draw(canvas)
-    for place, pair in enumerate(sheet):
-        x, y = place % columns * (width + 6), place // columns * (2 * height + 24)
-        draw.text((x + 4, y + 4), f"{pair.kind}: reference above, model below", fill=(210, 210, 210))
-        for down, picture in enumerate((pair.reference, pair.result)):
-            canvas.paste(Image.fromarray(picture).resize((width, height)), (x, y + 18 + down * height))
-    return np.asarray(canvas)

@@ -7,11 +7,11 @@ import json
 import os
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
 from cutscene_model.loading import load_engine
-from cutscene_model.training.evaluation import by_kind, contact_sheet, evaluate, summary
+from cutscene_model.training.evaluation import by_kind, evaluate, summary
+from cutscene_model.training.sheets import write_sheet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +37,7 @@ def run_evaluation(options: argparse.Namespace) -> int:
             engine, Path(options.assets), options.tier, options.performances, options.frames, bar.update
         )
     if options.sheet:
-        options.sheet.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(contact_sheet(sheet)).save(options.sheet)
+        write_sheet(options.sheet, sheet)
     kinds = by_kind(scores)
     overall = summary(scores)
     manifest = engine.manifest

@@ -42,6 +42,11 @@ def gradient_energy(picture: Tensor) -> float:
     return float(across + down)
 
 
+def gradient_energy_ratio(result: Tensor, reference: Tensor) -> float:
+    """How much of the reference's gradient energy the result has; a flat reference counts as one of 1e-9."""
+    return gradient_energy(result) / max(gradient_energy(reference), 1e-9)
+
+
 def gradient_loss(result: Tensor, reference: Tensor, scales: int = 3) -> Tensor:
     """L1 between picture gradients at several scales of (B, 3, H, W): keeps edges that L1 alone would smear."""
     total = result.new_zeros(())

@@ -26,6 +26,7 @@ from cutscene_model.tensors import greybox_batch
 from cutscene_model.training.shards import Shard
 from cutscene_model.vocabulary import COSTUMES, LOOKS
 
+_ENCODED_AT_ONCE = 8
 HISTORY = 3  # frames before the target that a training sample may see
 _ANCHORS = tuple(field.name for field in dataclasses.fields(AnchorTable))
 _MAPS = ("slot", "part", "field", "actors", "globals", "camera")
@@ -78,10 +79,11 @@ def prepare_latents(shard: Shard, out: Path, autoencoder: Autoencoder, tag: str)
     if path.exists():
         return
     latents = []
-    for record in shard.records:
-        picture = torch.from_numpy(simplejpeg.decode_jpeg(record.jpeg)).permute(2, 0, 1)[None].float() / 127.5 - 1
-        latents.append(autoencoder.encode(picture)[0].half().numpy())
-    np.save(path, np.stack(latents))
+    for start in range(0, len(shard.records), _ENCODED_AT_ONCE):
+        decoded = [simplejpeg.decode_jpeg(r.jpeg) for r in shard.records[start : start + _ENCODED_AT_ONCE]]
+        pictures = torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        latents.append(autoencoder.encode(pictures).half().numpy())
+    np.save(path, np.concatenate(latents))
 
 
 class PreparedFrames:

@@ -1,0 +1,73 @@
+"""From captured shards to a model that draws: every training command on a tiny data set, stopped and resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import simplejpeg
+
+from cutscene_model.loading import load_engine
+from cutscene_model.training.__main__ import main
+from cutscene_model.training.progress import read_step
+from cutscene_model.training.shards import Record, Shard, open_shards, write_shard
+from small_scenes import stage, state
+
+
+def tiny_shard(name: str, seed: int) -> Shard:
+    """Two runs of three frames: flat colours stand in for pictures."""
+    random = np.random.default_rng(seed)
+    records = []
+    for run in range(2):
+        for frame in range(3):
+            color = np.broadcast_to(random.integers(0, 255, 3).astype(np.uint8), (288, 512, 3))
+            jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(color), 97)
+            records.append(Record(0, run, 0, "wide", frame, state(0.1 * frame), jpeg, b""))
+    note: dict[str, str | int] = {"seed": seed, "room": "test", "variant": 0, "plot": "none", "preset": "day"}
+    return Shard(name, (stage(),), (note,), tuple(records))
+
+
+@pytest.mark.slow
+def test_the_commands_lead_from_shards_to_a_model_that_draws(tmp_path: Path) -> None:
+    data, held, run = tmp_path / "data", tmp_path / "held", tmp_path / "run"
+    for folder, seed in ((data, 1), (held, 2)):
+        folder.mkdir()
+        write_shard(folder, tiny_shard("s0", seed))
+    where = ["--data", str(data), "--held-out", str(held)]
+
+    for steps in (1, 3):  # the second call goes on where the first stopped
+        main(["autoencoder", *where, "--out", str(run), "--steps", str(steps)])
+        assert read_step(run / "autoencoder.safetensors") == steps
+    assert (run / "autoencoder.png").stat().st_size > 1000
+
+    prepared, prepared_held = tmp_path / "prepared", tmp_path / "prepared-held"
+    main(["prepare", "--data", str(data), "--out", str(prepared), "--run", str(run)])
+    main(["prepare", "--data", str(held), "--out", str(prepared_held), "--run", str(run)])
+    places = ["--prepared", str(prepared), "--prepared-held-out", str(prepared_held), "--run", str(run)]
+    for steps in (2, 3):  # steps 0 to 2: without history, with it, and through the decoder
+        main(["denoiser", *where, *places, "--steps", str(steps), "--decoded-from", "0.7", "--batch", "4"])
+        assert read_step(run / "denoiser.safetensors") == steps
+    assert (run / "denoiser.png").stat().st_size > 1000
+
+    out = tmp_path / "model"
+    main(["export", "--run", str(run), "--out", str(out), "--name", "tiny", "--version", "0", "--data", str(data)])
+    engine = load_engine(out)
+    assert engine.manifest.data["frames"] == 6
+    assert engine.manifest.training["denoiser_steps"] == 3
+    assert engine.begin(stage(), 1).draw(state(), "draft").pixels.shape == (288, 512, 3)
+
+
+def test_a_shard_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    shard = tiny_shard("s0", 1)
+    write_shard(tmp_path, shard)
+    (back,) = open_shards(tmp_path)
+    assert back.stages == shard.stages
+    assert [r.jpeg for r in back.records] == [r.jpeg for r in shard.records]
+    np.testing.assert_array_equal(back.records[1].state.actors[0].joints, shard.records[1].state.actors[0].joints)
+
+
+def test_what_is_not_a_shard_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.shard").write_bytes(b"\x81\xa7version\x63")
+    with pytest.raises(ValueError, match="version"):
+        open_shards(tmp_path)
