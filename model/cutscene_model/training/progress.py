@@ -20,7 +20,7 @@ from cutscene_model.training.optimizer import MuonAdam
 class Average:
     """Exponential moving average of a module's weights; short at first, so that early samples are not stale."""
 
-    def __init__(self, module: nn.Module, decay: float = 0.998) -> None:
+    def __init__(self, module: nn.Module, decay: float = 0.994) -> None:
         self._module, self._decay = module, decay
         self.steps = 0
         self.tensors = {name: value.detach().clone() for name, value in module.state_dict().items()}
