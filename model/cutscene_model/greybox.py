@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cutscene_model.primitives import Primitives, joined, moving_primitives, set_primitives, set_slots
-from cutscene_model.raycast import Hits, View, camera_view, cast_rays, light_view, ray_grid
+from cutscene_model.raycast import Hits, View, camera_view, cast_rays, gathered, light_view, mapped, ray_grid
 from cutscene_model.scene import EMOTIONS, MAX_CAST, FloatArray, Lights, SceneState, Stage
-from cutscene_model.vectors import rotation_matrix, unit
+from cutscene_model.vectors import rotation_matrix
 
 WIDTH, HEIGHT = 128, 72
 ASPECT = 16 / 9
@@ -72,15 +72,16 @@ class GreyboxRaster:
         hits = cast_rays(primitives, view)
         field, seen, normal, world = self._surface(primitives, view, hits)
         lights = state.lights
-        facing = np.maximum(normal @ -np.asarray(lights.sun_direction, np.float32), 0)
+        sx, sy, sz = lights.sun_direction
+        facing = np.maximum(-(normal[0] * sx + normal[1] * sy + normal[2] * sz), 0).astype(np.float32)
         lit = np.zeros(len(facing), np.float32)
         if max(lights.sun_color) > 0:
             # Only what faces the sun can be in its light.
             toward = facing > 0
-            lit[toward] = self._sunlit(moving, lights, world[toward] + SHADOW_BIAS * normal[toward])
+            lit[toward] = self._sunlit(moving, lights, world[:, toward] + SHADOW_BIAS * normal[:, toward])
         field[13, seen] = facing * lit
         field[14, seen] = lit
-        field[15:18, seen] = _irradiance(lights, normal, world, facing * lit).T / 2
+        field[15:18, seen] = _irradiance(lights, normal, world, facing * lit) / 2
         slot = np.zeros(WIDTH * HEIGHT, np.uint8)
         part = np.zeros(WIDTH * HEIGHT, np.uint8)
         slot[seen] = primitives.slot[hits.primitive[seen]]
@@ -97,49 +98,46 @@ class GreyboxRaster:
     def _surface(
         self, primitives: Primitives, view: View, hits: Hits
     ) -> tuple[FloatArray, npt.NDArray[np.bool_], FloatArray, FloatArray]:
-        """Depth, place and orientation of what each ray meets; also the mask of rays that meet something."""
+        """The field without light, the mask of rays that meet something, and their normals and places (3, n)."""
         field = np.zeros((len(FIELD_CHANNELS), WIDTH * HEIGHT), np.float32)
         seen = hits.primitive >= 0
         who, depth = hits.primitive[seen], hits.depth[seen]
         origins, directions = ray_grid(view)
-        rays = directions[:, seen].T
-        world = origins.T + rays * depth[:, None]
-        to_local = primitives.to_local[who]
-        local = np.einsum("nij,nj->ni", to_local, world - primitives.center[who])
-        capsule = primitives.is_capsule[who]
+        rays = directions[:, seen]
+        world = origins + rays * depth
+        rows = gathered(primitives.to_local, who)
+        local = mapped(rows, world - np.take(primitives.center.T, who, axis=1))
         # A cube's normal is its dominant axis; a capsule's points away from the nearest point of its axis.
-        axis = np.abs(local).argmax(axis=1)
-        flat = np.zeros_like(local)
-        rows = np.arange(len(local))
-        flat[rows, axis] = np.sign(local[rows, axis])
-        round_ = local.copy()
+        size = np.abs(local)
+        flat = np.where(size >= size.max(axis=0), np.sign(local), np.float32(0))
         half = primitives.half_length[who]
-        round_[:, 1] -= np.clip(local[:, 1], -half, half)
-        outward = np.where(capsule[:, None], round_, flat)
-        normal = unit(np.einsum("nij,ni->nj", to_local, outward))
-        scale = np.sqrt((primitives.to_world[who] ** 2).sum(axis=1))
+        outward = np.where(primitives.is_capsule[who], local, flat)
+        outward[1] -= np.where(primitives.is_capsule[who], np.clip(local[1], -half, half), np.float32(0))
+        # Normals map by the transpose of the inverse, which is here the transpose of the map to local.
+        normal = _unit_columns(mapped(rows.reshape(3, 3, -1).swapaxes(0, 1).reshape(9, -1), outward))
+        scale = np.sqrt((primitives.to_world**2).sum(axis=1)).T
         field[0, seen] = 1 / (1 + depth)
-        field[1:4, seen] = local.T
-        field[4:7, seen] = normal.T
-        field[7:10, seen] = world.T / 10
-        field[10:13, seen] = unit(np.einsum("nij,nj->ni", to_local, rays) * scale).T
+        field[1:4, seen] = local
+        field[4:7, seen] = normal
+        field[7:10, seen] = world / 10
+        field[10:13, seen] = _unit_columns(mapped(rows, rays) * np.take(scale, who, axis=1))
         return field, seen, normal, world
 
     def _sunlit(self, moving: Primitives, lights: Lights, points: FloatArray) -> FloatArray:
-        """How much of the sun reaches each point (n, 3): 0 to 1, from a shadow map of the set and one of the rest."""
+        """How much of the sun reaches each point (3, n): 0 to 1, from a shadow map of the set and one of the rest."""
         view = light_view(np.asarray(lights.sun_direction, np.float32), self._center, self._radius, SHADOW_SIZE)
         if self._shadow_key != lights.sun_direction:
             self._static_shadow = cast_rays(self._static_casters, view).depth
             self._shadow_key = lights.sun_direction
         depth = np.minimum(self._static_shadow, cast_rays(moving, view).depth)
-        local = (points - view.origin) @ view.rotation
-        x = (local[:, 0] / view.half_width + 1) / 2 * SHADOW_SIZE - 0.5
-        y = (1 - local[:, 1] / view.half_height) / 2 * SHADOW_SIZE - 0.5
+        local = view.rotation.T @ (points - view.origin[:, None])
+        x = (local[0] / view.half_width + 1) / 2 * SHADOW_SIZE - 0.5
+        y = (1 - local[1] / view.half_height) / 2 * SHADOW_SIZE - 0.5
         x, y = np.clip(x, 0, SHADOW_SIZE - 1.001), np.clip(y, 0, SHADOW_SIZE - 1.001)
         column, row = x.astype(np.int32), y.astype(np.int32)
         fx, fy = x - column, y - row
         first = row * SHADOW_SIZE + column
-        near = -local[:, 2] - SHADOW_BIAS
+        near = -local[2] - SHADOW_BIAS
 
         def reached(offset: int) -> npt.NDArray[np.bool_]:
             lit: npt.NDArray[np.bool_] = near <= depth[first + offset]
@@ -163,16 +161,22 @@ def _extent(primitives: Primitives) -> tuple[FloatArray, FloatArray]:
     return (primitives.center - reach).min(axis=0), (primitives.center + reach).max(axis=0)
 
 
+def _unit_columns(vectors: FloatArray) -> FloatArray:
+    """Vectors (3, n) scaled to unit length."""
+    x, y, z = vectors
+    return (vectors / np.maximum(np.sqrt(x * x + y * y + z * z), 1e-9)).astype(np.float32)
+
+
 def _irradiance(lights: Lights, normal: FloatArray, world: FloatArray, sun: FloatArray) -> FloatArray:
-    """Linear RGB (n, 3) that reaches each point: ambient, sun and point lights."""
-    ambient = (AMBIENT_SIDE + AMBIENT_UP * normal[:, 1:2]) * np.asarray(lights.ambient, np.float32)
-    total = ambient + sun[:, None] * np.asarray(lights.sun_color, np.float32)
+    """Linear RGB (3, n) that reaches each point (3, n): ambient, sun and point lights."""
+    ambient = (AMBIENT_SIDE + AMBIENT_UP * normal[1]) * np.asarray(lights.ambient, np.float32)[:, None]
+    total = ambient + sun * np.asarray(lights.sun_color, np.float32)[:, None]
     for point in lights.points:
-        toward = np.asarray(point.position, np.float32) - world
-        squared = (toward * toward).sum(axis=-1)
+        x, y, z = np.asarray(point.position, np.float32)[:, None] - world
+        squared = x * x + y * y + z * z
         fade = np.maximum(1 - squared / point.range**2, 0) ** 2 / (1 + squared)
-        cosine = np.maximum((normal * toward).sum(axis=-1), 0) / np.sqrt(np.maximum(squared, 1e-6))
-        total = total + (fade * cosine)[:, None] * np.asarray(point.color, np.float32)
+        cosine = np.maximum(normal[0] * x + normal[1] * y + normal[2] * z, 0) / np.sqrt(np.maximum(squared, 1e-6))
+        total = total + fade * cosine * np.asarray(point.color, np.float32)[:, None]
     return total.astype(np.float32)
 
 

@@ -131,42 +131,41 @@ def cast_rays(primitives: Primitives, view: View) -> Hits:
     return Hits(winner, nearest)
 
 
-def _meet(primitives: Primitives, view: View, owner: npt.NDArray[np.int32], ray: npt.NDArray[np.int32]) -> FloatArray:
+def _meet(
+    primitives: Primitives, view: View, owner: npt.NDArray[np.int32], ray: npt.NDArray[np.int32]
+) -> FloatArray:
     """Depths at which the paired rays enter their primitives; -1 where they miss."""
     origins, directions = ray_grid(view)
+    rows = gathered(primitives.to_local, owner)
     # One of origin and direction is the same for every ray: map it once a primitive, the other once a pair.
-    map_ = primitives.to_local
+    base = np.einsum("nij,nj->in", primitives.to_local, view.origin - primitives.center).astype(np.float32)
     if view.parallel:
-        fixed = (map_ @ directions[:, 0]).astype(np.float32)  # (n, 3)
-        base = np.einsum("nij,nj->ni", map_, view.origin - primitives.center).astype(np.float32)
-        offsets = origins - view.origin[:, None]
-        d = [fixed[owner, axis] for axis in range(3)]
-        o = [base[owner, axis] + sum_of(map_, owner, axis, offsets, ray) for axis in range(3)]
+        fixed = np.einsum("nij,j->in", primitives.to_local, directions[:, 0]).astype(np.float32)
+        d = np.take(fixed, owner, axis=1)
+        o = np.take(base, owner, axis=1) + mapped(rows, np.take(origins - view.origin[:, None], ray, axis=1))
     else:
-        fixed = np.einsum("nij,nj->ni", map_, view.origin - primitives.center).astype(np.float32)
-        o = [fixed[owner, axis] for axis in range(3)]
-        d = [sum_of(map_, owner, axis, directions, ray) for axis in range(3)]
+        o = np.take(base, owner, axis=1)
+        d = mapped(rows, np.take(directions, ray, axis=1))
     capsule = primitives.is_capsule[owner]
     depth = np.empty(len(owner), np.float32)
     flat = ~capsule
-    depth[flat] = _enter_cube([c[flat] for c in o], [c[flat] for c in d])
-    depth[capsule] = _enter_capsule(
-        [c[capsule] for c in o], [c[capsule] for c in d], primitives.half_length[owner[capsule]]
-    )
+    depth[flat] = _enter_cube(o[:, flat], d[:, flat])
+    depth[capsule] = _enter_capsule(o[:, capsule], d[:, capsule], primitives.half_length[owner[capsule]])
     return depth
 
 
-def sum_of(
-    map_: FloatArray, owner: npt.NDArray[np.int32], axis: int, vectors: FloatArray, ray: npt.NDArray[np.int32]
-) -> FloatArray:
-    """Row ``axis`` of each owner's 3 x 3 map, applied to its ray's vector."""
-    result: FloatArray = map_[owner, axis, 0] * vectors[0, ray]
-    result += map_[owner, axis, 1] * vectors[1, ray]
-    result += map_[owner, axis, 2] * vectors[2, ray]
-    return result
+def gathered(matrices: FloatArray, owner: npt.NDArray[np.int32]) -> FloatArray:
+    """The 3 x 3 matrices (n, 3, 3) of each owner, entry by entry: (9, pairs), so that every pass is over one row."""
+    return np.take(np.ascontiguousarray(matrices.reshape(-1, 9).T), owner, axis=1)
 
 
-def _enter_cube(o: list[FloatArray], d: list[FloatArray]) -> FloatArray:
+def mapped(rows: FloatArray, vectors: FloatArray) -> FloatArray:
+    """Matrices (9, n) of ``gathered`` times vectors (3, n)."""
+    x, y, z = vectors
+    return np.stack([rows[3 * i] * x + rows[3 * i + 1] * y + rows[3 * i + 2] * z for i in range(3)])
+
+
+def _enter_cube(o: FloatArray, d: FloatArray) -> FloatArray:
     near = np.full(len(o[0]), -np.inf, np.float32)
     far = np.full(len(o[0]), np.inf, np.float32)
     for origin, direction in zip(o, d, strict=True):
@@ -178,7 +177,7 @@ def _enter_cube(o: list[FloatArray], d: list[FloatArray]) -> FloatArray:
     return np.where(near <= far, near, np.float32(-1))
 
 
-def _enter_capsule(o: list[FloatArray], d: list[FloatArray], half: FloatArray) -> FloatArray:
+def _enter_capsule(o: FloatArray, d: FloatArray, half: FloatArray) -> FloatArray:
     ox, oy, oz = o
     dx, dy, dz = d
     a = np.maximum(dx * dx + dz * dz, 1e-12)

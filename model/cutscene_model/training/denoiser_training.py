@@ -105,10 +105,16 @@ def _losses(model: Both, item: Sample) -> tuple[Tensor, Tensor]:
     slots = denoiser.slots(item.anchors)
     history_noise = torch.randn_like(item.past_latents) * 0.3 * torch.rand(batch, HISTORY, 1, 1, 1)
     memory, mask = read_memory(denoiser, slots, item, history_noise)
+    conditioning = denoiser.condition(item.greybox, slots)
     level = torch.where(torch.rand(batch) < 0.5, torch.ones(batch), 0.1 + 0.9 * torch.rand(batch))
     mix = level[:, None, None, None]
-    noisy = (1 - mix) * item.latents + mix * torch.randn_like(item.latents)
-    clean = denoiser(noisy, level, denoiser.condition(item.greybox, slots), memory, mask)
+    noise = torch.randn_like(item.latents)
+    base = item.latents
+    if item.pictures is not None:
+        # In play, every step after the first starts from the model's own guess, not from the truth: so here too.
+        with torch.no_grad():
+            base = denoiser(noise, torch.ones(batch), conditioning, memory, mask)
+    clean = denoiser((1 - mix) * base + mix * noise, level, conditioning, memory, mask)
     # Actors fill a tenth of the cells and hold most of the error that a viewer sees.
     share = F.avg_pool2d(((item.greybox.slot > 0) & (item.greybox.slot <= 4)).float()[:, None], 8)
     weight = 1 + 2 * share
