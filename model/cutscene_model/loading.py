@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from cutscene_model.allocator import keep_freed_memory
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.denoiser import Denoiser
 from cutscene_model.errors import WeightsError
@@ -22,12 +23,15 @@ AUTOENCODER_FILE, DENOISER_FILE = "autoencoder.safetensors", "denoiser.safetenso
 def load_engine(directory: Path | None = None, device: str = "cpu", threads: int | None = None) -> TransformerEngine:
     """Loads the model in ``directory``, or the one that ships with this package.
 
-    ``device`` is a torch device ("cpu", "cuda:0"); ``threads`` sets torch's CPU threads for this process. Raises
+    ``device`` is a torch device ("cpu", "cuda:0"); ``threads`` sets torch's CPU threads for this process. On
+    the CPU the process's allocator is told to keep freed memory (see ``allocator``). Raises
     ``WeightsError`` if the files are missing, damaged, or not those that the manifest describes.
     """
     directory = SHIPPED_WEIGHTS if directory is None else directory
     if threads is not None:
         torch.set_num_threads(threads)
+    if device == "cpu":
+        keep_freed_memory()
     try:
         manifest = read_manifest(directory)
         found = weights_digest(directory, manifest.files)

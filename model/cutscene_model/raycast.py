@@ -131,9 +131,7 @@ def cast_rays(primitives: Primitives, view: View) -> Hits:
     return Hits(winner, nearest)
 
 
-def _meet(
-    primitives: Primitives, view: View, owner: npt.NDArray[np.int32], ray: npt.NDArray[np.int32]
-) -> FloatArray:
+def _meet(primitives: Primitives, view: View, owner: npt.NDArray[np.int32], ray: npt.NDArray[np.int32]) -> FloatArray:
     """Depths at which the paired rays enter their primitives; -1 where they miss."""
     origins, directions = ray_grid(view)
     rows = gathered(primitives.to_local, owner)

@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from cutscene_model.allocator import keep_freed_memory
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.training import capture, library
 from cutscene_model.training.autoencoder_training import AutoencoderRun, finish_autoencoder, train_autoencoder
@@ -45,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
+    keep_freed_memory()
     return int(options.step(options) or 0)
 
 
