@@ -57,31 +57,22 @@ class SlotEncoder(nn.Module):
         return (x + self.mix(x)) * used[..., None]
 
 
-class GreyboxEncoder(nn.Module):
-    """Greybox and slot features to one token a latent cell, (B, 144, width).
+class CellEncoder(nn.Module):
+    """What each greybox cell shows, on its own: (B, 72, 128, width).
 
-    The first layer acts cell by cell at 128 x 72: it sees where on which bone or box it lies, under which light, and,
-    through the slot, whose. It is what a texture look-up is in a renderer.
+    It sees where on which bone or box the cell lies, under which light, and, through the slot, whose. It is what a
+    texture look-up is in a renderer.
     """
 
-    def __init__(
-        self, slot_width: int, width: int, cell: int = 96, widths: tuple[int, int, int] = (64, 96, 160)
-    ) -> None:
+    def __init__(self, slot_width: int, width: int) -> None:
         super().__init__()
-        self.cell = cell
+        self.width = width
         fields = len(FIELD_CHANNELS) + 3 * 2 * len(_FOURIER)
-        self.field = nn.Linear(fields, cell)
-        self.slot_gain = nn.Linear(slot_width, cell)
-        self.slot_shift = nn.Linear(slot_width, cell)
-        self.part = nn.Embedding(PART_COUNT, 2 * cell)
-        self.face = nn.Linear(ACTOR_CHANNELS, cell)
-        a, b, c = widths
-        self.layers = nn.Sequential(
-            nn.SiLU(), nn.Conv2d(cell, a, 1),
-            nn.SiLU(), nn.Conv2d(a, b, 3, stride=2, padding=1),
-            nn.SiLU(), nn.Conv2d(b, c, 3, stride=2, padding=1),
-            nn.SiLU(), nn.Conv2d(c, width, 3, stride=2, padding=1),
-        )  # fmt: skip
+        self.field = nn.Linear(fields, width)
+        self.slot_gain = nn.Linear(slot_width, width)
+        self.slot_shift = nn.Linear(slot_width, width)
+        self.part = nn.Embedding(PART_COUNT, 2 * width)
+        self.face = nn.Linear(ACTOR_CHANNELS, width)
 
     def forward(self, greybox: GreyboxBatch, slots: Tensor) -> Tensor:
         batch = len(greybox.slot)
@@ -90,22 +81,38 @@ class GreyboxEncoder(nn.Module):
         x = self.field(torch.cat([greybox.field, *waves], dim=1).permute(0, 2, 3, 1))
 
         # What slot and part say is one row of a small table, so that each cell needs a single look-up.
-        by_slot = torch.cat([1 + self.slot_gain(slots), self.slot_shift(slots)], dim=-1)  # (B, 65, 2 * cell)
-        table = by_slot[:, :, None] + self.part.weight  # (B, 65, PART_COUNT, 2 * cell)
+        by_slot = torch.cat([1 + self.slot_gain(slots), self.slot_shift(slots)], dim=-1)  # (B, 65, 2 * width)
+        table = by_slot[:, :, None] + self.part.weight  # (B, 65, PART_COUNT, 2 * width)
         # Faces: an actor's emotion and mouth reach its head's cells only.
-        faces = F.pad(self.face(greybox.actors), (self.cell, 0, 1, SLOT_COUNT - 1 - MAX_CAST))
+        faces = F.pad(self.face(greybox.actors), (self.width, 0, 1, SLOT_COUNT - 1 - MAX_CAST))
         head = torch.zeros(PART_COUNT, 1, device=x.device)
         head[HEAD_PART] = 1
         table = (table + faces[:, :, None] * head).flatten(0, 2)
         offset = torch.arange(batch, device=x.device)[:, None, None] * (SLOT_COUNT * PART_COUNT)
         row = greybox.slot.long() * PART_COUNT + greybox.part.long() + offset
         gain, shift = F.embedding(row, table).chunk(2, dim=-1)
-        x = F.silu(torch.addcmul(shift, x, gain))
+        return F.silu(torch.addcmul(shift, x, gain))
 
-        # The first layer is 1 x 1: for one frame torch takes a slow path through convolution, not through a product.
-        narrow = self.layers[1]
-        x = F.linear(x, narrow.weight.flatten(1), narrow.bias).permute(0, 3, 1, 2)
-        return self.layers[2:](x).flatten(2).transpose(1, 2)
+
+class GreyboxEncoder(nn.Module):
+    """Greybox and slot features to one token a latent cell, (B, 144, width)."""
+
+    def __init__(
+        self, slot_width: int, width: int, cell: int = 96, widths: tuple[int, int, int] = (64, 96, 160)
+    ) -> None:
+        super().__init__()
+        a, b, c = widths
+        self.cells = CellEncoder(slot_width, cell)
+        self.narrow = nn.Linear(cell, a)
+        self.layers = nn.Sequential(
+            nn.SiLU(), nn.Conv2d(a, b, 3, stride=2, padding=1),
+            nn.SiLU(), nn.Conv2d(b, c, 3, stride=2, padding=1),
+            nn.SiLU(), nn.Conv2d(c, width, 3, stride=2, padding=1),
+        )  # fmt: skip
+
+    def forward(self, greybox: GreyboxBatch, slots: Tensor) -> Tensor:
+        x = self.narrow(self.cells(greybox, slots)).permute(0, 3, 1, 2)
+        return self.layers(x).flatten(2).transpose(1, 2)
 
 
 class GlobalEncoder(nn.Module):

@@ -14,7 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cutscene_model.conditioning import GlobalEncoder, GreyboxBatch, GreyboxEncoder, SlotEncoder
+from cutscene_model.conditioning import (
+    GlobalEncoder,
+    GreyboxBatch,
+    GreyboxEncoder,
+    SlotEncoder,
+)
+from cutscene_model.refiner import Refiner
 
 LATENT_ROWS, LATENT_COLUMNS = 9, 16
 CELLS = LATENT_ROWS * LATENT_COLUMNS
@@ -146,6 +152,7 @@ class Denoiser(nn.Module):
         self.leave = nn.Linear(width, latent)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
+        self.refiner = Refiner(slot_width)
 
     def condition(self, greybox: GreyboxBatch, slots: Tensor) -> Conditioning:
         """The part that is done once a frame. ``slots`` (B, 65, slot_width) is the slot encoder's."""

@@ -15,12 +15,21 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cutscene_model.autoencoder import Autoencoder
+from cutscene_model.conditioning import GreyboxBatch
 from cutscene_model.denoiser import CELLS, MEMORY_CELLS, Denoiser, Memory, rotated
 from cutscene_model.sampler import sample
 from cutscene_model.training.metrics import gradient_energy_ratio, gradient_loss, psnr
 from cutscene_model.training.optimizer import MuonAdam
 from cutscene_model.training.prepared import HISTORY, PreparedFrames, Sample
-from cutscene_model.training.progress import Average, Log, load_average, load_checkpoint, save_checkpoint, schedule
+from cutscene_model.training.progress import (
+    Average,
+    Log,
+    load_average,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    schedule,
+)
 from cutscene_model.training.sheets import Comparison, to_picture, write_sheet
 from cutscene_model.vocabulary import COSTUMES, LOOKS
 
@@ -40,7 +49,12 @@ class DenoiserRun:
     seed: int = 2
     decoded_from: float = 0.75  # from this share of the steps on, pictures are compared as well as latents
     muon_rate: float = 0.015
+    adam_rate: float = 1e-3
+    decay_from: float = 0.4  # share of the steps after which the rates fall
+    decoder_slowed_by: float = 0.3  # the decoder has been trained before: its rates are multiplied by this
     save_minutes: float = 4.0
+    only: str = ""  # train only the weights whose names begin so, "denoiser.refiner." for example
+    start_from: Path | None = None  # a checkpoint whose weights a new run begins with; what it lacks starts fresh
 
 
 class Both(nn.Module):
@@ -51,6 +65,11 @@ class Both(nn.Module):
         self.denoiser = Denoiser(len(COSTUMES), len(LOOKS))
         self.autoencoder = autoencoder
         self.autoencoder.encoder.requires_grad_(False)
+
+    def show(self, latents: Tensor, greybox: GreyboxBatch, slots: Tensor) -> Tensor:
+        """The picture (B, 3, 288, 512), about -1 to 1, of predicted latents and their scene states."""
+        rough, features = self.autoencoder.decode_features(latents.contiguous(memory_format=torch.channels_last))
+        return rough + self.denoiser.refiner(features, greybox, slots)
 
 
 def batches(frames: PreparedFrames, run: DenoiserRun, start: int) -> Iterator[tuple[int, Sample]]:
@@ -107,13 +126,15 @@ def _losses(model: Both, item: Sample) -> tuple[Tensor, Tensor]:
     memory, mask = read_memory(denoiser, slots, item, history_noise)
     conditioning = denoiser.condition(item.greybox, slots)
     level = torch.where(torch.rand(batch) < 0.5, torch.ones(batch), 0.1 + 0.9 * torch.rand(batch))
-    mix = level[:, None, None, None]
     noise = torch.randn_like(item.latents)
     base = item.latents
-    if item.pictures is not None:
+    if not denoiser.enter.weight.requires_grad:
+        level = torch.ones(batch)  # only what comes after is trained: one step is as good as more
+    elif item.pictures is not None:
         # In play, every step after the first starts from the model's own guess, not from the truth: so here too.
         with torch.no_grad():
             base = denoiser(noise, torch.ones(batch), conditioning, memory, mask)
+    mix = level[:, None, None, None]
     clean = denoiser((1 - mix) * base + mix * noise, level, conditioning, memory, mask)
     # Actors fill a tenth of the cells and hold most of the error that a viewer sees.
     share = F.avg_pool2d(((item.greybox.slot > 0) & (item.greybox.slot <= 4)).float()[:, None], 8)
@@ -125,10 +146,10 @@ def _losses(model: Both, item: Sample) -> tuple[Tensor, Tensor]:
     latent_loss = (weight * (error.square() + 0.3 * error.abs())).mean()
     if item.pictures is None:
         return latent_loss, torch.zeros(())
-    result = model.autoencoder.decode(clean.contiguous(memory_format=torch.channels_last))
+    result = model.show(clean, item.greybox, slots)
     focus = 1 + 2 * F.interpolate(((item.greybox.slot > 0) & (item.greybox.slot <= 4)).float()[:, None], scale_factor=4)
     error = result - item.pictures
-    picture_loss = (focus * (error.abs() + 2 * error.square())).mean() + 0.25 * gradient_loss(result, item.pictures)
+    picture_loss = (focus * (error.abs() + 2 * error.square())).mean() + 0.5 * gradient_loss(result, item.pictures)
     return latent_loss, picture_loss
 
 
@@ -140,14 +161,20 @@ def train_denoiser(run: DenoiserRun) -> None:
     autoencoder = Autoencoder()
     autoencoder.load_state_dict(load_autoencoder(run.autoencoder))
     model = Both(autoencoder.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
-    average, optimizer = Average(model), MuonAdam(model.named_parameters(), run.muon_rate, 1e-3, "autoencoder.")
+    if run.start_from is not None:
+        load_weights(run.start_from, model)
+    if run.only:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith(run.only))
+    average = Average(model)
+    optimizer = MuonAdam(model.named_parameters(), run.muon_rate, run.adam_rate, "autoencoder.", run.decoder_slowed_by)
     first = load_checkpoint(checkpoint, model, average, optimizer) if checkpoint.exists() else 0
     torch.manual_seed(run.seed + first)
     frames = run.frames
     saved = reported = time.monotonic()
     totals, seen = np.zeros(2), 0
     for step, item in batches(frames, run, first):
-        optimizer.scale = schedule(step, run.steps, decay_from=0.4)
+        optimizer.scale = schedule(step, run.steps, decay_from=run.decay_from)
         latent_loss, picture_loss = _losses(model, item)
         loss = latent_loss + (3 * picture_loss if item.pictures is not None else 0)
         optimizer.zero_grad()
@@ -205,7 +232,7 @@ def evaluate_checkpoint(checkpoint: Path, run: DenoiserRun, count: int = 32) -> 
         )
         for steps in (1, 2):
             clean = sample(model.denoiser, noise, conditioning, memory, steps)
-            result = (model.autoencoder.decode(clean)[0] / 2 + 0.5).clip(0, 1)
+            result = (model.show(clean, item.greybox, slots)[0] / 2 + 0.5).clip(0, 1)
             values.setdefault(f"psnr_{steps}", []).append(psnr(result, reference))
             if actors.any():
                 values.setdefault(f"actor_psnr_{steps}", []).append(psnr(result, reference, actors))

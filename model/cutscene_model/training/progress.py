@@ -82,6 +82,14 @@ def load_average(path: Path, module: nn.Module) -> None:
     module.load_state_dict({k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")})
 
 
+def load_weights(path: Path, module: nn.Module) -> None:
+    """Loads what a checkpoint has of ``module``'s weights: the start of a run with parts that are new."""
+    tensors = {k.removeprefix("module."): v for k, v in load_file(path).items() if k.startswith("module.")}
+    strange = module.load_state_dict(tensors, strict=False).unexpected_keys
+    if strange:
+        raise ValueError(f"{path} has weights that this model has no place for: {', '.join(strange)}")
+
+
 class Log:
     """A line of JSON a report, to a file and to the terminal."""
 
