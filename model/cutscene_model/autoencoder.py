@@ -90,10 +90,6 @@ class Decoder(nn.Module):
             nn.SiLU(), nn.Conv2d(c, 3 * 64, 3, padding=1),
         )  # fmt: skip
 
-    def features(self, latents: Tensor) -> Tensor:
-        """Everything before the last layer: (B, 64, H / 8, W / 8)."""
-        return self.layers[:-1](latents)
-
     def forward(self, latents: Tensor) -> Tensor:
         return F.pixel_shuffle(self.layers(latents), 8)
 
@@ -118,8 +114,3 @@ class Autoencoder(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """Normalised latents to pictures (B, 3, H, W), about -1 to 1, not clipped."""
         return self.decoder(latents * self.std + self.mean)
-
-    def decode_features(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """As ``decode``, with the features (B, 64, H / 8, W / 8) that the picture was painted from."""
-        features = self.decoder.features(latents * self.std + self.mean)
-        return F.pixel_shuffle(self.decoder.layers[-1](features), 8), features

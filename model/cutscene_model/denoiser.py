@@ -20,7 +20,6 @@ from cutscene_model.conditioning import (
     GreyboxEncoder,
     SlotEncoder,
 )
-from cutscene_model.refiner import Refiner
 
 LATENT_ROWS, LATENT_COLUMNS = 9, 16
 CELLS = LATENT_ROWS * LATENT_COLUMNS
@@ -152,7 +151,6 @@ class Denoiser(nn.Module):
         self.leave = nn.Linear(width, latent)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
-        self.refiner = Refiner(slot_width)
 
     def condition(self, greybox: GreyboxBatch, slots: Tensor) -> Conditioning:
         """The part that is done once a frame. ``slots`` (B, 65, slot_width) is the slot encoder's."""

@@ -94,8 +94,7 @@ class TransformerTimeline:
             torch.cuda.synchronize(engine.device)
         denoised = time.perf_counter_ns()
         clean = latent.float().contiguous(memory_format=torch.channels_last)
-        rough, features = engine.autoencoder.decode_features(clean)
-        picture = (rough + denoiser.refiner(features, maps, self._slots))[0]
+        picture = engine.autoencoder.decode(clean)[0]
         pixels = (
             ((picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
         )

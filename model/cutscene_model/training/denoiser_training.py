@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cutscene_model.autoencoder import Autoencoder
-from cutscene_model.conditioning import GreyboxBatch
 from cutscene_model.denoiser import CELLS, MEMORY_CELLS, Denoiser, Memory, rotated
 from cutscene_model.sampler import sample
 from cutscene_model.training.metrics import gradient_energy_ratio, gradient_loss, psnr
@@ -53,7 +52,6 @@ class DenoiserRun:
     decay_from: float = 0.4  # share of the steps after which the rates fall
     decoder_slowed_by: float = 0.3  # the decoder has been trained before: its rates are multiplied by this
     save_minutes: float = 4.0
-    only: str = ""  # train only the weights whose names begin so, "denoiser.refiner." for example
     start_from: Path | None = None  # a checkpoint whose weights a new run begins with; what it lacks starts fresh
 
 
@@ -65,11 +63,6 @@ class Both(nn.Module):
         self.denoiser = Denoiser(len(COSTUMES), len(LOOKS))
         self.autoencoder = autoencoder
         self.autoencoder.encoder.requires_grad_(False)
-
-    def show(self, latents: Tensor, greybox: GreyboxBatch, slots: Tensor) -> Tensor:
-        """The picture (B, 3, 288, 512), about -1 to 1, of predicted latents and their scene states."""
-        rough, features = self.autoencoder.decode_features(latents.contiguous(memory_format=torch.channels_last))
-        return rough + self.denoiser.refiner(features, greybox, slots)
 
 
 def batches(frames: PreparedFrames, run: DenoiserRun, start: int) -> Iterator[tuple[int, Sample]]:
@@ -128,9 +121,7 @@ def _losses(model: Both, item: Sample) -> tuple[Tensor, Tensor]:
     level = torch.where(torch.rand(batch) < 0.5, torch.ones(batch), 0.1 + 0.9 * torch.rand(batch))
     noise = torch.randn_like(item.latents)
     base = item.latents
-    if not denoiser.enter.weight.requires_grad:
-        level = torch.ones(batch)  # only what comes after is trained: one step is as good as more
-    elif item.pictures is not None:
+    if item.pictures is not None:
         # In play, every step after the first starts from the model's own guess, not from the truth: so here too.
         with torch.no_grad():
             base = denoiser(noise, torch.ones(batch), conditioning, memory, mask)
@@ -146,7 +137,7 @@ def _losses(model: Both, item: Sample) -> tuple[Tensor, Tensor]:
     latent_loss = (weight * (error.square() + 0.3 * error.abs())).mean()
     if item.pictures is None:
         return latent_loss, torch.zeros(())
-    result = model.show(clean, item.greybox, slots)
+    result = model.autoencoder.decode(clean.contiguous(memory_format=torch.channels_last))
     focus = 1 + 2 * F.interpolate(((item.greybox.slot > 0) & (item.greybox.slot <= 4)).float()[:, None], scale_factor=4)
     error = result - item.pictures
     picture_loss = (focus * (error.abs() + 2 * error.square())).mean() + 0.5 * gradient_loss(result, item.pictures)
@@ -163,9 +154,6 @@ def train_denoiser(run: DenoiserRun) -> None:
     model = Both(autoencoder.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     if run.start_from is not None:
         load_weights(run.start_from, model)
-    if run.only:
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.startswith(run.only))
     average = Average(model)
     optimizer = MuonAdam(model.named_parameters(), run.muon_rate, run.adam_rate, "autoencoder.", run.decoder_slowed_by)
     first = load_checkpoint(checkpoint, model, average, optimizer) if checkpoint.exists() else 0
@@ -232,7 +220,7 @@ def evaluate_checkpoint(checkpoint: Path, run: DenoiserRun, count: int = 32) -> 
         )
         for steps in (1, 2):
             clean = sample(model.denoiser, noise, conditioning, memory, steps)
-            result = (model.show(clean, item.greybox, slots)[0] / 2 + 0.5).clip(0, 1)
+            result = (model.autoencoder.decode(clean)[0] / 2 + 0.5).clip(0, 1)
             values.setdefault(f"psnr_{steps}", []).append(psnr(result, reference))
             if actors.any():
                 values.setdefault(f"actor_psnr_{steps}", []).append(psnr(result, reference, actors))

@@ -32,7 +32,7 @@ def is_hidden(name: str, parameter: nn.Parameter) -> bool:
     """Whether Muon suits it: a weight of two or more dimensions, not an embedding, a first or a last layer."""
     if parameter.ndim < 2 or min(parameter.shape[0], parameter.shape[1]) < 16:
         return False
-    outer = ("costume", "headgear", "element_class", "look", "part", "place", "sink", "leave", "enter", "refiner")
+    outer = ("costume", "headgear", "element_class", "look", "part", "place", "sink", "leave", "enter")
     return not any(piece in outer for piece in name.split("."))
 
 
