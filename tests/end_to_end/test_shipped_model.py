@@ -14,7 +14,6 @@ from cutscene_client.expand import Expansion
 from cutscene_client.local_server import local_server
 
 
-
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with local_server() as bound:
