@@ -95,3 +95,6 @@ LOOKS: tuple[str, ...] = (
 )
 
 COSTUMES: tuple[str, ...] = ("knight", "mage", "rogue", "rogue_hooded", "barbarian")
+
+WITH_HEADGEAR: tuple[str, ...] = ("knight", "mage", "barbarian")
+"""The costumes whose helmet or hat can be off. For the others the cast's ``headgear`` says nothing."""

@@ -8,9 +8,8 @@ import numpy as np
 
 from cutscene_model.scene import CastMember, Prop
 from cutscene_model.training.assets import BY_NAME
-from cutscene_model.training.costumes import HEADGEAR
 from cutscene_model.training.transforms import vec3
-from cutscene_model.vocabulary import COSTUMES
+from cutscene_model.vocabulary import COSTUMES, WITH_HEADGEAR
 
 HELD_OUT_PAIR: frozenset[str] = frozenset({"rogue", "barbarian"})
 """These two never share a stage in training, only in evaluation."""
@@ -56,7 +55,7 @@ def choose_cast(rng: np.random.Generator, count: int, held_out: bool, armed: flo
         # Two of one costume must differ, or nothing but the slot tells them apart.
         if rng.random() < 0.55 or costume in costumes[:index]:
             tint = vec3((rng.uniform(0.45, 1.4, 3) * rng.uniform(0.8, 1.1)).clip(0.3, 1.5).round(3))
-        headgear = bool(costume in HEADGEAR and rng.random() < 0.5)
+        headgear = bool(costume in WITH_HEADGEAR and rng.random() < 0.5)
         members.append(CastMember(f"actor{index}", costume, headgear, tint))
         kits = KITS[costume]
         held.append(kits[int(rng.integers(len(kits)))] if rng.random() < armed else ())
