@@ -85,6 +85,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--run", type=Path, required=True, help="run folder that holds the autoencoder")
     one.add_argument("--steps", type=int, default=4000, help="batches in all (default 4000)")
     one.add_argument("--decoded-from", type=float, default=0.75, help="share of the steps after which pictures count")
+    one.add_argument("--decay-from", type=float, default=0.4, help="share of the steps after which the rates fall")
+    one.add_argument("--muon-rate", type=float, default=0.015)
+    one.add_argument("--adam-rate", type=float, default=1e-3)
+    one.add_argument("--start-from", type=Path, help="a checkpoint whose weights a new run begins with")
     one.add_argument("--batch", type=int, default=16, help="frames a batch (default 16; half of it with pictures)")
     one.add_argument("--seed", type=int, default=2)
 
@@ -131,6 +135,10 @@ def _denoiser(options: argparse.Namespace) -> None:
             batch=options.batch,
             seed=options.seed,
             decoded_from=options.decoded_from,
+            decay_from=options.decay_from,
+            muon_rate=options.muon_rate,
+            adam_rate=options.adam_rate,
+            start_from=options.start_from,
         )
     )
 
