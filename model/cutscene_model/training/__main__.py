@@ -1,10 +1,12 @@
 """``cutscene-train``: from art packs to a released model, one command a step.
 
   cutscene-train capture     --assets PACKS --out data/train --runs 4000 --seed 1
+  cutscene-train capture     --assets PACKS --out data/held-out --runs 150 --seed 9 --split held-out
   cutscene-train autoencoder --data data/train --held-out data/held-out --out runs/first --steps 1500
   cutscene-train prepare     --data data/train --out data/prepared --run runs/first
+  cutscene-train prepare     --data data/held-out --out data/prepared-held-out --run runs/first
   cutscene-train denoiser    --data data/train --held-out data/held-out --prepared data/prepared \\
-                             --run runs/first --steps 4000
+                             --prepared-held-out data/prepared-held-out --run runs/first --steps 4000
   cutscene-train export      --run runs/first --out my-model --name my-game --version 1
   cutscene-train evaluate    --assets PACKS --model my-model
   cutscene-train library     --assets PACKS --out clients/python/cutscene_client/library
