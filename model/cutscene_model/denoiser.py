@@ -14,12 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cutscene_model.conditioning import (
-    GlobalEncoder,
-    GreyboxBatch,
-    GreyboxEncoder,
-    SlotEncoder,
-)
+from cutscene_model.greybox import GLOBAL_CHANNELS
+from cutscene_model.surface import LEVEL_WIDTHS, GreyboxBatch
 
 LATENT_ROWS, LATENT_COLUMNS = 9, 16
 CELLS = LATENT_ROWS * LATENT_COLUMNS
@@ -49,6 +45,21 @@ def frame_summary(greybox: GreyboxBatch) -> Tensor:
     """What a block remembers of the greybox: fields and the cast's shares, averaged by latent cell: (B, 22, 9, 16)."""
     cast = torch.stack([(greybox.slot == slot).float() for slot in range(1, 5)], dim=1)
     return F.avg_pool2d(torch.cat([greybox.field, cast], dim=1), 8)
+
+
+class _GlobalEncoder(nn.Module):
+    """Lights, lens and the noise level to one vector (B, width) that modulates every block."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scene = nn.Linear(GLOBAL_CHANNELS, width)
+        self.level = nn.Linear(32, width)
+        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+
+    def forward(self, scene: Tensor, level: Tensor) -> Tensor:
+        """``scene`` (B, GLOBAL_CHANNELS); ``level`` (B,) in 0 (clean) to 1 (pure noise)."""
+        angles = level[:, None] * torch.exp(torch.linspace(0, 4, 16, device=level.device))
+        return self.mix(self.scene(scene) + self.level(torch.cat([angles.sin(), angles.cos()], dim=-1)))
 
 
 class _MemoryEncoder(nn.Module):
@@ -125,23 +136,20 @@ def rotated(keys: Tensor, age: Tensor) -> Tensor:
 
 
 class Denoiser(nn.Module):
-    """Everything between the greybox and the clean latent."""
+    """Everything between the greybox's surface and the clean latent."""
 
     def __init__(
         self,
-        costumes: int,
-        looks: int,
         latent: int = 64,
         width: int = 256,
-        layers: int = 6,
+        layers: int = 4,
         heads: int = 4,
         feed: int = 512,
         slot_width: int = 64,
     ) -> None:
         super().__init__()
-        self.slots = SlotEncoder(costumes, looks, slot_width)
-        self.greybox = GreyboxEncoder(slot_width, width)
-        self.signal = GlobalEncoder(width)
+        self.regard = nn.Conv2d(LEVEL_WIDTHS[-1], width, 1)
+        self.signal = _GlobalEncoder(width)
         self.memory = _MemoryEncoder(latent, width)
         self.anchor = nn.Linear(slot_width, width)
         self.sink = nn.Parameter(torch.randn(1, width) * 0.02)
@@ -152,12 +160,12 @@ class Denoiser(nn.Module):
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
-    def condition(self, greybox: GreyboxBatch, slots: Tensor) -> Conditioning:
-        """The part that is done once a frame. ``slots`` (B, 65, slot_width) is the slot encoder's."""
-        return Conditioning(self.greybox(greybox, slots), greybox.globals)
+    def condition(self, scene: Tensor, coarse: Tensor) -> Conditioning:
+        """The part that is done once a frame, from the greybox's globals and the surface's coarsest level."""
+        return Conditioning(self.regard(F.silu(coarse)).flatten(2).transpose(1, 2), scene)
 
     def anchors(self, slots: Tensor) -> Memory:
-        """Anchor blocks: one cell a slot, and one that is always there for attention to rest on."""
+        """Anchor blocks: one cell a slot (B, 65, slot_width), and one that is always there for attention to rest on."""
         cells = torch.cat([self.sink.expand(len(slots), 1, -1), self.anchor(slots)], dim=1)
         return self._remember(cells)
 

@@ -27,7 +27,7 @@ FIELD_CHANNELS: tuple[str, ...] = (
     "ray_x", "ray_y", "ray_z",  # the viewing direction in the primitive's own axes, unit
     "sun",  # cosine to the sun where it is not shadowed
     "shadow",  # 1 where the sun reaches
-    "irradiance_r", "irradiance_g", "irradiance_b",  # all lights together, linear, halved
+    "irradiance_r", "irradiance_g", "irradiance_b",  # all lights together, linear, halved; the background's own colour
 )  # fmt: skip
 ACTOR_CHANNELS = len(EMOTIONS) + 1  # emotion one-hot times intensity, mouth opening
 GLOBAL_CHANNELS = 17
@@ -81,6 +81,7 @@ class GreyboxRaster:
             lit[toward] = self._sunlit(moving, lights, world[:, toward] + SHADOW_BIAS * normal[:, toward])
         field[13, seen] = facing * lit
         field[14, seen] = lit
+        field[15:18] = linear_from_srgb(np.asarray(lights.background, np.float32))[:, None] / 2
         field[15:18, seen] = _irradiance(lights, normal, world, facing * lit) / 2
         slot = np.zeros(WIDTH * HEIGHT, np.uint8)
         part = np.zeros(WIDTH * HEIGHT, np.uint8)
@@ -168,16 +169,23 @@ def _unit_columns(vectors: FloatArray) -> FloatArray:
 
 
 def _irradiance(lights: Lights, normal: FloatArray, world: FloatArray, sun: FloatArray) -> FloatArray:
-    """Linear RGB (3, n) that reaches each point (3, n): ambient, sun and point lights."""
+    """Linear RGB (3, n) that reaches each point (3, n): ambient, sun and point lights, by the stage's own formula."""
     ambient = (AMBIENT_SIDE + AMBIENT_UP * normal[1]) * np.asarray(lights.ambient, np.float32)[:, None]
     total = ambient + sun * np.asarray(lights.sun_color, np.float32)[:, None]
     for point in lights.points:
         x, y, z = np.asarray(point.position, np.float32)[:, None] - world
         squared = x * x + y * y + z * z
-        fade = np.maximum(1 - squared / point.range**2, 0) ** 2 / (1 + squared)
-        cosine = np.maximum(normal[0] * x + normal[1] * y + normal[2] * z, 0) / np.sqrt(np.maximum(squared, 1e-6))
+        distance = np.sqrt(np.maximum(squared, 1e-8))
+        fade = np.maximum(1 - distance / point.range, 0) ** 2 / (1 + squared)
+        cosine = np.maximum(normal[0] * x + normal[1] * y + normal[2] * z, 0) / distance
         total = total + fade * cosine * np.asarray(point.color, np.float32)[:, None]
     return total.astype(np.float32)
+
+
+def linear_from_srgb(color: FloatArray) -> FloatArray:
+    """Display values, 0 to 1, to linear light (IEC 61966-2-1)."""
+    curve: FloatArray = np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    return curve
 
 
 def _faces(state: SceneState) -> FloatArray:

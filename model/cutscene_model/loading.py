@@ -51,8 +51,8 @@ def load_engine(directory: Path | None = None, device: str = "cpu", threads: int
 def build(manifest: Manifest) -> tuple[Autoencoder, Denoiser]:
     """The networks that ``manifest`` describes, with random weights."""
     latent = manifest.latent_shape[0]
-    return Autoencoder(latent), Denoiser(
-        len(manifest.costumes), len(manifest.looks), latent, **manifest.architecture.get("denoiser", {})
+    return Autoencoder(len(manifest.costumes), len(manifest.looks), latent), Denoiser(
+        latent, **manifest.architecture.get("denoiser", {})
     )
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from cutscene_model.anchors import AnchorTable
-from cutscene_model.conditioning import AnchorBatch, GreyboxBatch
 from cutscene_model.greybox import Greybox
+from cutscene_model.surface import AnchorBatch, GreyboxBatch
 
 
 def greybox_batch(greyboxes: list[Greybox], device: torch.device) -> GreyboxBatch:

@@ -60,8 +60,8 @@ class TransformerTimeline:
         self._raster = GreyboxRaster(stage)
         table = anchor_table(stage, manifest.costumes, manifest.looks)
         with torch.inference_mode():
-            self._slots = engine.denoiser.slots(anchor_batch([table], engine.device))
-            anchors = engine.denoiser.anchors(self._slots)
+            self._looks = engine.autoencoder.surface.describe(anchor_batch([table], engine.device))
+            anchors = engine.denoiser.anchors(self._looks.features)
             # Slots that say nothing are left out: cell 0 is the sink, cell 1 + s is slot s.
             cells = torch.from_numpy(np.flatnonzero(np.concatenate([[True], table.used]))).to(engine.device)
             self._anchors = Memory(anchors.keys[:, :, :, cells], anchors.values[:, :, :, cells])
@@ -86,7 +86,8 @@ class TransformerTimeline:
         rastered = time.perf_counter_ns()
         shape = engine.manifest.latent_shape
         noise = torch.from_numpy(frame_noise(self._seed, self._next_frame, (1, *shape))).to(engine.device)
-        conditioning = denoiser.condition(maps, self._slots)
+        surface = engine.autoencoder.surface(maps, self._looks)
+        conditioning = denoiser.condition(maps.globals, surface.levels[-1])
         clean = sample(denoiser, noise, conditioning, self._read(), engine.manifest.tiers[tier])
         # Rounded to its stored form before anything reads it, so that memory, disk and other servers agree.
         latent = clean.to(torch.float16)
@@ -94,7 +95,7 @@ class TransformerTimeline:
             torch.cuda.synchronize(engine.device)
         denoised = time.perf_counter_ns()
         clean = latent.float().contiguous(memory_format=torch.channels_last)
-        picture = engine.autoencoder.decode(clean)[0]
+        picture = engine.autoencoder.decode(clean, surface)[0]
         pixels = (
             ((picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
         )

@@ -164,6 +164,16 @@ def test_a_walk_arrives_and_then_rests() -> None:
     assert 0.8 < np.median(speeds[18:60]) < 1.5
 
 
+@pytest.mark.parametrize("pace", [0.7, 1.0, 1.5])
+def test_the_planted_foot_does_not_slide(pace: float) -> None:
+    states = scripted(f"{{at: [-3, 1.5], body: [{{walk_to: [3, 1.5], speed: {pace}}}]}}")
+    toes = np.array([joints_of(s, "ada")[[scene.JOINT_INDEX["toe_l"], scene.JOINT_INDEX["toe_r"]]] for s in states])
+    walking = toes[12 : int(24 * 6 / (1.1 * pace)) - 12]
+    speeds = np.linalg.norm(np.diff(walking[:, :, [0, 2]], axis=0), axis=2) * 24
+    planted = speeds[np.arange(len(speeds)), walking[:-1, :, 1].argmin(axis=1)]
+    assert np.median(planted) < 0.3 * pace, "metres a second, at 1.1 times the pace"
+
+
 def test_a_walk_cut_short_stops_where_it_is() -> None:
     states = scripted("{at: [-2, 1.5], body: [{walk_to: [1, 1.5]}, {at: 1.0, clip: Cheer}]}")
     hips = np.array([joints_of(state, "ada")[0] for state in states])

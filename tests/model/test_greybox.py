@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cutscene_model.greybox import ASPECT, FIELD_CHANNELS, HEIGHT, WIDTH, GreyboxRaster
 from cutscene_model.primitives import BONES, BOX_PART, HEAD_PART, set_slots
 from cutscene_model.scene import Box, Camera, ElementClass, Lights, PointLight, SceneState, SetElement, Stage
+from cutscene_model.surface import display
 from cutscene_model.vectors import frame_along, rotation_matrix
 from small_scenes import CRATE, FLOOR, actor, stage, state
 
@@ -152,7 +154,7 @@ def test_irradiance_follows_the_stages_formula() -> None:
     toward = np.asarray(light.position) - world
     squared = float(toward @ toward)
     cosine = toward[2] / math.sqrt(squared)
-    fade = (1 - squared / 100) ** 2 / (1 + squared)
+    fade = (1 - math.sqrt(squared) / 10) ** 2 / (1 + squared)
     np.testing.assert_allclose(
         got, 0.7 * np.asarray(lights.ambient) + fade * cosine * np.asarray(light.color), rtol=0.01
     )
@@ -170,6 +172,14 @@ def test_an_empty_set_and_an_empty_state_draw_nothing() -> None:
     greybox = GreyboxRaster(Stage()).draw(SceneState(FRONT))
     assert not greybox.slot.any()
     assert not greybox.field.any()
+
+
+def test_past_every_wall_the_light_is_the_backgrounds_own_colour() -> None:
+    lights = Lights((0, 0, 0), (0.0, -1.0, 0.0), (0, 0, 0), (0.5, 0.02, 1.0))
+    greybox = GreyboxRaster(box_stage((0, 0, -5), (1, 1, 1))).draw(SceneState(FRONT, (), (), lights))
+    got = greybox.field[channel("irradiance_r") :, 0, 0].astype(np.float32) * 2
+    np.testing.assert_allclose(got, [((0.5 + 0.055) / 1.055) ** 2.4, 0.02 / 12.92, 1.0], rtol=2e-3)
+    np.testing.assert_allclose(display(torch.from_numpy(got)), lights.background, atol=2e-3)
 
 
 unit_cube = st.tuples(*(st.floats(-1, 1, width=32) for _ in range(3)))

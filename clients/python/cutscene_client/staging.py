@@ -21,7 +21,7 @@ FADE_S = 0.25  # from one clip to the next
 TURN_S = 0.45  # to face the way of a walk
 SIT_CLIPS = ("Sit_Chair_Down", "Sit_Chair_Idle", "Sit_Chair_StandUp")
 WALK_CLIP, RUN_CLIP = "Walking_A", "Running_A"
-WALK_M_PER_S = 1.1  # the pace at which the stock walk does not slide
+WALK_M_PER_S = 1.1
 RUN_FROM = 2.2  # times the pace of a walk, from which the legs run
 
 FloatArray = npt.NDArray[np.float64]
@@ -202,7 +202,7 @@ def plan(
                 speed = WALK_M_PER_S * action.speed
                 arrival = cursor.time + distance / speed
                 add(
-                    gait.name, min(limit, arrival), rate=speed / gait.ground_speed, target=target,
+                    gait.name, min(limit, arrival), rate=speed / gait.stride_speed, target=target,
                     yaw=math.atan2(way[0], way[2]), turn_s=TURN_S, natural_end=arrival,
                 )  # fmt: skip
         elif action.turn_to is not None:

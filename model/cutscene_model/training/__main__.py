@@ -2,11 +2,9 @@
 
   cutscene-train capture     --assets PACKS --out data/train --runs 4000 --seed 1
   cutscene-train capture     --assets PACKS --out data/held-out --runs 150 --seed 9 --split held-out
-  cutscene-train autoencoder --data data/train --held-out data/held-out --out runs/first --steps 1500
-  cutscene-train prepare     --data data/train --out data/prepared --run runs/first
-  cutscene-train prepare     --data data/held-out --out data/prepared-held-out --run runs/first
-  cutscene-train denoiser    --data data/train --held-out data/held-out --prepared data/prepared \\
-                             --prepared-held-out data/prepared-held-out --run runs/first --steps 4000
+  cutscene-train autoencoder --data data/train --held-out data/held-out --run runs/first
+  cutscene-train denoiser    --data data/train --held-out data/held-out --run runs/first
+  cutscene-train finetune    --data data/train --held-out data/held-out --run runs/first
   cutscene-train export      --run runs/first --out my-model --name my-game --version 1
   cutscene-train evaluate    --assets PACKS --model my-model
   cutscene-train library     --assets PACKS --out clients/python/cutscene_client/library
@@ -17,25 +15,23 @@ Every step is seeded, says how far it is, and goes on where it stopped when it i
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from tqdm import tqdm
+from safetensors.torch import save_file
 
 from cutscene_model.allocator import keep_freed_memory
-from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.training import capture, library
 from cutscene_model.training.autoencoder_training import AutoencoderRun, finish_autoencoder, train_autoencoder
 from cutscene_model.training.denoiser_training import DenoiserRun, train_denoiser
 from cutscene_model.training.evaluation_command import add_arguments, run_evaluation
 from cutscene_model.training.export import describe_data, read_quality, release
-from cutscene_model.training.prepared import PreparedFrames, prepare_greyboxes, prepare_latents
-from cutscene_model.training.shards import open_shards
+from cutscene_model.training.prepared import prepared_frames
 
 FINISHED = "autoencoder-finished.safetensors"
-TAG = "first"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     keep_freed_memory()
+    # Gradients of texels that are hardly seen fade to denormal numbers, on which a CPU is many times slower.
+    torch.set_flush_denormal(True)
     return int(options.step(options) or 0)
 
 
@@ -67,32 +65,17 @@ def _parser() -> argparse.ArgumentParser:
     steps.add_parser("capture", help="render performances of the stage to disk: see capture --help", add_help=False)
     steps.add_parser("library", help="write the client's motion library, rooms and looks", add_help=False)
 
-    one = add("autoencoder", _autoencoder, "Train the autoencoder on captured pictures.")
-    one.add_argument("--data", type=Path, required=True, help="captured shards")
-    one.add_argument("--held-out", type=Path, required=True, help="captured shards that are never trained on")
-    one.add_argument("--out", type=Path, required=True, help="run folder: checkpoint, log, sample pictures")
-    one.add_argument("--steps", type=int, default=1500, help="batches in all (default 1500)")
-    one.add_argument("--seed", type=int, default=1)
+    one = add("autoencoder", _autoencoder, "Train the autoencoder on captured frames.")
+    _add_places(one)
+    _add_rates(one, AutoencoderRun, steps=2200)
 
-    one = add("prepare", _prepare, "Rasterise greyboxes and encode pictures, once the autoencoder is trained.")
-    one.add_argument("--data", type=Path, required=True, help="captured shards")
-    one.add_argument("--out", type=Path, required=True, help="folder for the prepared arrays, about 0.4 MB a frame")
-    one.add_argument("--run", type=Path, help="the autoencoder's run folder; without it only greyboxes are made")
+    one = add("denoiser", _denoiser, "Train the denoiser on the autoencoder's latents.")
+    _add_places(one)
+    _add_rates(one, DenoiserRun, steps=2000)
 
-    one = add("denoiser", _denoiser, "Train the denoiser on prepared frames.")
-    one.add_argument("--data", type=Path, required=True, help="captured shards")
-    one.add_argument("--held-out", type=Path, required=True, help="captured shards that are never trained on")
-    one.add_argument("--prepared", type=Path, required=True, help="prepared arrays of --data")
-    one.add_argument("--prepared-held-out", type=Path, required=True, help="prepared arrays of --held-out")
-    one.add_argument("--run", type=Path, required=True, help="run folder that holds the autoencoder")
-    one.add_argument("--steps", type=int, default=4000, help="batches in all (default 4000)")
-    one.add_argument("--decoded-from", type=float, default=0.75, help="share of the steps after which pictures count")
-    one.add_argument("--decay-from", type=float, default=0.4, help="share of the steps after which the rates fall")
-    one.add_argument("--muon-rate", type=float, default=0.015)
-    one.add_argument("--adam-rate", type=float, default=1e-3)
-    one.add_argument("--start-from", type=Path, help="a checkpoint whose weights a new run begins with")
-    one.add_argument("--batch", type=int, default=16, help="frames a batch (default 16; half of it with pictures)")
-    one.add_argument("--seed", type=int, default=2)
+    one = add("finetune", _finetune, "Train denoiser and autoencoder together, against the pictures themselves.")
+    _add_places(one)
+    _add_rates(one, DenoiserRun, steps=2000, batch=8, muon_rate=0.006, adam_rate=6e-4)
 
     one = add("export", _export, "Write a trained run as a model that cutscene-server can load.")
     one.add_argument("--run", type=Path, required=True)
@@ -108,41 +91,55 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="captured shards; prepared once, beside them")
+    parser.add_argument("--held-out", type=Path, required=True, help="captured shards that are never trained on")
+    parser.add_argument("--run", type=Path, required=True, help="run folder: checkpoints, logs, sample pictures")
+
+
+def _add_rates(parser: argparse.ArgumentParser, run: type, **defaults: float) -> None:
+    """Options for the fields of ``run`` that are worth turning; what is not in ``defaults`` is as in ``run``."""
+    fields = {field.name: field.default for field in dataclasses.fields(run)} | defaults
+    for name, kind, text in (
+        ("steps", int, "batches in all"),
+        ("batch", int, "frames, or crops, a batch"),
+        ("seed", int, "of batches and noise"),
+        ("muon_rate", float, "learning rate of hidden weights"),
+        ("adam_rate", float, "learning rate of the others"),
+        ("decay_from", float, "share of the steps after which the rates fall"),
+        ("save_minutes", float, "minutes between checkpoints"),
+    ):
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(option, type=kind, default=fields[name], help=f"{text} (default {fields[name]})")
+
+
+def _rates(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("steps", "batch", "seed", "muon_rate", "adam_rate", "decay_from", "save_minutes")
+    return {name: getattr(options, name) for name in names}
+
+
 def _autoencoder(options: argparse.Namespace) -> None:
-    train_autoencoder(AutoencoderRun(options.data, options.held_out, options.out, options.steps, seed=options.seed))
-    finished = finish_autoencoder(options.out, options.data)
-    save_file({k: v.contiguous() for k, v in finished.state_dict().items()}, options.out / FINISHED)
-
-
-def _prepare(options: argparse.Namespace) -> None:
-    shards = open_shards(options.data)
-    coder = None
-    if options.run is not None:
-        coder = Autoencoder()
-        coder.load_state_dict(load_file(options.run / FINISHED))
-    for shard in tqdm(shards, unit="shard", desc="preparing"):
-        prepare_greyboxes(shard, options.out / shard.name)
-        if coder is not None:
-            prepare_latents(shard, options.out / shard.name, coder, TAG)
+    run = AutoencoderRun(
+        prepared_frames(options.data), prepared_frames(options.held_out), options.run, **_rates(options)
+    )
+    train_autoencoder(run)
+    finished = finish_autoencoder(run)
+    save_file({k: v.contiguous() for k, v in finished.state_dict().items()}, options.run / FINISHED)
 
 
 def _denoiser(options: argparse.Namespace) -> None:
-    train_denoiser(
-        DenoiserRun(
-            PreparedFrames(options.prepared, TAG, open_shards(options.data)),
-            PreparedFrames(options.prepared_held_out, TAG, open_shards(options.held_out)),
-            options.run / FINISHED,
-            options.run,
-            options.steps,
-            batch=options.batch,
-            seed=options.seed,
-            decoded_from=options.decoded_from,
-            decay_from=options.decay_from,
-            muon_rate=options.muon_rate,
-            adam_rate=options.adam_rate,
-            start_from=options.start_from,
-        )
-    )
+    train_denoiser(_denoiser_run(options))
+
+
+def _finetune(options: argparse.Namespace) -> None:
+    run = _denoiser_run(options)
+    train_denoiser(dataclasses.replace(run, pictures=True, start_from=run.checkpoint))
+
+
+def _denoiser_run(options: argparse.Namespace) -> DenoiserRun:
+    finished = options.run / FINISHED
+    frames, held_out = (prepared_frames(path, finished) for path in (options.data, options.held_out))
+    return DenoiserRun(frames, held_out, finished, options.run, **_rates(options))
 
 
 def _export(options: argparse.Namespace) -> None:

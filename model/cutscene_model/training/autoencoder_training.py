@@ -1,4 +1,9 @@
-"""Trains the autoencoder on captured pictures: crops first, whole frames for the last fifth."""
+"""Trains the autoencoder on prepared frames: crops first, whole frames for the last fifth.
+
+Half of every batch is decoded from degraded latents, down to none at all: so the decoder learns to draw what the
+greybox tells by itself, and to lean on a latent only as far as it says something. What a denoiser predicts is such a
+latent.
+"""
 
 from __future__ import annotations
 
@@ -10,51 +15,89 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cutscene_model.autoencoder import Autoencoder
-from cutscene_model.training.data import Pictures
-from cutscene_model.training.metrics import gradient_loss, psnr, ssim
+from cutscene_model.decoder import CELL
+from cutscene_model.scene import MAX_CAST
+from cutscene_model.surface import GreyboxBatch
+from cutscene_model.training.metrics import gradient_energy_ratio, gradient_loss, psnr, ssim
 from cutscene_model.training.optimizer import MuonAdam
-from cutscene_model.training.progress import Average, Log, load_average, load_checkpoint, save_checkpoint, schedule
+from cutscene_model.training.prepared import GRID, Crops, PreparedFrames
+from cutscene_model.training.progress import (
+    Average,
+    Log,
+    load_average,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    schedule,
+)
 from cutscene_model.training.sheets import Comparison, to_picture, write_sheet
+from cutscene_model.vocabulary import COSTUMES, LOOKS
 
-CROP = (160, 256)
+CROP = (40, 64)  # greybox cells: 160 x 256 pixels
 
 
 @dataclass(frozen=True, slots=True)
 class AutoencoderRun:
     """What determines a run."""
 
-    data: Path
-    held_out: Path
+    frames: PreparedFrames
+    held_out: PreparedFrames
     out: Path
     steps: int
-    batch: int = 12
+    batch: int = 20
     seed: int = 1
     save_minutes: float = 4.0
     noise: float = 0.1  # of the latents' own deviation, added to half of every batch, so that the decoder forgives
+    muon_rate: float = 0.015
+    adam_rate: float = 1.5e-3
+    decay_from: float = 0.3  # share of the steps after which the rates fall
+    start_from: Path | None = None  # a checkpoint whose weights a new run begins with; what it lacks starts fresh
 
 
-def crops(pictures: Pictures, batch: int, seed: int, start: int, whole_from: int) -> Iterator[Tensor]:
-    """Batches (B, 3, h, w) in -1 to 1, decoded one batch ahead; step ``n`` is the same after a stop."""
+def batches(run: AutoencoderRun, start: int) -> Iterator[Crops]:
+    """Seeded crops, one batch ahead; step ``n`` is the same after a stop."""
 
-    def one(step: int) -> Tensor:
-        random = np.random.default_rng((seed, step))
-        whole = step >= whole_from
-        height, width = (288, 512) if whole else CROP
-        count = max(batch * CROP[0] * CROP[1] // (288 * 512), 1) if whole else batch
-        stack = np.empty((count, height, width, 3), np.uint8)
-        for place, index in enumerate(random.integers(0, len(pictures), count)):
-            top, left = random.integers(0, 289 - height), random.integers(0, 513 - width)
-            stack[place] = pictures[index][top : top + height, left : left + width]
-        return torch.from_numpy(stack).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    def one(step: int) -> Crops:
+        random = np.random.default_rng((run.seed, step))
+        whole = step >= run.steps * 0.8
+        cells = GRID if whole else CROP
+        count = max(run.batch * CROP[0] * CROP[1] // (GRID[0] * GRID[1]), 1) if whole else run.batch
+        return run.frames.crops(random.integers(0, len(run.frames), count), random, cells)
 
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(one, start)
-        for step in range(start + 1, 1 << 60):
-            ready, ahead = ahead, pool.submit(one, step)
+        for step in range(start, run.steps):
+            ready, ahead = ahead, pool.submit(one, step + 1)
             yield ready.result()
+
+
+def degraded(latents: Tensor, noise: float) -> Tensor:
+    """Raw latents (B, C, h, w), of which half say less: shrunk towards their mean, some to nothing, and noisy.
+
+    To shrink is what a regression to an uncertain latent does.
+    """
+    mean = latents.mean(dim=(0, 2, 3), keepdim=True).detach()
+    keep = (torch.rand(len(latents), 1, 1, 1) * 1.3 - 0.3).clamp(min=0)
+    strength = torch.full_like(keep, noise)
+    keep[::2], strength[::2] = 1, 0
+    deviation = (latents - mean).detach().std()
+    return mean + keep * (latents - mean) + strength * deviation * torch.randn_like(latents)
+
+
+def picture_loss(result: Tensor, pictures: Tensor, greybox: GreyboxBatch) -> Tensor:
+    """L1, L2 and gradients; the cast counts thrice, for it holds most of what a viewer sees."""
+    focus = 1 + 2 * F.interpolate(cast_mask(greybox)[:, None], scale_factor=CELL)
+    error = result - pictures
+    return (focus * (error.abs() + 2 * error.square())).mean() + 0.5 * gradient_loss(result, pictures)
+
+
+def cast_mask(greybox: GreyboxBatch) -> Tensor:
+    """1 where a cell shows an actor, else 0: (B, rows, columns)."""
+    return ((greybox.slot > 0) & (greybox.slot <= MAX_CAST)).float()
 
 
 def train_autoencoder(run: AutoencoderRun) -> None:
@@ -62,71 +105,72 @@ def train_autoencoder(run: AutoencoderRun) -> None:
     torch.manual_seed(run.seed)
     run.out.mkdir(parents=True, exist_ok=True)
     checkpoint, log = run.out / "autoencoder.safetensors", Log(run.out / "autoencoder.jsonl")
-    model = Autoencoder().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average, optimizer = Average(model), MuonAdam(model.named_parameters(), muon_rate=0.015, adam_rate=1.5e-3)
+    model = Autoencoder(len(COSTUMES), len(LOOKS)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if run.start_from is not None:
+        load_weights(run.start_from, model)
+    average = Average(model)
+    optimizer = MuonAdam(model.named_parameters(), run.muon_rate, run.adam_rate)
     step = load_checkpoint(checkpoint, model, average, optimizer) if checkpoint.exists() else 0
-    pictures = Pictures(run.data)
+    torch.manual_seed(run.seed + step)
     saved = started = time.monotonic()
     first, losses = step, 0.0
-    for batch in crops(pictures, run.batch, run.seed, step, int(run.steps * 0.8)):
-        if step >= run.steps:
-            break
-        optimizer.scale = schedule(step, run.steps, decay_from=0.5)
-        batch = batch.contiguous(memory_format=torch.channels_last)
-        latents = model.encoder(batch)
-        noise = torch.randn_like(latents) * latents.detach().std() * run.noise
-        noise[: len(noise) // 2] = 0
-        result = model.decoder(latents + noise)
-        error = result - batch
-        loss = error.abs().mean() + 0.25 * gradient_loss(result, batch) + error.square().mean()
+    for batch in batches(run, step):
+        optimizer.scale = schedule(step, run.steps, decay_from=run.decay_from)
+        latents = degraded(model.encoder(batch.pictures), run.noise)
+        result = model.decoder(latents, model.surface(batch.greybox, model.surface.describe(batch.anchors)))
+        loss = picture_loss(result, batch.pictures, batch.greybox)
         optimizer.zero_grad()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         average.update()
         losses += float(loss.detach())
         step += 1
-        if step % 100 == 0:
+        if step % 50 == 0:
             rate = (step - first) * run.batch / (time.monotonic() - started)
-            log.write([("step", step), ("loss", losses / 100), ("crops_per_second", rate), ("pictures", len(pictures))])
+            log.write([("step", step), ("loss", losses / 50), ("crops_per_second", rate)])
             losses = 0.0
-            pictures.refresh()
         if time.monotonic() - saved > run.save_minutes * 60 or step == run.steps:
             save_checkpoint(checkpoint, step, model, average, optimizer)
-            log.write([("step", step), *_evaluate(checkpoint, run, step)])
+            log.write([("step", step), *_evaluate(checkpoint, run)])
             saved = time.monotonic()
 
 
 @torch.inference_mode()
-def _evaluate(checkpoint: Path, run: AutoencoderRun, step: int, count: int = 24) -> list[tuple[str, float]]:
-    """Quality on held-out pictures, and a sheet of some: reference above result."""
-    model = Autoencoder()
+def _evaluate(checkpoint: Path, run: AutoencoderRun, count: int = 32) -> list[tuple[str, float]]:
+    """Quality on held-out frames, with their latents and with none (``greybox_``); a sheet of the latter."""
+    model = Autoencoder(len(COSTUMES), len(LOOKS))
     load_average(checkpoint, model)
-    pictures = Pictures(run.held_out)
-    values, sheet = [], []
-    for index in np.linspace(0, len(pictures) - 1, min(count, len(pictures))).astype(int):
-        reference = torch.from_numpy(pictures[index]).permute(2, 0, 1).float() / 255
-        result = (model.decode(model.encode(reference[None] * 2 - 1))[0] / 2 + 0.5).clip(0, 1)
-        values.append((psnr(result, reference), ssim(result, reference)))
-        sheet.append(Comparison(f"{values[-1][0]:.1f} dB", to_picture(reference), to_picture(result)))
-    write_sheet(run.out / "autoencoder.png", sheet[:12], width=256)
-    table = np.asarray(values)
-    return [
-        ("held_out_psnr_db", float(table[:, 0].mean())),
-        ("held_out_psnr_p10_db", float(np.percentile(table[:, 0], 10))),
-        ("held_out_ssim", float(table[:, 1].mean())),
-    ]
+    chosen = np.linspace(0, len(run.held_out) - 1, min(count, len(run.held_out))).astype(int)
+    items = [run.held_out.crops(np.asarray([index]), np.random.default_rng(0), GRID) for index in chosen]
+    encoded = [model.encoder(item.pictures) for item in items]
+    nothing = torch.cat(encoded).mean(dim=(0, 2, 3), keepdim=True).expand_as(encoded[0])
+    values: dict[str, list[float]] = {}
+    sheet = []
+    for item, raw in zip(items, encoded, strict=True):
+        reference = item.pictures[0] / 2 + 0.5
+        surface = model.surface(item.greybox, model.surface.describe(item.anchors))
+        for prefix, latents in (("", raw), ("greybox_", nothing)):
+            result = (model.decoder(latents, surface)[0] / 2 + 0.5).clip(0, 1)
+            values.setdefault(f"{prefix}psnr_db", []).append(psnr(result, reference))
+            values.setdefault(f"{prefix}ssim", []).append(ssim(result, reference))
+            values.setdefault(f"{prefix}gradient", []).append(gradient_energy_ratio(result, reference))
+            mask = F.interpolate(cast_mask(item.greybox)[None], scale_factor=CELL)[0, 0] > 0
+            if mask.any():
+                values.setdefault(f"{prefix}actor_psnr_db", []).append(psnr(result, reference, mask))
+        sheet.append(Comparison(f"{psnr(result, reference):.1f} dB", to_picture(reference), to_picture(result)))
+    write_sheet(run.out / "autoencoder.png", sheet[:16], width=256)
+    scores = [(f"held_out_{name}", float(np.mean(column))) for name, column in values.items()]
+    return [*scores, ("held_out_psnr_p10_db", float(np.percentile(values["psnr_db"], 10)))]
 
 
 @torch.inference_mode()
-def finish_autoencoder(run_dir: Path, data: Path, count: int = 1500) -> Autoencoder:
+def finish_autoencoder(run: AutoencoderRun, count: int = 1500) -> Autoencoder:
     """The averaged weights with their latent statistics filled in from ``count`` pictures."""
-    model = Autoencoder()
-    load_average(run_dir / "autoencoder.safetensors", model)
-    pictures = Pictures(data)
-    chosen = np.linspace(0, len(pictures) - 1, min(count, len(pictures))).astype(int)
-    stack = torch.cat(
-        [model.encoder(torch.from_numpy(pictures[i]).permute(2, 0, 1)[None].float() / 127.5 - 1) for i in chosen]
-    )
+    model = Autoencoder(len(COSTUMES), len(LOOKS))
+    load_average(run.out / "autoencoder.safetensors", model)
+    chosen = np.linspace(0, len(run.frames) - 1, min(count, len(run.frames))).astype(int)
+    stack = torch.cat([model.encoder(run.frames.picture(int(index))[None]) for index in chosen])
     model.mean.copy_(stack.mean(dim=(0, 2, 3), keepdim=True))
     model.std.copy_(stack.std(dim=(0, 2, 3), keepdim=True))
     return model

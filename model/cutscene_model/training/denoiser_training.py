@@ -1,4 +1,4 @@
-"""Trains the denoiser on prepared latents; in its last part through the decoder, against the pictures themselves."""
+"""Trains the denoiser on prepared latents, then everything together through the decoder, against the pictures."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cutscene_model.autoencoder import Autoencoder
+from cutscene_model.decoder import CELL
 from cutscene_model.denoiser import CELLS, MEMORY_CELLS, Denoiser, Memory, rotated
 from cutscene_model.sampler import sample
-from cutscene_model.training.metrics import gradient_energy_ratio, gradient_loss, psnr
+from cutscene_model.training.autoencoder_training import cast_mask, picture_loss
+from cutscene_model.training.metrics import gradient_energy_ratio, psnr
 from cutscene_model.training.optimizer import MuonAdam
 from cutscene_model.training.prepared import HISTORY, PreparedFrames, Sample
 from cutscene_model.training.progress import (
@@ -37,30 +39,35 @@ _NEVER = -1e9  # added to the logits of cells that are not there
 
 @dataclass(frozen=True, slots=True)
 class DenoiserRun:
-    """What determines a run."""
+    """What determines a run: of the denoiser on latents, or with ``pictures`` of everything through the decoder."""
 
     frames: PreparedFrames
     held_out: PreparedFrames
     autoencoder: Path  # a finished autoencoder's state, from ``finish_autoencoder``
     out: Path
     steps: int
-    batch: int = 16
+    pictures: bool = False
+    batch: int = 32
     seed: int = 2
-    decoded_from: float = 0.75  # from this share of the steps on, pictures are compared as well as latents
     muon_rate: float = 0.015
     adam_rate: float = 1e-3
-    decay_from: float = 0.4  # share of the steps after which the rates fall
-    decoder_slowed_by: float = 0.3  # the decoder has been trained before: its rates are multiplied by this
+    decay_from: float = 0.3  # share of the steps after which the rates fall
+    decoder_slowed_by: float = 0.3  # the autoencoder has been trained before: its rates are multiplied by this
     save_minutes: float = 4.0
     start_from: Path | None = None  # a checkpoint whose weights a new run begins with; what it lacks starts fresh
 
+    @property
+    def checkpoint(self) -> Path:
+        """Where the run's state is kept."""
+        return self.out / ("finetuned.safetensors" if self.pictures else "denoiser.safetensors")
+
 
 class Both(nn.Module):
-    """The denoiser and the decoder that shows its latents, trained together in the last part of a run."""
+    """The denoiser and the autoencoder that shows its latents."""
 
     def __init__(self, autoencoder: Autoencoder) -> None:
         super().__init__()
-        self.denoiser = Denoiser(len(COSTUMES), len(LOOKS))
+        self.denoiser = Denoiser()
         self.autoencoder = autoencoder
         self.autoencoder.encoder.requires_grad_(False)
 
@@ -70,10 +77,8 @@ def batches(frames: PreparedFrames, run: DenoiserRun, start: int) -> Iterator[tu
 
     def one(step: int) -> Sample:
         random = np.random.default_rng((run.seed, step))
-        pictures = step >= run.decoded_from * run.steps
-        batch = run.batch // 2 if pictures else run.batch
         # Every other batch has no history: a first frame must be as good as any, and it trains a tenth faster.
-        return frames.sample(random.integers(0, len(frames), batch), random, pictures, HISTORY * (step % 2))
+        return frames.sample(random.integers(0, len(frames), run.batch), random, run.pictures, HISTORY * (step % 2))
 
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(one, start)
@@ -112,45 +117,46 @@ def _mask(shown: Tensor) -> Tensor:
 
 def _losses(model: Both, item: Sample) -> tuple[Tensor, Tensor]:
     """The latents' loss and the pictures' (zero without pictures)."""
-    denoiser = model.denoiser
-    batch = len(item.latents)
-    slots = denoiser.slots(item.anchors)
+    denoiser, autoencoder = model.denoiser, model.autoencoder
+    batch, pictures = len(item.latents), item.pictures
+    with torch.set_grad_enabled(pictures is not None):
+        looks = autoencoder.surface.describe(item.anchors)
+        surface = None if pictures is None else autoencoder.surface(item.greybox, looks)
     history_noise = torch.randn_like(item.past_latents) * 0.3 * torch.rand(batch, HISTORY, 1, 1, 1)
-    memory, mask = read_memory(denoiser, slots, item, history_noise)
-    conditioning = denoiser.condition(item.greybox, slots)
+    memory, mask = read_memory(denoiser, looks.features, item, history_noise)
+    conditioning = denoiser.condition(item.greybox.globals, item.coarse if surface is None else surface.levels[-1])
     level = torch.where(torch.rand(batch) < 0.5, torch.ones(batch), 0.1 + 0.9 * torch.rand(batch))
     noise = torch.randn_like(item.latents)
     base = item.latents
-    if item.pictures is not None:
+    if surface is not None:
         # In play, every step after the first starts from the model's own guess, not from the truth: so here too.
         with torch.no_grad():
             base = denoiser(noise, torch.ones(batch), conditioning, memory, mask)
     mix = level[:, None, None, None]
     clean = denoiser((1 - mix) * base + mix * noise, level, conditioning, memory, mask)
     # Actors fill a tenth of the cells and hold most of the error that a viewer sees.
-    share = F.avg_pool2d(((item.greybox.slot > 0) & (item.greybox.slot <= 4)).float()[:, None], 8)
-    weight = 1 + 2 * share
+    weight = 1 + 2 * F.avg_pool2d(cast_mask(item.greybox)[:, None], 8)
     # Channels count by what the decoder makes of them: an error in a channel of small deviation hardly shows.
-    variance = model.autoencoder.std.square()
+    variance = autoencoder.std.square()
     weight = weight * (variance / variance.mean()).clamp(0.1, 4)
     error = clean - item.latents
     latent_loss = (weight * (error.square() + 0.3 * error.abs())).mean()
-    if item.pictures is None:
+    if surface is None or pictures is None:
         return latent_loss, torch.zeros(())
-    result = model.autoencoder.decode(clean.contiguous(memory_format=torch.channels_last))
-    focus = 1 + 2 * F.interpolate(((item.greybox.slot > 0) & (item.greybox.slot <= 4)).float()[:, None], scale_factor=4)
-    error = result - item.pictures
-    picture_loss = (focus * (error.abs() + 2 * error.square())).mean() + 0.5 * gradient_loss(result, item.pictures)
-    return latent_loss, picture_loss
+    # A quarter of the pictures is drawn from true latents, so that the decoder remains the autoencoder's.
+    latents = torch.cat([item.latents[: batch // 4], clean[batch // 4 :]])
+    result = autoencoder.decode(latents.contiguous(memory_format=torch.channels_last), surface)
+    return latent_loss, picture_loss(result, pictures, item.greybox)
 
 
 def train_denoiser(run: DenoiserRun) -> None:
-    """Trains, resuming from ``out/denoiser.safetensors`` if it is there."""
+    """Trains, resuming from ``run.checkpoint`` if it is there."""
     torch.manual_seed(run.seed)
     run.out.mkdir(parents=True, exist_ok=True)
-    checkpoint, log = run.out / "denoiser.safetensors", Log(run.out / "denoiser.jsonl")
-    autoencoder = Autoencoder()
-    autoencoder.load_state_dict(load_autoencoder(run.autoencoder))
+    checkpoint = run.checkpoint
+    log = Log(checkpoint.with_suffix(".jsonl"))
+    autoencoder = Autoencoder(len(COSTUMES), len(LOOKS))
+    autoencoder.load_state_dict(load_file(run.autoencoder))
     model = Both(autoencoder.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     if run.start_from is not None:
         load_weights(run.start_from, model)
@@ -190,15 +196,10 @@ def train_denoiser(run: DenoiserRun) -> None:
             totals, seen = np.zeros(2), 0
 
 
-def load_autoencoder(path: Path) -> dict[str, Tensor]:
-    """A finished autoencoder's tensors."""
-    return load_file(path)
-
-
 @torch.inference_mode()
 def evaluate_checkpoint(checkpoint: Path, run: DenoiserRun, count: int = 32) -> list[tuple[str, float]]:
     """First-frame quality on held-out frames without history, at one and two steps; writes a sheet of pictures."""
-    model = Both(Autoencoder())
+    model = Both(Autoencoder(len(COSTUMES), len(LOOKS)))
     load_average(checkpoint, model)
     frames = run.held_out
     chosen = np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int)
@@ -207,20 +208,19 @@ def evaluate_checkpoint(checkpoint: Path, run: DenoiserRun, count: int = 32) -> 
     for index in chosen:
         item = frames.sample(np.asarray([index]), np.random.default_rng(0), False, 0)
         reference = frames.picture(int(index)) / 2 + 0.5
-        slots = model.denoiser.slots(item.anchors)
+        looks = model.autoencoder.surface.describe(item.anchors)
+        surface = model.autoencoder.surface(item.greybox, looks)
         used = torch.cat(
             [torch.ones(1, dtype=torch.bool), ((item.anchors.costume + item.anchors.element_class) > 0)[0]]
         )
-        anchors = model.denoiser.anchors(slots)
+        anchors = model.denoiser.anchors(looks.features)
         memory = Memory(anchors.keys[:, :, :, used], anchors.values[:, :, :, used])
-        conditioning = model.denoiser.condition(item.greybox, slots)
+        conditioning = model.denoiser.condition(item.greybox.globals, surface.levels[-1])
         noise = torch.randn(item.latents.shape, generator=torch.Generator().manual_seed(int(index)))
-        actors = (
-            F.interpolate(((item.greybox.slot > 0) & (item.greybox.slot <= 4)).float()[None], scale_factor=4)[0, 0] > 0
-        )
+        actors = F.interpolate(cast_mask(item.greybox)[None], scale_factor=CELL)[0, 0] > 0
         for steps in (1, 2):
             clean = sample(model.denoiser, noise, conditioning, memory, steps)
-            result = (model.autoencoder.decode(clean)[0] / 2 + 0.5).clip(0, 1)
+            result = (model.autoencoder.decode(clean, surface)[0] / 2 + 0.5).clip(0, 1)
             values.setdefault(f"psnr_{steps}", []).append(psnr(result, reference))
             if actors.any():
                 values.setdefault(f"actor_psnr_{steps}", []).append(psnr(result, reference, actors))
@@ -229,7 +229,7 @@ def evaluate_checkpoint(checkpoint: Path, run: DenoiserRun, count: int = 32) -> 
             if steps == 1:
                 label = f"{values['psnr_1'][-1]:.1f} dB"
                 sheet.append(Comparison(label, to_picture(reference), to_picture(result)))
-        ceiling = (model.autoencoder.decode(item.latents)[0] / 2 + 0.5).clip(0, 1)
+        ceiling = (model.autoencoder.decode(item.latents, surface)[0] / 2 + 0.5).clip(0, 1)
         values.setdefault("ceiling", []).append(psnr(ceiling, reference))
-    write_sheet(run.out / "denoiser.png", sheet[:16], width=256)
+    write_sheet(checkpoint.with_suffix(".png"), sheet[:16], width=256)
     return [(name, float(np.mean(column))) for name, column in values.items()]

@@ -16,6 +16,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cutscene_model.anchors import anchor_table
+from cutscene_model.greybox import GreyboxRaster
+from cutscene_model.scene import SceneState, Stage
+from cutscene_model.tensors import anchor_batch, greybox_batch
 from cutscene_model.training.director import Performance, direct
 from cutscene_model.training.metrics import gradient_energy_ratio, psnr, ssim
 from cutscene_model.training.sheets import Comparison
@@ -44,6 +48,23 @@ def held_out_performances(assets: Path, count: int) -> Iterator[Performance]:
         yield direct(assets, seed, held_out=True)
 
 
+class _Ceiling:
+    """The autoencoder alone on one stage: pictures to latents and back, beside their scene states."""
+
+    def __init__(self, engine: TransformerEngine, stage: Stage) -> None:
+        self._coder, self._device = engine.autoencoder, engine.device
+        self._raster = GreyboxRaster(stage)
+        table = anchor_table(stage, engine.manifest.costumes, engine.manifest.looks)
+        self._looks = self._coder.surface.describe(anchor_batch([table], self._device))
+
+    def __call__(self, state: SceneState, truth: Tensor) -> Tensor:
+        """``truth`` and result (3, 288, 512) in 0 to 1."""
+        surface = self._coder.surface(greybox_batch([self._raster.draw(state)], self._device), self._looks)
+        latents = self._coder.encode(truth[None].to(self._device) * 2 - 1)
+        return (self._coder.decode(latents, surface)[0].cpu() / 2 + 0.5).clip(0, 1)
+
+
+@torch.inference_mode()
 def evaluate(
     engine: TransformerEngine,
     assets: Path,
@@ -62,13 +83,15 @@ def evaluate(
         for performance in held_out_performances(assets, performances):
             renderer.open(performance.stage)
             timeline = engine.begin(performance.stage, seed=performance.seed)
+            ceiling = _Ceiling(engine, performance.stage)
             for shot in performance.shots:
                 timeline.cut()
                 for frame in range(shot.start, min(shot.end, shot.start + frames_per_shot)):
                     state = performance.states(frame)
                     reference, ids = renderer.render(state), renderer.render_ids(state)
                     result = timeline.draw(state, tier).pixels
-                    scores.append(_score(engine, shot.kind, reference, result, ids))
+                    truth = _tensor(reference)
+                    scores.append(_score(shot.kind, truth, _tensor(result), ceiling(state, truth), ids))
                     progress(1)
                 sheet.append(Comparison(shot.kind, reference, result))
     return scores, sheet
@@ -78,17 +101,7 @@ def _tensor(picture: npt.NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(picture).permute(2, 0, 1).float() / 255
 
 
-@torch.inference_mode()
-def _score(
-    engine: TransformerEngine,
-    kind: str,
-    reference: npt.NDArray[np.uint8],
-    result: npt.NDArray[np.uint8],
-    ids: npt.NDArray[np.uint8],
-) -> FrameScore:
-    truth, drawn = _tensor(reference), _tensor(result)
-    coder = engine.autoencoder
-    through = (coder.decode(coder.encode(truth[None].to(engine.device) * 2 - 1))[0].cpu() / 2 + 0.5).clip(0, 1)
+def _score(kind: str, truth: Tensor, drawn: Tensor, through: Tensor, ids: npt.NDArray[np.uint8]) -> FrameScore:
     actors = torch.from_numpy((ids >= 1) & (ids <= 4))
     missing = float("nan")
     return FrameScore(

@@ -31,9 +31,18 @@ def release(
     training: dict[str, Any],
     quality: dict[str, Any],
 ) -> Manifest:
-    """Exports the averaged weights of the denoiser run in ``run`` to ``out`` and returns the written manifest."""
-    checkpoint = run / "denoiser.safetensors"
-    model = Both(Autoencoder())
+    """Exports the averaged weights of the run's finetuning, or before that of its denoiser, with a manifest."""
+    steps = {
+        f"{name}_steps": read_step(run / file)
+        for name, file in (
+            ("autoencoder", "autoencoder.safetensors"),
+            ("denoiser", "denoiser.safetensors"),
+            ("finetune", "finetuned.safetensors"),
+        )
+        if (run / file).exists()
+    }
+    checkpoint = run / ("finetuned.safetensors" if "finetune_steps" in steps else "denoiser.safetensors")
+    model = Both(Autoencoder(len(COSTUMES), len(LOOKS)))
     load_average(checkpoint, model)
     manifest = Manifest(
         name=name,
@@ -52,7 +61,7 @@ def release(
         files=(),
         license=LICENSE,
         data=data,
-        training={"denoiser_steps": read_step(checkpoint), **training},
+        training={**steps, **training},
         quality=quality,
     )
     return write_model(out, manifest, model.autoencoder, model.denoiser)

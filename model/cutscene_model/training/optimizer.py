@@ -13,18 +13,30 @@ import torch
 from torch import Tensor, nn
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of the reference implementation
+_EMBEDDINGS = ("costume", "headgear", "element_class", "look", "part", "place", "sink")
+_OUTER = frozenset((*_EMBEDDINGS, "leave", "enter", "albedo", "choose", "detail"))  # with first and last layers
 
 
 def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix to ``matrix`` (m, n), roughly: singular values end in 0.7 to 1.2."""
+    """The nearest semi-orthogonal matrix to ``matrix`` (m, n), roughly: singular values end in 0.7 to 1.2.
+
+    Every iterate is a polynomial in the Gram matrix times the start, so only square matrices of the smaller side are
+    multiplied until the end: two to three times cheaper where the sides differ, as a convolution's do.
+    """
     a, b, c = _NEWTON_SCHULZ
     x = matrix / (matrix.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]
     if tall:
         x = x.T
-    for _ in range(steps):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
+    gram = x @ x.T
+    eye = torch.eye(len(gram), dtype=x.dtype, device=x.device)
+    product = eye
+    for step in range(steps):
+        factor = a * eye + b * gram + c * gram @ gram
+        product = factor @ product
+        if step + 1 < steps:
+            gram = factor @ gram @ factor
+    x = product @ x
     return x.T if tall else x
 
 
@@ -32,8 +44,7 @@ def is_hidden(name: str, parameter: nn.Parameter) -> bool:
     """Whether Muon suits it: a weight of two or more dimensions, not an embedding, a first or a last layer."""
     if parameter.ndim < 2 or min(parameter.shape[0], parameter.shape[1]) < 16:
         return False
-    outer = ("costume", "headgear", "element_class", "look", "part", "place", "sink", "leave", "enter")
-    return not any(piece in outer for piece in name.split("."))
+    return not any(piece in _OUTER for piece in name.split("."))
 
 
 class MuonAdam(torch.optim.Optimizer):

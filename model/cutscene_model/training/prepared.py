@@ -1,12 +1,14 @@
-"""Prepared frames: what the denoiser trains on, as memory-mapped arrays, one folder a captured shard.
+"""Prepared frames: what networks train on, as memory-mapped arrays, one folder a captured shard.
 
-``prepare`` rasterises the greyboxes of a shard and encodes its pictures; ``PreparedFrames`` draws batches from all
-shards. A shard's frames come in runs of one performance; a sample's history is what precedes it in its run.
+``prepared_frames`` rasterises the greyboxes of captured shards and encodes their pictures, where that is not done yet,
+into ``DATA/prepared``; ``PreparedFrames`` draws batches from all. A shard's frames come in runs of one performance; a
+sample's history is what precedes it in its run.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,19 +17,23 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
+from tqdm import tqdm
 
 from cutscene_model.anchors import AnchorTable, anchor_table
 from cutscene_model.autoencoder import Autoencoder
-from cutscene_model.conditioning import AnchorBatch, GreyboxBatch
+from cutscene_model.decoder import CELL
 from cutscene_model.denoiser import CAMERA_CHANNELS, SUMMARY_CHANNELS, frame_summary
-from cutscene_model.greybox import GreyboxRaster
+from cutscene_model.greybox import HEIGHT, WIDTH, GreyboxRaster
+from cutscene_model.surface import AnchorBatch, GreyboxBatch
 from cutscene_model.tensors import greybox_batch
-from cutscene_model.training.shards import Shard
+from cutscene_model.training.shards import Shard, open_shards
 from cutscene_model.vocabulary import COSTUMES, LOOKS
 
 _ENCODED_AT_ONCE = 8
 HISTORY = 3  # frames before the target that a training sample may see
+GRID = (HEIGHT, WIDTH)  # greybox cells of a frame
 _ANCHORS = tuple(field.name for field in dataclasses.fields(AnchorTable))
 _MAPS = ("slot", "part", "field", "actors", "globals", "camera")
 
@@ -38,12 +44,22 @@ class Sample:
 
     greybox: GreyboxBatch
     anchors: AnchorBatch
+    coarse: Tensor  # (B, LEVEL_WIDTHS[-1], 9, 16): the surface's coarsest level, as the finished autoencoder sees it
     latents: Tensor  # (B, C, 9, 16)
     past_latents: Tensor  # (B, HISTORY, C, 9, 16)
     past_summaries: Tensor  # (B, HISTORY, 22, 9, 16)
     past_cameras: Tensor  # (B, HISTORY, 12)
     past_ages: Tensor  # (B, HISTORY) frames
     pictures: Tensor | None  # (B, 3, 288, 512) in -1 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class Crops:
+    """A batch of B windows of frames: pictures and the greybox cells that they cover."""
+
+    greybox: GreyboxBatch
+    anchors: AnchorBatch
+    pictures: Tensor  # (B, 3, 4 rows, 4 columns) in -1 to 1, channels last in memory
 
 
 def prepare_greyboxes(shard: Shard, out: Path) -> None:
@@ -74,22 +90,48 @@ def prepare_greyboxes(shard: Shard, out: Path) -> None:
 
 @torch.inference_mode()
 def prepare_latents(shard: Shard, out: Path, autoencoder: Autoencoder, tag: str) -> None:
-    """Writes the latents of one shard's pictures, named by the autoencoder's ``tag``."""
+    """Writes what the autoencoder called ``tag`` makes of one shard: latents, and its surfaces' coarsest levels.
+
+    The shard's greyboxes must have been prepared. Does nothing if all is there.
+    """
     path = out / f"latent_{tag}.npy"
     if path.exists():
         return
-    latents = []
-    for start in range(0, len(shard.records), _ENCODED_AT_ONCE):
-        decoded = [simplejpeg.decode_jpeg(r.jpeg) for r in shard.records[start : start + _ENCODED_AT_ONCE]]
-        pictures = torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        latents.append(autoencoder.encode(pictures).half().numpy())
+    frames = PreparedFrames(out.parent, None, [shard])
+    latents, coarse = [], []
+    for start in range(0, len(frames), _ENCODED_AT_ONCE):
+        rows = np.arange(start, min(start + _ENCODED_AT_ONCE, len(frames)))
+        batch = frames.crops(rows, np.random.default_rng(0), GRID)
+        surface = autoencoder.surface(batch.greybox, autoencoder.surface.describe(batch.anchors))
+        latents.append(autoencoder.encode(batch.pictures).half().numpy())
+        coarse.append(surface.levels[-1].half().numpy())
+    np.save(out / f"coarse_{tag}.npy", np.concatenate(coarse))
     np.save(path, np.concatenate(latents))
 
 
-class PreparedFrames:
-    """All prepared shards below a directory as one indexed collection."""
+def prepared_frames(data: Path, finished: Path | None = None) -> PreparedFrames:
+    """All frames captured in ``data``, prepared; with latents if ``finished`` is an autoencoder's file.
 
-    def __init__(self, directory: Path, tag: str, shards: Sequence[Shard]) -> None:
+    Half a megabyte of disk a frame. Latents are named by that file's digest, so that those of another autoencoder are
+    never taken for its own.
+    """
+    shards, out = open_shards(data), data / "prepared"
+    coder, tag = None, None
+    if finished is not None:
+        coder = Autoencoder(len(COSTUMES), len(LOOKS))
+        coder.load_state_dict(load_file(finished))
+        tag = hashlib.blake2b(finished.read_bytes(), digest_size=6).hexdigest()
+    for shard in tqdm(shards, unit="shard", desc=f"preparing {data}", mininterval=5.0):
+        prepare_greyboxes(shard, out / shard.name)
+        if coder is not None and tag is not None:
+            prepare_latents(shard, out / shard.name, coder, tag)
+    return PreparedFrames(out, tag, shards)
+
+
+class PreparedFrames:
+    """All prepared shards below a directory as one indexed collection; with latents if ``tag`` names them."""
+
+    def __init__(self, directory: Path, tag: str | None, shards: Sequence[Shard]) -> None:
         self._shards = list(shards)
         self._arrays: list[dict[str, npt.NDArray[np.generic]]] = []
         self._index: list[tuple[int, int]] = []
@@ -97,12 +139,53 @@ class PreparedFrames:
             names = (*_MAPS, "summary", "stage", "run", "shot", "time", *(f"anchor_{name}" for name in _ANCHORS))
             folder = directory / shard.name
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
-            arrays["latent"] = np.load(folder / f"latent_{tag}.npy", mmap_mode="r")
+            if tag is not None:
+                arrays["latent"] = np.load(folder / f"latent_{tag}.npy", mmap_mode="r")
+                arrays["coarse"] = np.load(folder / f"coarse_{tag}.npy", mmap_mode="r")
             self._arrays.append(arrays)
             self._index += [(place, row) for row in range(len(arrays["time"]))]
 
     def __len__(self) -> int:
         return len(self._index)
+
+    def crops(self, indices: npt.NDArray[np.integer], random: np.random.Generator, cells: tuple[int, int]) -> Crops:
+        """A window of ``cells`` (rows, columns) greybox cells at a random place of each frame at ``indices``."""
+        picked = [self._index[int(index)] for index in indices]
+        rows, columns = cells
+        maps: dict[str, list[npt.NDArray[np.generic]]] = {"slot": [], "part": [], "field": []}
+        pictures = np.empty((len(picked), rows * CELL, columns * CELL, 3), np.uint8)
+        for place, (shard, row) in enumerate(picked):
+            top, left = (int(random.integers(0, 1 + size - part)) for size, part in zip(GRID, cells, strict=True))
+            for name, crops in maps.items():
+                crops.append(self._arrays[shard][name][row][..., top : top + rows, left : left + columns])
+            picture = simplejpeg.decode_jpeg(self._shards[shard].records[row].jpeg)
+            pictures[place] = picture[top * CELL : (top + rows) * CELL, left * CELL : (left + columns) * CELL]
+        slot, part, field = (torch.from_numpy(np.stack(values)) for values in maps.values())
+        greybox = GreyboxBatch(
+            slot, part, field.float(), self._gather("actors", picked), self._gather("globals", picked)
+        )
+        return Crops(greybox, self._anchors(picked), _signed(pictures))
+
+    def _greybox(self, picked: list[tuple[int, int]]) -> GreyboxBatch:
+        maps = [self._gather(name, picked) for name in ("slot", "part", "field", "actors", "globals")]
+        return GreyboxBatch(maps[0], maps[1], maps[2].float(), maps[3], maps[4])
+
+    def _gather(self, name: str, picked: list[tuple[int, int]]) -> Tensor:
+        return torch.from_numpy(np.stack([self._arrays[shard][name][row] for shard, row in picked]))
+
+    def _anchors(self, picked: list[tuple[int, int]]) -> AnchorBatch:
+        stages = [(self._arrays[shard], int(self._arrays[shard]["stage"][row])) for shard, row in picked]
+
+        def anchor(name: str) -> Tensor:
+            return torch.from_numpy(np.stack([arrays[f"anchor_{name}"][stage] for arrays, stage in stages]))
+
+        return AnchorBatch(
+            anchor("costume").long(),
+            anchor("headgear").long(),
+            anchor("element_class").long(),
+            anchor("look").long(),
+            anchor("tint"),
+        )
 
     def sample(
         self, indices: npt.NDArray[np.integer], random: np.random.Generator, pictures: bool, history: int
@@ -110,15 +193,7 @@ class PreparedFrames:
         """The frames at ``indices`` with a random number, 0 to ``history``, of the frames before each."""
         picked = [self._index[int(index)] for index in indices]
 
-        def gather(name: str) -> Tensor:
-            return torch.from_numpy(np.stack([self._arrays[s][name][row] for s, row in picked]))
-
-        stages = [(self._arrays[s], int(self._arrays[s]["stage"][row])) for s, row in picked]
-
-        def anchor(name: str) -> Tensor:
-            return torch.from_numpy(np.stack([arrays[f"anchor_{name}"][stage] for arrays, stage in stages]))
-
-        latents = gather("latent").float()
+        latents = self._gather("latent", picked).float()
         count = len(picked)
         past_latents = torch.zeros(count, HISTORY, *latents.shape[1:])
         past_summaries = torch.zeros(count, HISTORY, SUMMARY_CHANNELS, *latents.shape[2:])
@@ -139,18 +214,17 @@ class PreparedFrames:
                 past_summaries[at, back - 1] = torch.from_numpy(np.array(arrays["summary"][before], np.float32))
                 past_cameras[at, back - 1] = torch.from_numpy(np.array(arrays["camera"][before], np.float32))
                 past_ages[at, back - 1] = float(arrays["time"][row] - arrays["time"][before])
-        greybox = GreyboxBatch(
-            gather("slot"), gather("part"), gather("field").float(), gather("actors"), gather("globals")
+        return Sample(
+            self._greybox(picked),
+            self._anchors(picked),
+            self._gather("coarse", picked).float(),
+            latents,
+            past_latents,
+            past_summaries,
+            past_cameras,
+            past_ages,
+            self._pictures(picked) if pictures else None,
         )
-        anchors = AnchorBatch(
-            anchor("costume").long(),
-            anchor("headgear").long(),
-            anchor("element_class").long(),
-            anchor("look").long(),
-            anchor("tint"),
-        )
-        frames = self._pictures(picked) if pictures else None
-        return Sample(greybox, anchors, latents, past_latents, past_summaries, past_cameras, past_ages, frames)
 
     def picture(self, index: int) -> Tensor:
         """One frame's picture, (3, 288, 512) in -1 to 1."""
@@ -158,4 +232,9 @@ class PreparedFrames:
 
     def _pictures(self, picked: list[tuple[int, int]]) -> Tensor:
         decoded = [simplejpeg.decode_jpeg(self._shards[s].records[row].jpeg) for s, row in picked]
-        return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+        return _signed(np.stack(decoded))
+
+
+def _signed(pictures: npt.NDArray[np.uint8]) -> Tensor:
+    """Pictures (B, H, W, 3) to (B, 3, H, W) in -1 to 1, channels last in memory."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)

@@ -34,27 +34,25 @@ def test_the_commands_lead_from_shards_to_a_model_that_draws(tmp_path: Path) -> 
     for folder, seed in ((data, 1), (held, 2)):
         folder.mkdir()
         write_shard(folder, tiny_shard("s0", seed))
-    where = ["--data", str(data), "--held-out", str(held)]
+    where = ["--data", str(data), "--held-out", str(held), "--run", str(run)]
 
     for steps in (1, 3):  # the second call goes on where the first stopped
-        main(["autoencoder", *where, "--out", str(run), "--steps", str(steps)])
+        main(["autoencoder", *where, "--steps", str(steps), "--batch", "2"])
         assert read_step(run / "autoencoder.safetensors") == steps
-    assert (run / "autoencoder.png").stat().st_size > 1000
-
-    prepared, prepared_held = tmp_path / "prepared", tmp_path / "prepared-held"
-    main(["prepare", "--data", str(data), "--out", str(prepared), "--run", str(run)])
-    main(["prepare", "--data", str(held), "--out", str(prepared_held), "--run", str(run)])
-    places = ["--prepared", str(prepared), "--prepared-held-out", str(prepared_held), "--run", str(run)]
-    for steps in (2, 3):  # steps 0 to 2: without history, with it, and through the decoder
-        main(["denoiser", *where, *places, "--steps", str(steps), "--decoded-from", "0.7", "--batch", "4"])
+    for steps in (1, 3):  # without history and with it
+        main(["denoiser", *where, "--steps", str(steps), "--batch", "4"])
         assert read_step(run / "denoiser.safetensors") == steps
-    assert (run / "denoiser.png").stat().st_size > 1000
+    for steps in (1, 2):
+        main(["finetune", *where, "--steps", str(steps), "--batch", "4"])
+        assert read_step(run / "finetuned.safetensors") == steps
+    for name in ("autoencoder", "denoiser", "finetuned"):
+        assert (run / f"{name}.png").stat().st_size > 1000
 
     out = tmp_path / "model"
     main(["export", "--run", str(run), "--out", str(out), "--name", "tiny", "--version", "0", "--data", str(data)])
     engine = load_engine(out)
     assert engine.manifest.data["frames"] == 6
-    assert engine.manifest.training["denoiser_steps"] == 3
+    assert engine.manifest.training == {"autoencoder_steps": 3, "denoiser_steps": 3, "finetune_steps": 2}
     assert engine.begin(stage(), 1).draw(state(), "draft").pixels.shape == (288, 512, 3)
 
 

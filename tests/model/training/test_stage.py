@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from cutscene_model.greybox import GreyboxRaster
 from cutscene_model.scene import (
     JOINT_INDEX,
     ActorState,
@@ -85,6 +86,29 @@ def test_joints_lie_on_the_drawn_actor(assets: Path, renderer: StageRenderer, cl
         assert np.mean(on_actor) > 0.8, (clip, index, on_actor)
         assert on_actor[JOINT_INDEX["neck"]]
         assert on_actor[JOINT_INDEX["chest"]]
+
+
+def test_the_greybox_sees_the_light_that_the_stage_draws(renderer: StageRenderer) -> None:
+    stage = Stage((), tuple(place("wall/plain", (0.0, 0.0, 0.0))))
+    view = camera((0.0, 2.0, 6.0), (0.0, 2.0, 0.0))
+    lamp = PointLight((-1.0, 2.5, 1.5), (5.0, 3.0, 1.5), 6.0)
+    lit = Lights((0.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 0.0), points=(lamp,))
+    renderer.open(stage)
+    raster = GreyboxRaster(stage)
+    drawn, light = [], []
+    for lights in (lit, FLAT):
+        picture = linear(renderer.render(SceneState(view, (), (), lights)) / 255.0)
+        # The mean over a greybox cell's pixels, and the cell's own light.
+        drawn.append(picture.reshape(72, 4, 128, 4, 3).mean(axis=(1, 3)))
+        light.append(raster.draw(SceneState(view, (), (), lights)).field[15:18].astype(np.float64).transpose(1, 2, 0))
+    # Two lights on one wall: their ratio is free of what the wall is painted with.
+    steady = (drawn[1].min(axis=-1) > 0.02) & (drawn[0].max(axis=-1) < 0.95) & (drawn[0].min(axis=-1) > 0.01)
+    ratio = (drawn[0] / np.maximum(drawn[1], 1e-9))[steady] / (light[0] / np.maximum(light[1], 1e-9))[steady]
+    assert steady.sum() > 1000
+    # Bricks stand out of the wall that is a box to the greybox: single cells differ, the whole does not.
+    assert abs(np.median(ratio) - 1) < 0.05
+    assert np.quantile(ratio, 0.1) > 0.8
+    assert np.quantile(ratio, 0.9) < 1.25
 
 
 def test_who_is_not_in_the_state_is_not_drawn(assets: Path, renderer: StageRenderer) -> None:

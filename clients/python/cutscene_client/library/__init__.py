@@ -54,6 +54,7 @@ class Clip:
     hands: FloatArray  # (T, 2, 4): rotations of what the left and the right hand hold
     looping: bool
     duration: float  # seconds
+    stride_speed: float  # metres a second at which the planted foot does not slide; 0 where nobody walks
 
     def sample(self, time: float) -> tuple[FloatArray, dict[str, FloatArray]]:
         """Joints (19, 3) and hand rotations at ``time``; a looping clip wraps, any other holds its ends."""
@@ -73,15 +74,6 @@ class Clip:
         hands = first * (1 - part) + second * sign * part
         hands /= np.linalg.norm(hands, axis=1, keepdims=True)
         return joints, {"l": hands[0], "r": hands[1]}
-
-    @functools.cached_property
-    def ground_speed(self) -> float:
-        """Metres a second at which the feet do not slide: how fast the planted foot moves backwards."""
-        toes = self.joints[:, [scene.JOINT_INDEX["toe_l"], scene.JOINT_INDEX["toe_r"]]]
-        velocity = np.diff(toes[:, :, 2], axis=0) * (len(self.joints) - 1) / max(self.duration, 1e-6)
-        lowest = np.argmin(toes[:-1, :, 1], axis=1)
-        planted = -velocity[np.arange(len(velocity)), lowest]
-        return max(0.3, float(np.quantile(planted, 0.75)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +172,7 @@ def load_library() -> Library:
                 motion[f"{name}.hands"].astype(np.float64),
                 bool(fact["looping"]),
                 float(fact["duration"]),
+                float(fact.get("stride_speed", 0)),
             )
     return Library(
         clips,
