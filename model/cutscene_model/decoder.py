@@ -2,8 +2,8 @@
 
 The greybox knows where every edge is to within four pixels and what lies on both sides of it; the latent knows what no
 greybox can tell. So the decoder is the rising half of a U-Net (arXiv 1505.04597) over the surface's levels with the
-latent at its bottom. Its last step lets every pixel choose among the shaded colours of its cell and the four beside it
-(convex upsampling, arXiv 2003.12039), which keeps silhouettes sharp, and adds what they lack.
+latent at its bottom. Its last step lets every pixel choose among the shaded colours of its cell and the four beside it,
+and the background's (convex upsampling, arXiv 2003.12039), which keeps silhouettes sharp, and adds what they lack.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cutscene_model.surface import LEVEL_WIDTHS, Surface
 
 CELL = 4  # pixels of the picture along a greybox cell
-_CHOICES = 5  # a cell's own colour, and left, right, upper, lower
+_CHOICES = 6  # a cell's own colour; left, right, upper, lower; and the background, seen through windows
 
 
 class Residual(nn.Module):
@@ -76,6 +76,7 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.detail.bias)
         with torch.no_grad():
             self.choose.bias.view(_CHOICES, -1)[0] += 2  # a cell's own colour is the first guess
+            self.choose.bias.view(_CHOICES, -1)[-1] -= 2
 
     def forward(self, latents: Tensor, surface: Surface) -> Tensor:
         fine, half, quarter, eighth = (F.silu(level) for level in surface.levels)
@@ -84,16 +85,16 @@ class Decoder(nn.Module):
         x = self.rise_half(x + self.join_half(half))
         x = F.silu(self.join_fine(torch.cat([F.silu(x), fine, surface.shaded], dim=1)))
         x = F.silu(x + self.fine(x))
-        return F.pixel_shuffle(_chosen(surface.shaded, self.choose(x)) + self.detail(x), CELL)
+        return F.pixel_shuffle(_chosen(surface.shaded, surface.background, self.choose(x)) + self.detail(x), CELL)
 
 
-def _chosen(shaded: Tensor, logits: Tensor) -> Tensor:
-    """Each pixel's mixture of its cell's and the neighbours' colours: (B, 3 * 16, rows, columns) of cells."""
+def _chosen(shaded: Tensor, background: Tensor, logits: Tensor) -> Tensor:
+    """Each pixel's mixture of its cell's, the neighbours' and the background's colours: (B, 3 * 16, rows, columns)."""
     weights = logits.unflatten(1, (_CHOICES, CELL**2)).softmax(dim=1)
     around = F.pad(shaded, (1, 1, 1, 1), mode="replicate")
     rows, columns = shaded.shape[2:]
     places = ((1, 1), (1, 0), (1, 2), (0, 1), (2, 1))  # own, left, right, upper, lower
-    total = torch.zeros(())
+    total = weights[:, None, -1] * background[:, :, None, None, None]
     for index, (top, left) in enumerate(places):
         color = around[:, :, None, top : top + rows, left : left + columns]
         total = total + weights[:, None, index] * color

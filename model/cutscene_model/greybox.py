@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cutscene_model.primitives import Primitives, joined, moving_primitives, set_primitives, set_slots
+from cutscene_model.primitives import BOX_PART, Primitives, joined, moving_primitives, set_primitives, set_slots
 from cutscene_model.raycast import Hits, View, camera_view, cast_rays, gathered, light_view, mapped, ray_grid
 from cutscene_model.scene import EMOTIONS, MAX_CAST, FloatArray, Lights, SceneState, Stage
 from cutscene_model.vectors import rotation_matrix
@@ -42,7 +42,7 @@ class Greybox:
     """The control map of one scene state."""
 
     slot: npt.NDArray[np.uint8]  # (72, 128): 0 nothing, 1 to 4 the cast, 5 to 64 looks
-    part: npt.NDArray[np.uint8]  # (72, 128): which bone or box, 0 nothing
+    part: npt.NDArray[np.uint8]  # (72, 128): which bone, or which face of a box; 0 nothing
     field: npt.NDArray[np.float16]  # (len(FIELD_CHANNELS), 72, 128)
     actors: FloatArray  # (4, ACTOR_CHANNELS): faces by cast index, zero for those absent
     globals: FloatArray  # (GLOBAL_CHANNELS,): lights and lens
@@ -70,7 +70,7 @@ class GreyboxRaster:
         primitives = joined(self._static, moving)
         view = camera_view(state.camera, WIDTH, HEIGHT, ASPECT)
         hits = cast_rays(primitives, view)
-        field, seen, normal, world = self._surface(primitives, view, hits)
+        field, seen, normal, world, part_seen = self._surface(primitives, view, hits)
         lights = state.lights
         sx, sy, sz = lights.sun_direction
         facing = np.maximum(-(normal[0] * sx + normal[1] * sy + normal[2] * sz), 0).astype(np.float32)
@@ -86,7 +86,7 @@ class GreyboxRaster:
         slot = np.zeros(WIDTH * HEIGHT, np.uint8)
         part = np.zeros(WIDTH * HEIGHT, np.uint8)
         slot[seen] = primitives.slot[hits.primitive[seen]]
-        part[seen] = primitives.part[hits.primitive[seen]]
+        part[seen] = part_seen
         return Greybox(
             slot.reshape(HEIGHT, WIDTH),
             part.reshape(HEIGHT, WIDTH),
@@ -98,8 +98,8 @@ class GreyboxRaster:
 
     def _surface(
         self, primitives: Primitives, view: View, hits: Hits
-    ) -> tuple[FloatArray, npt.NDArray[np.bool_], FloatArray, FloatArray]:
-        """The field without light, the mask of rays that meet something, and their normals and places (3, n)."""
+    ) -> tuple[FloatArray, npt.NDArray[np.bool_], FloatArray, FloatArray, npt.NDArray[np.uint8]]:
+        """The field without light, the mask of rays that meet something, their normals and places (3, n), and parts."""
         field = np.zeros((len(FIELD_CHANNELS), WIDTH * HEIGHT), np.float32)
         seen = hits.primitive >= 0
         who, depth = hits.primitive[seen], hits.depth[seen]
@@ -111,6 +111,9 @@ class GreyboxRaster:
         # A cube's normal is its dominant axis; a capsule's points away from the nearest point of its axis.
         size = np.abs(local)
         flat = np.where(size >= size.max(axis=0), np.sign(local), np.float32(0))
+        part = primitives.part[who]
+        face = 2 * size.argmax(axis=0) + (np.take_along_axis(local, size.argmax(axis=0)[None], axis=0)[0] > 0)
+        part = np.where(part == BOX_PART, part + face, part).astype(np.uint8)
         half = primitives.half_length[who]
         outward = np.where(primitives.is_capsule[who], local, flat)
         outward[1] -= np.where(primitives.is_capsule[who], np.clip(local[1], -half, half), np.float32(0))
@@ -118,11 +121,11 @@ class GreyboxRaster:
         normal = _unit_columns(mapped(rows.reshape(3, 3, -1).swapaxes(0, 1).reshape(9, -1), outward))
         scale = np.sqrt((primitives.to_world**2).sum(axis=1)).T
         field[0, seen] = 1 / (1 + depth)
-        field[1:4, seen] = local
+        field[1:4, seen] = primitives.shape_center[who].T + primitives.shape_half[who].T * local
         field[4:7, seen] = normal
         field[7:10, seen] = world / 10
         field[10:13, seen] = _unit_columns(mapped(rows, rays) * np.take(scale, who, axis=1))
-        return field, seen, normal, world
+        return field, seen, normal, world, part
 
     def _sunlit(self, moving: Primitives, lights: Lights, points: FloatArray) -> FloatArray:
         """How much of the sun reaches each point (3, n): 0 to 1, from a shadow map of the set and one of the rest."""

@@ -7,7 +7,10 @@ flattened bodies cost nothing extra.
 
 from __future__ import annotations
 
+import functools
+import json
 from dataclasses import dataclass, fields
+from importlib import resources
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +24,9 @@ BONES: tuple[str, ...] = (
     "thigh_l", "thigh_r", "shin_l", "shin_r", "foot_l", "foot_r", "cape", "brim",
 )  # fmt: skip
 HEAD_PART = 1 + BONES.index("head")
-BOX_PART = 1 + len(BONES)  # the first of eight parts that a set element or prop may have
-PART_COUNT = BOX_PART + 8  # part 0 is "nothing here"
+BOX_PART = 1 + len(BONES)  # a box's hits are told apart by face: -X, +X, -Y, +Y, -Z, +Z of its first part
+FURTHER_PART = BOX_PART + 6  # the other parts of furniture that is several boxes are told apart from the first only
+PART_COUNT = FURTHER_PART + 2  # part 0 is "nothing here"
 SLOT_COUNT = 65  # slot 0 is "nothing here", 1 to 4 the cast, the rest the looks of the set and the props
 
 DEFAULT_RADII = (0.54, 0.38, 0.13, 0.13)  # head, torso, arms, legs: the big-headed build of the shipped costumes
@@ -41,6 +45,8 @@ class Primitives:
     slot: npt.NDArray[np.uint8]  # (n,) whose look it wears
     part: npt.NDArray[np.uint8]  # (n,) which bone or which box
     casts_shadow: npt.NDArray[np.bool_]  # (n,) floors do not
+    shape_center: FloatArray  # (n, 3): where this box lies in the one that the engine sent, in whose own frame
+    shape_half: FloatArray  # (n, 3): ... and its half size there; 0 and 1 for a box as it was sent, and for capsules
 
     def __len__(self) -> int:
         return len(self.slot)
@@ -63,20 +69,48 @@ def set_slots(stage: Stage) -> tuple[list[tuple[ElementClass, str, tuple[float, 
     return list(looks), elements, props
 
 
+@functools.cache
+def look_shapes() -> dict[str, FloatArray]:
+    """The boxes (n, 6) that a look's box stands for, by name: centres and half sizes in that box's frame, -1 to 1.
+
+    Fitted to the meshes that the model was trained on (``training.shapes``). A look that is not in it is its box.
+    """
+    text = resources.files("cutscene_model").joinpath("shapes.json").read_text(encoding="utf-8")
+    return {look: np.asarray(boxes, np.float32) for look, boxes in json.loads(text).items()}
+
+
+_WHOLE = np.asarray([[0, 0, 0, 1, 1, 1]], np.float32)
+
+
 def _boxes(
-    center: FloatArray, half: FloatArray, rotation: FloatArray, slots: list[int], parts: list[int], floors: list[bool]
+    center: FloatArray,
+    half: FloatArray,
+    rotation: FloatArray,
+    slots: list[int],
+    parts: list[int],
+    looks: list[str],
+    floors: list[bool],
 ) -> Primitives:
-    half = np.maximum(half, _MIN_HALF)
-    count = len(slots)
+    """Boxes by look; ``parts`` are the engine's, 0 for all but furniture that it sends as several boxes."""
+    shapes = [look_shapes().get(look, _WHOLE) if part == 0 else _WHOLE for look, part in zip(looks, parts, strict=True)]
+    counts = [len(shape) for shape in shapes]
+    owner = np.repeat(np.arange(len(slots)), counts)
+    shape = np.concatenate([np.zeros((0, 6), np.float32), *shapes])
+    shape_center, shape_half = shape[:, :3], shape[:, 3:]
+    rotation, whole = rotation[owner], half[owner]
+    center = center[owner] + np.einsum("nij,nj->ni", rotation, whole * shape_center)
+    half = np.maximum(whole * shape_half, _MIN_HALF)
     return Primitives(
         to_local=(np.swapaxes(rotation, -1, -2) / half[:, :, None]).astype(np.float32),
-        center=center,
+        center=center.astype(np.float32),
         to_world=(rotation * half[:, None, :]).astype(np.float32),
-        half_length=np.zeros(count, np.float32),
-        is_capsule=np.zeros(count, np.bool_),
-        slot=np.asarray(slots, np.uint8),
-        part=np.asarray(parts, np.uint8),
-        casts_shadow=~np.asarray(floors, np.bool_),
+        half_length=np.zeros(len(owner), np.float32),
+        is_capsule=np.zeros(len(owner), np.bool_),
+        slot=np.asarray(slots, np.uint8)[owner],
+        part=np.asarray([BOX_PART if part == 0 else FURTHER_PART + part % 2 for part in parts], np.uint8)[owner],
+        casts_shadow=~np.asarray(floors, np.bool_)[owner],
+        shape_center=shape_center,
+        shape_half=shape_half,
     )
 
 
@@ -89,7 +123,8 @@ def set_primitives(stage: Stage) -> Primitives:
         np.asarray([e.box.half_extent for e in elements], np.float32).reshape(-1, 3),
         rotation_matrix(np.asarray([e.box.rotation for e in elements], np.float32).reshape(-1, 4)),
         slots,
-        [BOX_PART + e.part for e in elements],
+        [e.part for e in elements],
+        [e.look for e in elements],
         [e.element_class is ElementClass.FLOOR for e in elements],
     )
 
@@ -102,7 +137,8 @@ def moving_primitives(stage: Stage, state: State, prop_slots: list[int]) -> Prim
         np.asarray([p.half_extent for p in props], np.float32).reshape(-1, 3),
         rotation_matrix(np.asarray([p.rotation for p in state.props], np.float32).reshape(-1, 4)),
         [prop_slots[p.prop_index] for p in state.props],
-        [BOX_PART] * len(props),
+        [0] * len(props),
+        [p.look for p in props],
         [False] * len(props),
     )
     return joined(boxes, *(_body(actor, stage.cast[actor.cast_index]) for actor in state.actors))
@@ -169,4 +205,6 @@ def _body(actor: ActorState, member: CastMember) -> Primitives:
         slot=np.full(len(rows), 1 + actor.cast_index, np.uint8),
         part=np.asarray([1 + BONES.index(row[0]) for row in rows], np.uint8),
         casts_shadow=np.ones(len(rows), np.bool_),
+        shape_center=np.zeros((len(rows), 3), np.float32),
+        shape_half=np.ones((len(rows), 3), np.float32),
     )

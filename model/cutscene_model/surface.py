@@ -14,9 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cutscene_model.greybox import ACTOR_CHANNELS, FIELD_CHANNELS
-from cutscene_model.primitives import BOX_PART, HEAD_PART, PART_COUNT, SLOT_COUNT
+from cutscene_model.primitives import BOX_PART, FURTHER_PART, HEAD_PART, PART_COUNT, SLOT_COUNT
 from cutscene_model.scene import MAX_CAST, ElementClass
 
+_FACES = PART_COUNT - BOX_PART  # textures of a look: its six faces, and two for its further parts
+_BACKGROUND = slice(12, 15)  # the background's colour among the globals
 LEVEL_WIDTHS = (48, 96, 160, 256)
 _LIGHT = slice(15, 18)  # the irradiance among the field channels
 _FOURIER = (1.0, 2.0, 4.0, 8.0)  # half turns over the unit of a local coordinate
@@ -49,6 +51,7 @@ class Surface:
     """What B greyboxes show. Feature levels are at 128 x 72, 64 x 36, 32 x 18 and 16 x 9 cells."""
 
     shaded: Tensor  # (B, 3, 72, 128): each cell's own colour under its light, -1 to 1
+    background: Tensor  # (B, 3): what is seen past everything, -1 to 1
     levels: tuple[Tensor, ...]  # (B, LEVEL_WIDTHS[k], 72 / 2**k, 128 / 2**k)
 
 
@@ -92,7 +95,7 @@ class Textures(nn.Module):
 
     def __init__(self, costumes: int, looks: int, width: int) -> None:
         super().__init__()
-        self._first_bone = 6 * looks
+        self._first_bone = _FACES * looks
         self._none = self._first_bone + 2 * costumes * BOX_PART
         self.texels = nn.Parameter(0.02 * torch.randn((self._none + 1) * self.SIZE**2, self.FEATURES))
         self.mix = nn.Linear(self.FEATURES, width)
@@ -100,15 +103,15 @@ class Textures(nn.Module):
     def rows(self, anchors: AnchorBatch) -> Tensor:
         """The first row of each slot: (B, 65)."""
         costume = self._first_bone + (2 * (anchors.costume - 1) + anchors.headgear) * BOX_PART
-        look = torch.where(anchors.look > 0, 6 * (anchors.look - 1), self._none)
+        look = torch.where(anchors.look > 0, _FACES * (anchors.look - 1), self._none)
         return torch.where(anchors.costume > 0, costume, look)
 
     def forward(self, greybox: GreyboxBatch, rows: Tensor) -> Tensor:
         local, part = greybox.field[:, 1:4], greybox.part.long()
         x, y, z = local.unbind(dim=1)
-        axis = local.abs().argmax(dim=1)
-        face = 2 * axis + (local.gather(1, axis[:, None])[:, 0] > 0)
         bone = part < BOX_PART
+        face = part - BOX_PART
+        axis = torch.where(part < FURTHER_PART, face.div(2, rounding_mode="floor"), local.abs().argmax(dim=1))
         u = torch.where(bone, torch.atan2(x, z) / math.pi, torch.where(axis == 0, z, x))
         v = torch.where(bone, y / (1 + y.abs()), torch.where(axis == 1, z, y))
         row = rows.gather(1, greybox.slot.flatten(1).long()).view_as(part) + torch.where(bone, part, face)
@@ -193,7 +196,8 @@ class SurfaceEncoder(nn.Module):
         for layer in self.shrink:
             x = layer(F.silu(x))
             levels.append(x)
-        return Surface((albedo * light).clamp(max=1) * 2 - 1, tuple(levels))
+        background = greybox.globals[:, _BACKGROUND] * 2 - 1
+        return Surface((albedo * light).clamp(max=1) * 2 - 1, background, tuple(levels))
 
 
 def display(linear: Tensor) -> Tensor:

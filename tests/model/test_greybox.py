@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cutscene_model.greybox import ASPECT, FIELD_CHANNELS, HEIGHT, WIDTH, GreyboxRaster
-from cutscene_model.primitives import BONES, BOX_PART, HEAD_PART, set_slots
+from cutscene_model.primitives import BONES, BOX_PART, HEAD_PART, look_shapes, set_slots
 from cutscene_model.scene import Box, Camera, ElementClass, Lights, PointLight, SceneState, SetElement, Stage
 from cutscene_model.surface import display
 from cutscene_model.vectors import frame_along, rotation_matrix
+from cutscene_model.vocabulary import LOOKS
 from small_scenes import CRATE, FLOOR, actor, stage, state
 
 FRONT = Camera(
@@ -24,7 +25,7 @@ FRONT = Camera(
 
 
 def box_stage(center: tuple[float, float, float], half: tuple[float, float, float]) -> Stage:
-    return Stage((), (SetElement(ElementClass.WALL, "wall/plain", Box(center, half)),))
+    return Stage((), (SetElement(ElementClass.WALL, "crate/large", Box(center, half)),))
 
 
 def channel(name: str) -> int:
@@ -110,6 +111,38 @@ def test_a_box_that_reaches_behind_the_camera_keeps_its_visible_part() -> None:
     greybox = GreyboxRaster(box_stage((0, -1.5, 0), (2, 0.5, 20))).draw(SceneState(FRONT))
     assert greybox.slot[-1].all()  # the bottom row looks down at its top face
     assert not greybox.slot[0].any()
+
+
+def test_a_look_with_a_shape_is_drawn_as_its_boxes_in_the_frame_of_the_one_that_was_sent() -> None:
+    boxes = look_shapes()["weapon/sword_1h"]
+    sword = Stage((), (SetElement(ElementClass.WEAPON, "weapon/sword_1h", Box((0, 0, -5), (1, 1, 0.1))),))
+    whole = GreyboxRaster(box_stage((0, 0, -5), (1, 1, 0.1))).draw(SceneState(FRONT))
+    greybox = GreyboxRaster(sword).draw(SceneState(FRONT))
+    seen = greybox.slot > 0
+    assert 0.3 < seen.sum() / (whole.slot > 0).sum() < 0.8
+    assert not (seen & (whole.slot == 0)).any()
+    # Where a cell lies is said in the whole sword's frame: it is within one of its boxes there.
+    x, y = (greybox.field[channel(name)].astype(np.float32)[seen] for name in ("local_x", "local_y"))
+    np.testing.assert_allclose(x, whole.field[channel("local_x")].astype(np.float32)[seen], atol=0.03)
+    beside = np.abs(x[:, None] - boxes[:, 0]) - boxes[:, 3]
+    above = np.abs(y[:, None] - boxes[:, 1]) - boxes[:, 4]
+    assert (np.maximum(beside, above).min(axis=1) <= 0.01).all()
+    turned = replace(sword.elements[0], box=Box((0, 0, -5), (1, 1, 0.1), (0.0, 0.0, 1.0, 0.0)))
+    upside_down = GreyboxRaster(Stage((), (turned,))).draw(SceneState(FRONT))
+    np.testing.assert_array_equal(upside_down.slot, greybox.slot[::-1, ::-1])
+
+
+def test_every_shape_lies_within_its_look() -> None:
+    assert set(look_shapes()) <= set(LOOKS)
+    for look, boxes in look_shapes().items():
+        assert 1 <= len(boxes) <= 6, look
+        assert (boxes[:, 3:] > 0).all(), look
+        assert (np.abs(boxes[:, :3]) + boxes[:, 3:] <= 1.002).all(), look
+
+
+def test_a_boxs_faces_are_told_apart() -> None:
+    greybox = GreyboxRaster(box_stage((0, -3, -5), (1, 1, 1))).draw(SceneState(FRONT))
+    assert set(np.unique(greybox.part)) == {0, BOX_PART + 3, BOX_PART + 5}  # its top, and its front
 
 
 def test_slots_are_shared_by_equal_looks_and_numbered_in_order_of_appearance() -> None:

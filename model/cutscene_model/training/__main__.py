@@ -7,6 +7,7 @@
   cutscene-train finetune    --data data/train --held-out data/held-out --run runs/first
   cutscene-train export      --run runs/first --out my-model --name my-game --version 1
   cutscene-train evaluate    --assets PACKS --model my-model
+  cutscene-train shapes      --assets PACKS --out model/cutscene_model/shapes.json
   cutscene-train library     --assets PACKS --out clients/python/cutscene_client/library
 
 Every step is seeded, says how far it is, and goes on where it stopped when it is started again.
@@ -24,7 +25,7 @@ import torch
 from safetensors.torch import save_file
 
 from cutscene_model.allocator import keep_freed_memory
-from cutscene_model.training import capture, library
+from cutscene_model.training import capture, library, shapes
 from cutscene_model.training.autoencoder_training import AutoencoderRun, finish_autoencoder, train_autoencoder
 from cutscene_model.training.denoiser_training import DenoiserRun, train_denoiser
 from cutscene_model.training.evaluation_command import add_arguments, run_evaluation
@@ -41,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
         return capture.main(arguments[1:])
     if arguments[:1] == ["library"]:
         return library.main(arguments[1:])
+    if arguments[:1] == ["shapes"]:
+        return shapes.main(arguments[1:])
     options = _parser().parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -63,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         return one
 
     steps.add_parser("capture", help="render performances of the stage to disk: see capture --help", add_help=False)
+    steps.add_parser("shapes", help="fit boxes to the looks that fill little of theirs", add_help=False)
     steps.add_parser("library", help="write the client's motion library, rooms and looks", add_help=False)
 
     one = add("autoencoder", _autoencoder, "Train the autoencoder on captured frames.")
