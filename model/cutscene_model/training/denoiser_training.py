@@ -52,7 +52,7 @@ class DenoiserRun:
     muon_rate: float = 0.015
     adam_rate: float = 1e-3
     decay_from: float = 0.3  # share of the steps after which the rates fall
-    decoder_slowed_by: float = 0.5  # the autoencoder has been trained before: its rates are multiplied by this
+    decoder_slowed_by: float = 0.75  # the autoencoder has been trained before: its rates are multiplied by this
     save_minutes: float = 4.0
     start_from: Path | None = None  # a checkpoint whose weights a new run begins with; what it lacks starts fresh
 
