@@ -73,10 +73,11 @@ class Decoder(nn.Module):
         self.choose = nn.Conv2d(e, _CHOICES * CELL**2, 1)
         self.detail = nn.Conv2d(e, 3 * CELL**2, 1)
         nn.init.zeros_(self.detail.weight)
-        nn.init.zeros_(self.detail.bias)
-        with torch.no_grad():
-            self.choose.bias.view(_CHOICES, -1)[0] += 2  # a cell's own colour is the first guess
-            self.choose.bias.view(_CHOICES, -1)[-1] -= 2
+        # A cell's own colour is the first guess, the background the last.
+        guess = torch.zeros(_CHOICES, CELL**2)
+        guess[0], guess[-1] = 2, -2
+        for layer, bias in ((self.choose, guess.flatten()), (self.detail, torch.zeros(3 * CELL**2))):
+            layer.bias = nn.Parameter(bias)
 
     def forward(self, latents: Tensor, surface: Surface) -> Tensor:
         fine, half, quarter, eighth = (F.silu(level) for level in surface.levels)

@@ -28,8 +28,8 @@ def greybox(slot: int, part: int, local: tuple[float, float, float] = (0.0, 0.0,
     field = torch.zeros(1, 18, 72, 128)
     field[:, 1:4] = torch.tensor(local)[None, :, None, None]
     field[:, 15:18] = 0.5
-    maps = (torch.full((1, 72, 128), value, dtype=torch.uint8) for value in (slot, part))
-    return GreyboxBatch(*maps, field, torch.zeros(1, 4, ACTOR_CHANNELS), torch.zeros(1, GLOBAL_CHANNELS))
+    slots, parts = (torch.full((1, 72, 128), value, dtype=torch.uint8) for value in (slot, part))
+    return GreyboxBatch(slots, parts, field, torch.zeros(1, 4, ACTOR_CHANNELS), torch.zeros(1, GLOBAL_CHANNELS))
 
 
 def anchors() -> AnchorBatch:

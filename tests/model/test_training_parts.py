@@ -41,11 +41,11 @@ def test_gradient_energy_of_a_step_is_its_height_squared_over_the_width() -> Non
 
 
 def test_orthogonalised_matrices_have_singular_values_near_one() -> None:
-    for shape in ((32, 96), (96, 32), (48, 48)):
-        matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    for rows, columns in ((32, 96), (96, 32)):
+        matrix = torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
         values = torch.linalg.svdvals(orthogonalised(matrix))
         assert values.max() < 1.3
-        assert values.min() > (0.6 if shape[0] != shape[1] else 0.01)  # a square matrix may be all but singular
+        assert values.min() > 0.6
 
 
 def test_orthogonalising_follows_the_quintic_iteration() -> None:
