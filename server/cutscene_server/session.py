@@ -434,6 +434,10 @@ class Session:
         for placed in turns:
             if placed.end_frame > next_frame:
                 self._queue(_Performed(placed, now_us, ordered=max(0, next_frame - placed.first_frame)))
+            elif placed.end_frame == next_frame:  # whether its end was heard is not known; what it took is forgotten
+                turn_id, frames = placed.turn.turn_id, placed.turn.run.frame_count
+                self.log.append(next_frame, TurnStarted(turn_id, placed.first_frame, frames))
+                self.log.append(next_frame, TurnCompleted(turn_id, placed.first_frame, frames, 0, 0, 0, 0))
 
     def _void_orders(self) -> None:
         """What the model is drawing will not be taken: it is to be ordered again of a timeline that begins anew."""
