@@ -7,6 +7,7 @@ performance: its anchors, its window of frame blocks, its place in time. Backend
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +35,15 @@ class DrawnFrame:
     decode_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class PastFrame:
+    """A frame that was drawn before, in its durable form: enough to remember it, and to show it again."""
+
+    frame_index: int
+    state: SceneState
+    latent: npt.NDArray[np.float16]  # as ``DrawnFrame.latent``
+
+
 class Timeline(Protocol):
     """The model's side of one performance. Not thread-safe: one caller at a time."""
 
@@ -50,6 +60,12 @@ class Timeline(Protocol):
     def cut(self) -> None:
         """A shot change: the next frame attends to the anchors only, and the window starts anew."""
 
+    def show(self, past: PastFrame) -> npt.NDArray[np.uint8]:
+        """The pixels of a frame that was drawn before, exactly as they were. The timeline stays where it is."""
+
+    def close(self) -> None:
+        """Lets go of what the timeline holds. It cannot be used afterwards."""
+
 
 class Engine(Protocol):
     """A loaded model on one device."""
@@ -58,8 +74,11 @@ class Engine(Protocol):
     def manifest(self) -> Manifest:
         """What the model is: name, digest, sizes, tiers, vocabulary."""
 
-    def begin(self, stage: Stage, seed: int) -> Timeline:
-        """Computes the anchors of ``stage`` and starts a timeline at frame 0.
+    def begin(self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()) -> Timeline:
+        """Computes the anchors of ``stage`` and starts a timeline at ``next_frame``.
+
+        ``past`` are frames before it since the last cut, in order; of them, as many as the window holds are remembered.
+        What is drawn from there on is what an unbroken timeline would have drawn.
 
         Raises ``UnknownLookError`` or ``UnknownCostumeError`` for names outside the vocabulary.
         """

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from cutscene_model.anchors import anchor_table
 from cutscene_model.autoencoder import Autoencoder
+from cutscene_model.block_pool import BlockPool
 from cutscene_model.denoiser import Denoiser, Memory, frame_summary, rotated
-from cutscene_model.engine import DrawnFrame
-from cutscene_model.greybox import GreyboxRaster
+from cutscene_model.engine import DrawnFrame, PastFrame
+from cutscene_model.greybox import Greybox, GreyboxRaster
 from cutscene_model.manifest import Manifest
 from cutscene_model.noise import frame_noise
 from cutscene_model.sampler import sample
 from cutscene_model.scene import SceneState, Stage
+from cutscene_model.surface import GreyboxBatch, Surface
 from cutscene_model.tensors import anchor_batch, greybox_batch
 
 
@@ -26,29 +31,36 @@ class _Remembered:
     """What a frame block is made from: small, and enough to make it again exactly."""
 
     frame_index: int
+    key: bytes  # digest of what follows
     latent: torch.Tensor  # (1, C, 9, 16) float16
     summary: torch.Tensor  # (1, 22, 9, 16) float32, of the greybox
     camera: torch.Tensor  # (1, 12) float32
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    source: _Remembered
-    memory: Memory
-
-
 class TransformerEngine:
     """One loaded model on one device; begins any number of timelines."""
 
-    def __init__(self, manifest: Manifest, autoencoder: Autoencoder, denoiser: Denoiser, device: torch.device) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        autoencoder: Autoencoder,
+        denoiser: Denoiser,
+        device: torch.device,
+        pool: BlockPool | None = None,
+    ) -> None:
         self.manifest = manifest
+        self.pool = BlockPool() if pool is None else pool
         self.device = device
         self.autoencoder = autoencoder.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.denoiser = denoiser.to(device).eval()
 
-    def begin(self, stage: Stage, seed: int) -> TransformerTimeline:
+    def begin(
+        self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()
+    ) -> TransformerTimeline:
         """See ``engine.Engine.begin``."""
-        return TransformerTimeline(self, stage, seed)
+        timeline = TransformerTimeline(self, stage, seed)
+        timeline.go_to(next_frame, past)
+        return timeline
 
 
 class TransformerTimeline:
@@ -65,10 +77,20 @@ class TransformerTimeline:
             # Slots that say nothing are left out: cell 0 is the sink, cell 1 + s is slot s.
             cells = torch.from_numpy(np.flatnonzero(np.concatenate([[True], table.used]))).to(engine.device)
             self._anchors = Memory(anchors.keys[:, :, :, cells], anchors.values[:, :, :, cells])
-        self._window: deque[_Block] = deque(maxlen=manifest.window)
+        self._window: deque[_Remembered] = deque()
         self._pending: _Remembered | None = None
         self._next_frame = 0
         self._computed = 1  # the anchor block
+
+    @torch.inference_mode()
+    def go_to(self, next_frame: int, past: Sequence[PastFrame]) -> None:
+        """Continues at ``next_frame``, remembering the last of the ``past`` frames, and nothing else."""
+        self.cut()
+        for frame in past[-self._engine.manifest.window :]:
+            greybox = self._raster.draw(frame.state)
+            latent = torch.from_numpy(frame.latent)[None].to(self._engine.device)
+            self._take(self._remember(frame.frame_index, latent, greybox, greybox_batch([greybox], latent.device)))
+        self._next_frame = next_frame
 
     @property
     def next_frame(self) -> int:
@@ -94,11 +116,7 @@ class TransformerTimeline:
         if engine.device.type == "cuda":
             torch.cuda.synchronize(engine.device)
         denoised = time.perf_counter_ns()
-        clean = latent.float().contiguous(memory_format=torch.channels_last)
-        picture = engine.autoencoder.decode(clean, surface)[0]
-        pixels = (
-            ((picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
-        )
+        pixels = self._decode(latent, surface)
         decoded = time.perf_counter_ns()
         frame = DrawnFrame(
             frame_index=self._next_frame,
@@ -111,41 +129,72 @@ class TransformerTimeline:
             denoise_us=(denoised - rastered) // 1000,
             decode_us=(decoded - denoised) // 1000,
         )
-        camera = torch.from_numpy(greybox.camera)[None].to(engine.device)
-        self._pending = _Remembered(self._next_frame, latent, frame_summary(maps), camera)
+        self._pending = self._remember(self._next_frame, latent, greybox, maps)
         self._next_frame += 1
         self._computed = 0
         return frame
 
     @torch.inference_mode()
+    def show(self, past: PastFrame) -> npt.NDArray[np.uint8]:
+        """See ``engine.Timeline.show``."""
+        maps = greybox_batch([self._raster.draw(past.state)], self._engine.device)
+        surface = self._engine.autoencoder.surface(maps, self._looks)
+        return self._decode(torch.from_numpy(past.latent)[None].to(self._engine.device), surface)
+
+    @torch.inference_mode()
     def commit(self) -> None:
         """See ``engine.Timeline.commit``."""
         if self._pending is not None:
-            self._window.append(self._make(self._pending))
-            self._pending = None
-            self._computed += 1
+            pending, self._pending = self._pending, None
+            self._take(pending)
 
     def cut(self) -> None:
         """See ``engine.Timeline.cut``."""
-        self._window.clear()
+        while self._window:
+            self._engine.pool.release(self._window.popleft().key)
         self._pending = None
 
-    @torch.inference_mode()
-    def rebuild(self) -> None:
-        """Makes every block of the window again from its latent: what parking, rewinding and migrating rest on."""
-        self.commit()
-        for place, block in enumerate(list(self._window)):
-            self._window[place] = self._make(block.source)
+    def close(self) -> None:
+        """See ``engine.Timeline.close``."""
+        self.cut()
 
-    def _make(self, source: _Remembered) -> _Block:
-        return _Block(source, self._engine.denoiser.block(source.latent.float(), source.summary, source.camera))
+    def _decode(self, latent: torch.Tensor, surface: Surface) -> npt.NDArray[np.uint8]:
+        clean = latent.float().contiguous(memory_format=torch.channels_last)
+        picture = self._engine.autoencoder.decode(clean, surface)[0]
+        levels = ((picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        pixels: npt.NDArray[np.uint8] = levels.permute(1, 2, 0).contiguous().cpu().numpy()
+        return pixels
+
+    def _remember(self, index: int, latent: torch.Tensor, greybox: Greybox, maps: GreyboxBatch) -> _Remembered:
+        camera = torch.from_numpy(greybox.camera)[None].to(self._engine.device)
+        summary = frame_summary(maps)
+        digest = hashlib.blake2b(digest_size=16)
+        for piece in (latent, summary, camera):
+            digest.update(piece.cpu().numpy().tobytes())
+        return _Remembered(index, digest.digest(), latent, summary, camera)
+
+    def _take(self, source: _Remembered) -> None:
+        """Puts a frame into the window, its block into the pool."""
+        pool = self._engine.pool
+        self._computed += not pool.has(source.key)
+        pool.hold(source.key)
+        self._window.append(source)
+        pool.read(source.key, lambda: self._make(source), expected=False)
+        if len(self._window) > self._engine.manifest.window:
+            pool.release(self._window.popleft().key)
+
+    def _make(self, source: _Remembered) -> Memory:
+        return self._engine.denoiser.block(source.latent.float(), source.summary, source.camera)
+
+    def _block(self, source: _Remembered) -> Memory:
+        return self._engine.pool.read(source.key, lambda: self._make(source), expected=True)
 
     def _read(self) -> Memory:
         """Anchors and window as one memory, each block's keys turned by its age."""
         if not self._window:
             return self._anchors
-        blocks = [block.memory for block in self._window]
-        ages = [self._next_frame - block.source.frame_index for block in self._window]
+        blocks = [self._block(source) for source in self._window]
+        ages = [self._next_frame - source.frame_index for source in self._window]
         cells = blocks[0].keys.shape[3]
         age = torch.tensor([ages], dtype=torch.float32, device=self._engine.device).repeat_interleave(cells, dim=1)
         keys = rotated(torch.cat([block.keys for block in blocks], dim=3), age)

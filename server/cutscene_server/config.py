@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,9 +33,13 @@ class ServerConfig:
     engine: str = "cutscene_model.loading:load_engine"  # module:function that loads the model
     device: str = "cpu"
     threads: int | None = None  # of the model's arithmetic; None: the engine's choice
-    max_sessions: int = 32
+    data: Path | None = None  # where sessions are stored; None: cutscene-server in the user's data directory
+    max_disk: int = 50 << 30  # bytes that stored sessions may take before closed ones are deleted, oldest first
+    keep_closed: float = 30 * 86400.0  # seconds that closed sessions are stored
+    sweep_period: float = 60.0  # seconds between looks at the disk
+    max_sessions: int = 32  # in memory at once; those without a client make place for others
     max_frames: int = 1_000_000  # that one session may draw
-    idle_timeout: float = 900.0  # seconds that a session without a client is kept
+    idle_timeout: float = 900.0  # seconds that a session without a client stays in memory; it is on disk in any case
     closed_linger: float = 60.0  # seconds that a closed session's last frames can still be fetched
     write_timeout: float = 20.0  # seconds a client may leave a message unread before it counts as gone
     first_request_timeout: float = 30.0  # seconds a new stream has to say `open` or `resume`
@@ -59,9 +64,24 @@ class ServerConfig:
         for name in ("max_sessions", "max_frames"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)} is not at least 1")
-        for name in ("idle_timeout", "closed_linger", "write_timeout", "first_request_timeout", "stop_grace"):
+        if self.max_disk < 1 << 20:
+            raise ConfigError(f"max_disk: {self.max_disk} is not at least {1 << 20} bytes")
+        for name in (
+            "keep_closed",
+            "sweep_period",
+            "idle_timeout",
+            "closed_linger",
+            "write_timeout",
+            "first_request_timeout",
+            "stop_grace",
+        ):
             if not 0.0 < getattr(self, name) < 1e9:
                 raise ConfigError(f"{name}: {getattr(self, name)} is not a positive number of seconds")
+
+    @property
+    def data_directory(self) -> Path:
+        """Where sessions are stored."""
+        return self.data or user_data_directory() / "cutscene-server"
 
     @property
     def address(self) -> tuple[str, int]:
@@ -70,6 +90,11 @@ class ServerConfig:
         if not separator or not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
             raise ConfigError(f"listen: {self.listen!r} is not of the form host:port")
         return host.strip("[]"), int(port)
+
+
+def user_data_directory() -> Path:
+    """Where programs keep a user's data (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
 
 
 def is_loopback(host: str) -> bool:

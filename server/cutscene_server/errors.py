@@ -11,6 +11,9 @@ ServerError
     NotServing              UNAVAILABLE          starting, stopping, or without its inference process
     Late                    DEADLINE_EXCEEDED    the client did not say in time what it wants
     EngineFailed            INTERNAL             the model could not do what it was asked
+    StorageFailed           UNAVAILABLE          what must be durable could not be written or read
+    RecordingDamaged        DATA_LOSS            what was stored of this session is not what was written
+    OtherModel              FAILED_PRECONDITION  the session was drawn by a model that this server does not play
 ConfigError                 (exit code 2)        the configuration cannot be used; names the setting
 
 The status is a name rather than a ``grpc.StatusCode`` so that the session and its neighbours import no transport.
@@ -119,6 +122,24 @@ class Late(ServerError):
 
 class EngineFailed(ServerError):
     """The model could not do what it was asked."""
+
+
+class StorageFailed(ServerError):
+    """What must be durable could not be written, or what was could not be read."""
+
+    status = "UNAVAILABLE"
+
+
+class RecordingDamaged(ServerError):
+    """What was stored of this session is not what was written. Other sessions are not touched by it."""
+
+    status = "DATA_LOSS"
+
+
+class OtherModel(ServerError):
+    """The session was drawn by a model that this server does not play: its frames could not be gone on with."""
+
+    status = "FAILED_PRECONDITION"
 
 
 class ConfigError(Exception):

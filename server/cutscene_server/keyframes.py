@@ -19,6 +19,7 @@ import numpy as np
 from cutscene_model import scene_codec
 from cutscene_model.scene import EMOTIONS, ActorState, Camera, Lights, PointLight, PropState, SceneState
 
+_LOCKSTEP, _KEYFRAMED = 0, 1
 NEUTRAL = EMOTIONS.index("neutral")
 
 
@@ -43,6 +44,9 @@ class Run(Protocol):
 
     def packed_state(self, position: int) -> bytes:
         """The scene state of frame ``position`` of the run, as ``pack_state`` makes it."""
+
+    def packed(self) -> bytes:
+        """The run as it is stored: see ``unpack_run``."""
 
 
 def pack_state(state: SceneState) -> bytes:
@@ -71,6 +75,27 @@ class LockstepStates:
 
     def packed_state(self, position: int) -> bytes:
         return self.states[position]
+
+    def packed(self) -> bytes:
+        packed: bytes = msgpack.packb([_LOCKSTEP, self.states])
+        return packed
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStates:
+    """A run of which every frame is stored with its state: nothing of it is left to draw."""
+
+    frame_count: int
+
+    @property
+    def byte_size(self) -> int:
+        return 0
+
+    def packed_state(self, position: int) -> bytes:
+        raise ValueError(f"frame {position} of this run is stored, and its state with it")
+
+    def packed(self) -> bytes:
+        raise ValueError("this run is stored frame by frame")
 
 
 class KeyframedStates:
@@ -115,11 +140,24 @@ class KeyframedStates:
             return self._states[segment]
         return pack_state(interpolate(earlier, later, amount))
 
+    def packed(self) -> bytes:
+        packed: bytes = msgpack.packb([_KEYFRAMED, self._offsets_us, self._states, self._easings, self._fps])
+        return packed
+
     def _unpacked(self, segment: int) -> tuple[SceneState, SceneState]:
         if self._segment != segment or self._pair is None:
             self._pair = unpack_state(self._states[segment]), unpack_state(self._states[segment + 1])
             self._segment = segment
         return self._pair
+
+
+def unpack_run(packed: bytes) -> Run:
+    """The run that ``Run.packed`` packed."""
+    kind, *values = msgpack.unpackb(packed)
+    if kind == _LOCKSTEP:
+        return LockstepStates(tuple(values[0]))
+    offsets_us, states, easings, fps = values
+    return KeyframedStates(offsets_us, states, [Easing(easing) for easing in easings], fps)
 
 
 def ease(easing: Easing, fraction: float) -> float:

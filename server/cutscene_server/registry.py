@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import hmac
 import secrets
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from cutscene_server.errors import NoRoom, UnknownSession
+from cutscene_server.errors import NoRoom
 from cutscene_server.session import Session
 
 RETRY_AFTER_S = 5.0
@@ -19,18 +20,36 @@ class SessionRecord:
     """A session and what the server, rather than the session's logic, knows of it."""
 
     session: Session
-    key: int  # its name towards the inference process, and its place in the order of creation
-    session_id: str = field(default_factory=lambda: secrets.token_hex(16))
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)  # never logged
-    created_unix_us: int = field(default_factory=lambda: time.time_ns() // 1000)
+    key: int  # its name towards the inference process
+    session_id: str
+    token_digest: bytes = field(repr=False)
+    packed_stage: bytes = field(repr=False)
+    created_unix_us: int
     left_at: float | None = None  # monotonic seconds: since when no client is attached, or the session is closed
+    crashes: int = 0  # inference processes that ended while they drew for this session
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)  # held while a change becomes durable
 
     def holds_token(self, token: str) -> bool:
-        return hmac.compare_digest(self.token.encode(), token.encode())
+        return hmac.compare_digest(self.token_digest, digest_of(token))
+
+
+def new_session_id() -> str:
+    """Unguessable; hexadecimal, so that it may name a directory."""
+    return secrets.token_hex(16)
+
+
+def new_token() -> str:
+    """A secret of 256 bits. The server keeps nothing but its digest."""
+    return secrets.token_urlsafe(32)
+
+
+def digest_of(token: str) -> bytes:
+    """What is stored of a token. Tokens are random, so a plain hash is as good as a slow one."""
+    return hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=32).digest()
 
 
 class SessionRegistry:
-    """Records by id, in order of creation."""
+    """The sessions in memory by id, in the order in which they came there."""
 
     def __init__(self, max_sessions: int) -> None:
         self._max_sessions = max_sessions
@@ -41,37 +60,33 @@ class SessionRegistry:
     def __iter__(self) -> Iterator[SessionRecord]:
         return iter(list(self._by_id.values()))
 
+    @property
+    def full(self) -> bool:
+        """Whether no further session finds a place. Closed ones that linger take none."""
+        return sum(not record.session.closed for record in self._by_id.values()) >= self._max_sessions
+
     def check_room(self) -> None:
-        """Raises ``NoRoom`` if no session can be admitted now. Closed ones that linger take no place."""
-        if sum(not record.session.closed for record in self._by_id.values()) >= self._max_sessions:
+        """Raises ``NoRoom`` if no session can be admitted now."""
+        if self.full:
             raise NoRoom(f"this server plays at most {self._max_sessions} sessions at once", RETRY_AFTER_S)
 
-    def admit(self, session: Session) -> SessionRecord:
-        """Takes a session in. Raises ``NoRoom`` if there are too many."""
-        self.check_room()
-        lingering = [record for record in self._by_id.values() if record.session.closed]
-        if len(lingering) >= self._max_sessions:  # they hold frames: the oldest goes first
-            self.forget(lingering[0])
-        record = SessionRecord(session, self._next_key)
+    def next_key(self) -> int:
+        """A key that no session of this run has had."""
         self._next_key += 1
+        return self._next_key - 1
+
+    def admit(self, record: SessionRecord) -> None:
+        """Takes a session in. Raises ``NoRoom`` if there are too many."""
+        if not record.session.closed:
+            self.check_room()
         self._by_id[record.session_id] = record
         self._by_key[record.key] = record
-        return record
 
-    def find(self, session_id: str, token: str) -> SessionRecord:
-        """Raises ``UnknownSession`` alike for an unknown id and for a wrong token."""
-        record = self._by_id.get(session_id)
-        if record is None or not record.holds_token(token):
-            raise UnknownSession
-        return record
+    def get(self, session_id: str) -> SessionRecord | None:
+        return self._by_id.get(session_id)
 
     def by_key(self, key: int) -> SessionRecord | None:
         return self._by_key.get(key)
-
-    def page(self, after_key: int, size: int) -> tuple[list[SessionRecord], bool]:
-        """Up to ``size`` records created after ``after_key``, oldest first, and whether there are more."""
-        later = [record for record in self._by_id.values() if record.key > after_key]
-        return later[:size], len(later) > size
 
     def forget(self, record: SessionRecord) -> None:
         self._by_id.pop(record.session_id, None)

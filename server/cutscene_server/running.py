@@ -31,8 +31,8 @@ async def run_server(config: ServerConfig) -> AsyncIterator[RunningServer]:
 
     Raises ``ConfigError`` if the address cannot be had, ``NotServing`` if the model cannot be loaded.
     """
-    lost: set[asyncio.Task[None]] = set()
-    runtime = Runtime(config, on_lost=lambda: lost.add(asyncio.create_task(host.set_healthy(False))))
+    told: set[asyncio.Task[None]] = set()
+    runtime = Runtime(config, on_health=lambda healthy: told.add(asyncio.create_task(host.set_healthy(healthy))))
     host = GrpcHost(config, runtime)
     await host.start()
     try:
@@ -53,7 +53,7 @@ async def run_server(config: ServerConfig) -> AsyncIterator[RunningServer]:
                 await host.retire(config.stop_grace)
     finally:
         await host.stop()
-        await asyncio.gather(*lost)
+        await asyncio.gather(*told)
 
 
 def write_address(file: Path, address: str) -> None:

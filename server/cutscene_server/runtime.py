@@ -2,10 +2,14 @@
 
     _schedule   a slot is free and a session wants a frame: its order goes to the inference process
     (the inference process draws)
-    _deliver    the frame comes back: it is encoded, goes to its session's log, and the session's stream wakes up
+    _deliver    the frame comes back: it is stored and encoded, goes to its session's log, and its stream wakes up
 
-Both loops go on side by side, so that the model draws frame N + 1 while frame N is encoded and sent. Frames are drawn
-as fast as the clients' credits allow; clients show them by their presentation times.
+Both loops go on side by side, so that the model draws frame N + 1 while frame N is stored, encoded and sent. Frames are
+drawn as fast as the clients' credits allow; clients show them by their presentation times.
+
+Nothing is said before it is durable: a turn's receipt follows its being stored, and so does a frame. So neither process
+is missed for long. If the inference process ends, another one takes up every session from what is stored; if this one
+does, the next server on the same data directory does so as clients come back.
 
 Backpressure policy, "credit": a session that its client does not acknowledge is not drawn further, so its log holds at
 most ``frame_credit`` frames. Nothing is ever dropped or overwritten.
@@ -15,40 +19,58 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 from cutscene_model.manifest import Manifest
-from cutscene_server import picture, worker_messages
+from cutscene_server import worker_messages
+from cutscene_server.archive import Archive
 from cutscene_server.config import ServerConfig
-from cutscene_server.errors import NoRoom, NotServing
-from cutscene_server.registry import RETRY_AFTER_S, SessionRecord, SessionRegistry
+from cutscene_server.errors import NoRoom, NotServing, ServerError, UnknownSession
+from cutscene_server.registry import (
+    RETRY_AFTER_S,
+    SessionRecord,
+    SessionRegistry,
+    digest_of,
+    new_session_id,
+    new_token,
+)
 from cutscene_server.scheduler import RoundRobin
-from cutscene_server.session import Session, Turn
+from cutscene_server.session import DrawOrder, Session, Turn
+from cutscene_server.store import SessionSummary
 from cutscene_server.terms import Terms
 from cutscene_server.worker_link import WorkerLink
 
 log = logging.getLogger("cutscene_server")
 
+MOST_RESTARTS = 5  # of the inference process, within RESTART_WINDOW_S: then this server gives up
+RESTART_WINDOW_S = 60.0
+MOST_CRASHES = 2  # inference processes that may end while they draw for one session: it is not given a third
+
 
 class Runtime:
     """Sessions, their scheduler and the inference process. Everything here runs on one event loop."""
 
-    def __init__(self, config: ServerConfig, on_lost: Callable[[], None]) -> None:
+    def __init__(self, config: ServerConfig, on_health: Callable[[bool], None]) -> None:
         self.config = config
         self.sessions = SessionRegistry(config.max_sessions)
+        self.archive = Archive(config.data_directory)
         self.manifest: Manifest | None = None  # known once the model is loaded
         self.stopping = False
-        self._on_lost = on_lost  # told once if the inference process dies
+        self._on_health = on_health  # told when the inference process is lost, and when there is another one
         self._link = WorkerLink(config)
         self._scheduler: RoundRobin[SessionRecord] = RoundRobin()
         self._work = asyncio.Event()  # set when some session may want a frame that wanted none before
         self._wake_ups: dict[int, Callable[[], None]] = {}  # session key -> wakes the stream attached to it
-        # One thread: frames of a session must come out in order, and encoding takes a tenth of drawing.
-        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encoder")
-        self._beginning: set[int] = set()  # keys of sessions whose anchors the inference process has still to compute
+        self._orders: dict[int, tuple[SessionRecord, DrawOrder]] = {}  # by slot: what the inference process draws
+        self._beginning: set[tuple[int, int]] = set()  # key and generation of sessions that are being begun
+        self._restoring = asyncio.Lock()
+        self._restarts: deque[float] = deque(maxlen=MOST_RESTARTS)
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._lost = False
 
     # ---- the step ---------------------------------------------------------------------------------------------------
@@ -59,53 +81,65 @@ class Runtime:
             record = await self._next_session()
             try:
                 order = record.session.take_order()
+                latent = b""
+                if order.stored:
+                    (frame,) = await self.archive.stored_frames(record, order.frame_index, order.frame_index + 1)
+                    order = dataclasses.replace(order, packed_state=frame.packed_state, tier=frame.tier)
+                    latent = frame.latent
             except Exception:
                 # States were checked when they came, so this is a fault here; it costs one session, not all.
                 log.exception("session %d has a frame that cannot be ordered", record.key)
                 self._link.release(slot)
                 self._take_fact(record.key, Session.fail)
                 continue
+            self._orders[slot] = record, order
             self._link.send(
                 worker_messages.Draw(
-                    record.key, order.frame_index, slot, order.tier, order.cut_before, order.packed_state
+                    record.key, order.generation, order.frame_index, slot, order.tier, order.cut_before,
+                    order.packed_state, latent,
                 )
-            )
+            )  # fmt: skip
 
     async def _deliver(self) -> None:
+        """Takes what the inference process tells, until it is gone."""
         async for fact in self._link.facts():
             match fact:
                 case worker_messages.Drawn():
                     await self._deliver_frame(fact)
-                case worker_messages.Began(key):
-                    self._beginning.discard(key)
-                    self._take_fact(key, Session.begin)
-                case worker_messages.BeginFailed(key, text):
-                    self._beginning.discard(key)
+                case worker_messages.Began(key, generation):
+                    self._end_beginning(key, generation, Session.begin)
+                case worker_messages.BeginFailed(key, generation, text):
                     log.error("session %d could not begin: %s", key, text)
-                    self._take_fact(key, Session.fail)
-                case worker_messages.DrawFailed(key, slot, text):
-                    log.error("session %d could not draw: %s", key, text)
+                    self._end_beginning(key, generation, Session.fail)
+                case worker_messages.DrawFailed(key, generation, slot, text):
+                    self._orders.pop(slot, None)
                     self._link.release(slot)
-                    self._take_fact(key, Session.fail)
-        self._lose_worker()
+                    if self._is_current(key, generation):
+                        log.error("session %d could not draw: %s", key, text)
+                        self._take_fact(key, Session.fail)
 
     async def _deliver_frame(self, drawn: worker_messages.Drawn) -> None:
-        record = self.sessions.by_key(drawn.key)
+        record, order = self._orders.pop(drawn.slot)
+        figures = worker_messages.figures_from_plain(drawn.figures)
         try:
-            if record is None or record.session.closed:
-                return  # it ended while this frame was being drawn
-            terms = record.session.terms
-            data, digest, encode_us = await asyncio.get_running_loop().run_in_executor(
-                self._encoder, picture.encode, self._link.ring.view(drawn.slot), terms.codec, terms.jpeg_quality
-            )
+            if not self._is_current(record.key, drawn.generation):
+                return  # the session ended, or went back, while this frame was being drawn
+            kept = await self.archive.keep_frame(
+                record, order, figures, drawn.latent, self._link.ring.view(drawn.slot),
+                ends_turn=record.session.is_end_of_turn(order.frame_index),
+            )  # fmt: skip
         except Exception:
-            log.exception("session %d has a frame that cannot be encoded", drawn.key)
+            log.exception("session %d has a frame that cannot be stored or encoded", drawn.key)
             self._take_fact(drawn.key, Session.fail)
             return
         finally:
             self._link.release(drawn.slot)
-        figures = worker_messages.figures_from_plain(drawn.figures)
-        self._take_fact(drawn.key, lambda session: session.add_frame(figures, data, digest, encode_us, _now_us()))
+        record.crashes = 0
+        if self._is_current(record.key, drawn.generation):
+            self._change(
+                record.key,
+                lambda session: session.add_frame(figures, kept.data, kept.pixel_digest, kept.encode_us, _now_us()),
+            )
 
     async def _next_session(self) -> SessionRecord:
         while True:
@@ -117,24 +151,55 @@ class Runtime:
 
     # ---- what clients ask for ---------------------------------------------------------------------------------------
 
-    def open(self, terms: Terms, packed_stage: bytes) -> SessionRecord:
-        """Admits a session and has its anchors computed. Raises ``NoRoom``, ``NotServing``."""
+    async def open(self, terms: Terms, packed_stage: bytes) -> tuple[SessionRecord, str]:
+        """Admits a session, stores it and has its anchors computed. Returns its token too, this once.
+
+        Raises ``NoRoom``, ``NotServing``, ``StorageFailed``.
+        """
         self.check_room()
-        record = self.sessions.admit(Session(terms))
-        self._beginning.add(record.key)
-        record.left_at = time.monotonic()
-        self._scheduler.add(record)
-        self._link.send(worker_messages.Begin(record.key, packed_stage, terms.seed))
+        token = new_token()
+        record = SessionRecord(
+            Session(terms), self.sessions.next_key(), new_session_id(), digest_of(token), packed_stage,
+            time.time_ns() // 1000,
+        )  # fmt: skip
+        self._admit(record)
+        try:
+            await self.archive.create(record)
+        except BaseException:
+            self._forget(record)
+            self._spawn(self.archive.discard(record.session_id))  # nobody knows its token
+            raise
+        self._begin(record)
         log.info("session %d opened: %s, %s, %.3g fps", record.key, terms.model, terms.tier, terms.fps)
-        return record
+        return record, token
 
     def check_room(self) -> Manifest:
         """The model's manifest. Raises ``NotServing`` or ``NoRoom`` if no session could be opened now."""
         manifest = self.require_serving()
+        if self.sessions.full:
+            self._park_idlest()
         self.sessions.check_room()
         if len(self._beginning) >= self.config.max_sessions:  # opened and ended faster than anchors are computed
             raise NoRoom("too many sessions are being opened at once", RETRY_AFTER_S)
         return manifest
+
+    async def find(self, session_id: str, token: str) -> SessionRecord:
+        """A session in memory or on disk. Raises ``UnknownSession`` alike for an unknown id and for a wrong token."""
+        record = self.sessions.get(session_id)
+        if record is None:
+            manifest = self.require_serving()
+            async with self._restoring:
+                record = self.sessions.get(session_id)  # another call may have brought it back meanwhile
+                if record is None:
+                    key = self.sessions.next_key()
+                    record = await self.archive.restore(session_id, token, key, manifest.digest)
+                    if self.sessions.full and not record.session.closed:
+                        self._park_idlest()
+                    self._admit(record)
+                    log.info("session %d is back, at frame %d", record.key, record.session.ready_frame)
+        if not record.holds_token(token):
+            raise UnknownSession
+        return record
 
     def attach(self, record: SessionRecord, next_frame: int, wake: Callable[[], None]) -> int:
         """Makes a stream the session's own. The one before it is woken up, and sees that it was replaced."""
@@ -142,8 +207,9 @@ class Runtime:
         if replaced := self._wake_ups.get(record.key):
             replaced()
         self._wake_ups[record.key] = wake
-        if not record.session.closed:
-            record.left_at = None
+        record.left_at = None
+        if not record.session.begun and (not record.session.closed or record.session.has_work):
+            self._begin(record)
         self._work.set()
         return attachment
 
@@ -156,9 +222,37 @@ class Runtime:
         record.left_at = time.monotonic()
         log.info("session %d detached at frame %d", record.key, record.session.ready_frame)
 
-    def add_turn(self, record: SessionRecord, turn: Turn) -> None:
+    async def add_turn(self, record: SessionRecord, turn: Turn) -> None:
+        """Stores a turn, then queues it."""
         received_us = _now_us()
-        self._change(record.key, lambda session: session.add_turn(turn, received_us))
+
+        async def add() -> None:
+            async with record.changing:
+                await self.archive.add_turn(record, record.session.place_turn(turn))
+                self._change(record.key, lambda session: session.add_turn(turn, received_us))
+
+        await self._whole(add())
+
+    async def rewind(self, record: SessionRecord, frame: int) -> None:
+        """Goes back: the next frame is ``frame``, in a new epoch."""
+
+        async def go_back() -> None:
+            async with record.changing:
+                rewound = record.session.rewind(frame)
+                await self.archive.rewind(record, frame)
+                record.session.announce(rewound)
+                self._begin(record)
+                self._wake(record)
+
+        await self._whole(go_back())
+
+    async def fork(self, record: SessionRecord, frame: int) -> tuple[str, str]:
+        """The id and token of a new session that has this one's frames below ``frame``. It waits on disk."""
+        session_id, token = new_session_id(), new_token()
+        async with record.changing:
+            await self.archive.fork(record, session_id, digest_of(token), frame)
+        log.info("session %d forked at frame %d", record.key, frame)
+        return session_id, token
 
     def cut(self, record: SessionRecord) -> None:
         self._change(record.key, Session.cut)
@@ -175,6 +269,11 @@ class Runtime:
         if not record.session.closed:
             self._change(record.key, Session.end)
 
+    async def page(self, after: int, size: int) -> tuple[list[tuple[SessionSummary, int]], bool]:
+        """Up to ``size`` sessions in the order of their creation, each with its next frame; and whether more follow."""
+        found = await self.archive.summaries(after, size + 1)
+        return found[:size], len(found) > size
+
     def require_serving(self) -> Manifest:
         """The model's manifest. Raises ``NotServing`` while there is no model, or no more time, to play anything."""
         if self.stopping:
@@ -185,25 +284,33 @@ class Runtime:
             raise NotServing("the model is being loaded")
         return self.manifest
 
+    @property
+    def lost(self) -> bool:
+        """Whether there is no inference process, and will not be one."""
+        return self._lost
+
     # ---- life -------------------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Loads the model, then plays until the block ends. Raises ``NotServing`` if the model cannot be loaded."""
-        tasks: list[asyncio.Task[None]] = []
+        """Loads the model, then plays until the block ends. Raises ``NotServing`` if the model cannot be loaded,
+        ``ConfigError`` if the data directory cannot be used.
+        """
+        loops: list[asyncio.Task[None]] = []
         try:
+            await self.archive.open()
             self.manifest = await self._link.start()
-            tasks = [asyncio.create_task(step()) for step in (self._schedule, self._deliver, self._tidy)]
-            for task in tasks:
+            loops = [asyncio.create_task(loop()) for loop in (self._supervise, self._tidy)]
+            for task in loops:
                 task.add_done_callback(self._note_end)
             yield
         finally:
             self.begin_stopping()
-            for task in tasks:
+            for task in (*loops, *self._tasks):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self._encoder.shutdown(wait=True)
+            await asyncio.gather(*loops, *self._tasks, return_exceptions=True)
             await self._link.stop()
+            await self.archive.close()
 
     def begin_stopping(self) -> None:
         """Takes nothing new; every attached stream says goodbye."""
@@ -216,6 +323,105 @@ class Runtime:
         """The inference process's id."""
         return self._link.process_id
 
+    async def _supervise(self) -> None:
+        """Keeps an inference process at work, and brings sessions back after one is lost."""
+        while True:
+            schedule = asyncio.create_task(self._schedule())
+            schedule.add_done_callback(self._note_end)
+            try:
+                await self._deliver()
+            finally:
+                schedule.cancel()
+                await asyncio.gather(schedule, return_exceptions=True)
+            self._on_health(False)
+            log.critical("the inference process has ended (%s)", self._link.exit_text)
+            self._void_orders()
+            await self._link.stop()
+            if not await self._restart():
+                self._give_up()
+                return
+            self._on_health(True)
+            for record in self.sessions:
+                if record.session.attachment is not None or record.session.has_work:
+                    self._begin(record)
+
+    async def _restart(self) -> bool:
+        """Another inference process. False if too many have ended in too short a time."""
+        while True:
+            now = time.monotonic()
+            if len(self._restarts) == MOST_RESTARTS and now - self._restarts[0] < RESTART_WINDOW_S:
+                return False
+            self._restarts.append(now)
+            self._link = WorkerLink(self.config)
+            try:
+                await self._link.start()
+            except NotServing as error:
+                log.error("%s", error)
+                await self._link.stop()
+            else:
+                log.warning("another inference process is at work")
+                return True
+
+    def _void_orders(self) -> None:
+        """What the lost process was drawing will be drawn again, unless it seems to be what ends these processes."""
+        for key in {record.key for record, order in self._orders.values()}:
+            if record := self.sessions.by_key(key):
+                record.crashes += 1
+        self._orders.clear()
+        self._beginning.clear()
+        for record in self.sessions:
+            if record.crashes >= MOST_CRASHES and not record.session.closed:
+                log.error("session %d has ended %d inference processes; it is closed", record.key, record.crashes)
+                self._change(record.key, Session.fail)
+            else:
+                self._change(record.key, Session.lose)
+
+    def _begin(self, record: SessionRecord) -> None:
+        """Has the inference process take up a session from what is stored, if it is not doing so already."""
+        mark = record.key, record.session.generation
+        if mark not in self._beginning and not record.session.begun:
+            self._beginning.add(mark)
+            self._spawn(self._send_begin(record, mark))
+
+    async def _send_begin(self, record: SessionRecord, mark: tuple[int, int]) -> None:
+        session, window = record.session, self.require_serving().window
+        durable = session.durable_frame
+        past: list[Any] = []
+        try:
+            for frame in await self.archive.stored_frames(record, max(0, durable - window), durable):
+                if frame.cut_before:
+                    past.clear()
+                past.append([frame.frame_index, frame.packed_state, frame.latent])
+        except ServerError as error:
+            log.error("session %d cannot be taken up: %s", record.key, error)
+            self._end_beginning(*mark, Session.fail)
+            return
+        if mark in self._beginning and self._is_current(*mark):
+            key, generation = mark
+            self._link.send(
+                worker_messages.Begin(key, generation, record.packed_stage, session.terms.seed, durable, past)
+            )
+
+    def _end_beginning(self, key: int, generation: int, change: Callable[[Session], None]) -> None:
+        self._beginning.discard((key, generation))
+        if self._is_current(key, generation):
+            self._take_fact(key, change)
+
+    def _is_current(self, key: int, generation: int) -> bool:
+        record = self.sessions.by_key(key)
+        return record is not None and record.session.generation == generation
+
+    def _admit(self, record: SessionRecord) -> None:
+        self.sessions.admit(record)
+        record.left_at = time.monotonic()
+        self._scheduler.add(record)
+
+    def _forget(self, record: SessionRecord) -> None:
+        """Lets go of a session; what is stored of it stays."""
+        self.sessions.forget(record)
+        self._scheduler.remove(record)
+        self._link.send(worker_messages.End(record.key))
+
     def _change(self, key: int, change: Callable[[Session], None]) -> None:
         """Lets something happen to a session, then does what follows from it."""
         record = self.sessions.by_key(key)
@@ -224,9 +430,9 @@ class Runtime:
         was_closed = record.session.closed
         change(record.session)
         if record.session.closed and not was_closed:
-            self._scheduler.remove(record)
+            self._spawn(self._store_close(record))
             self._link.send(worker_messages.End(key))
-            record.left_at = time.monotonic()
+            record.left_at = None if record.session.attachment else time.monotonic()
             reason = record.session.close_reason
             log.info("session %d closed: %s", key, reason.name.lower() if reason else "")
         self._work.set()
@@ -235,43 +441,78 @@ class Runtime:
     def _take_fact(self, key: int, change: Callable[[Session], None]) -> None:
         """As ``_change``, for what the inference process tells of a session, which may have ended meanwhile."""
         record = self.sessions.by_key(key)
-        if record is not None and not record.session.closed:
+        if record is not None and (not record.session.closed or change is Session.begin):
             self._change(key, change)
 
     def _wake(self, record: SessionRecord) -> None:
         if wake := self._wake_ups.get(record.key):
             wake()
 
+    async def _store_close(self, record: SessionRecord) -> None:
+        async with record.changing:
+            try:
+                await self.archive.close_session(record)
+            except ServerError as error:  # it stays open on disk, and can be closed again
+                log.error("session %d is closed, but that could not be stored: %s", record.key, error)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._keep(work).add_done_callback(self._note_end)
+
+    async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does it to its end, though whoever asked for it may be gone before that."""
+        await asyncio.shield(self._keep(work))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
     async def _tidy(self) -> None:
-        """Ends sessions that nobody came back to, and forgets closed ones."""
+        """Parks sessions that nobody came back to, lets go of closed ones, and keeps the disk within its limits."""
         period = min(1.0, self.config.idle_timeout / 4, self.config.closed_linger / 4)
+        swept_at = 0.0
         while True:
             await asyncio.sleep(period)
             now = time.monotonic()
             for record in self.sessions:
-                if record.left_at is None or record.session.attachment is not None:
-                    continue
-                if record.session.closed and now - record.left_at >= self.config.closed_linger:
-                    self.sessions.forget(record)
-                elif not record.session.closed and now - record.left_at >= self.config.idle_timeout:
-                    self._change(record.key, Session.expire)
+                linger = self.config.closed_linger if record.session.closed else self.config.idle_timeout
+                if self._may_park(record) and now - (record.left_at or now) >= linger:
+                    self._park(record)
+            if now - swept_at >= self.config.sweep_period:
+                swept_at = now
+                for session_id in await self.archive.sweep(self.config.keep_closed, self.config.max_disk):
+                    log.info("deleted closed session %s", session_id)
 
-    def _lose_worker(self) -> None:
+    def _may_park(self, record: SessionRecord) -> bool:
+        waiting = record.session.attachment is None and record.left_at is not None
+        return waiting and not record.session.in_flight and not record.changing.locked()
+
+    def _park(self, record: SessionRecord) -> None:
+        log.info("session %d leaves memory at frame %d", record.key, record.session.ready_frame)
+        self._forget(record)
+
+    def _park_idlest(self) -> None:
+        """Makes a place for another session, if there is one without a client."""
+        idle = [record for record in self.sessions if self._may_park(record) and not record.session.closed]
+        if idle:
+            self._park(min(idle, key=lambda record: record.left_at or 0.0))
+
+    def _give_up(self) -> None:
         if self.stopping:
             return
         self._lost = True
-        log.critical("the inference process has ended (%s); every session is closed", self._link.exit_text)
-        for record in self.sessions:
-            if not record.session.closed:
-                self._change(record.key, Session.fail)
-        self._on_lost()
+        log.critical("this server draws no more; its sessions wait on disk for the next one")
+        self._on_health(False)
+        for wake in list(self._wake_ups.values()):
+            wake()
 
-    def _note_end(self, task: asyncio.Task[None]) -> None:
+    def _note_end(self, task: asyncio.Task[Any]) -> None:
         """A step that fails is this server's own fault: it stops serving rather than hang."""
         if task.cancelled() or task.exception() is None:
             return
         log.critical("the server's own step failed", exc_info=task.exception())
-        self._lose_worker()
+        self._give_up()
 
 
 def _now_us() -> int:

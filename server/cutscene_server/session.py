@@ -11,11 +11,12 @@ that is away until its credit is used up, and what it drew stays in ``log`` unti
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cutscene_server.errors import FieldViolation, IllegalEvent, InvalidRequest, OutOfRange, WrongMoment
 from cutscene_server.keyframes import Run
-from cutscene_server.session_log import DrawnFigures, FrameReady, SessionLog, TurnCompleted, TurnStarted
+from cutscene_server.session_log import DrawnFigures, FrameReady, Rewound, SessionLog, TurnCompleted, TurnStarted
 from cutscene_server.session_states import EDGES, REASON_OF, CloseReason, Event, State
 from cutscene_server.terms import Terms
 
@@ -33,11 +34,29 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedTurn:
+    """A turn and the frames it takes."""
+
+    turn: Turn
+    number: int  # of the session's turns, from 0
+    first_frame: int
+    cut_before: bool
+
+    @property
+    def end_frame(self) -> int:
+        """One past its last frame."""
+        return self.first_frame + self.turn.run.frame_count
+
+
+@dataclass(frozen=True, slots=True)
 class DrawOrder:
-    """One frame that the model is to draw now."""
+    """One frame that the model is to draw now, or, if it is ``stored``, to show again as it was."""
 
     frame_index: int
-    packed_state: bytes
+    generation: int  # of the session's orders: what comes back from an earlier one is void
+    turn_number: int
+    stored: bool
+    packed_state: bytes  # empty for a stored frame, whose state is stored with it
     tier: str
     cut_before: bool
 
@@ -54,18 +73,24 @@ class Usage:
 class _Performed:
     """A turn under way: how far it is and what it has cost."""
 
-    turn: Turn
-    first_frame: int
+    placed: PlacedTurn
     received_us: int
-    cut_before: bool
     ordered: int = 0  # frames given to the model
     first_frame_us: int = 0
     blocks_reused: int = 0
     blocks_computed: int = 0
 
     @property
+    def turn(self) -> Turn:
+        return self.placed.turn
+
+    @property
+    def first_frame(self) -> int:
+        return self.placed.first_frame
+
+    @property
     def end_frame(self) -> int:
-        return self.first_frame + self.turn.run.frame_count
+        return self.placed.end_frame
 
 
 @dataclass(slots=True)
@@ -96,18 +121,22 @@ class Session:
         self.terms = terms
         self.state = State.OPENING
         self.begun = False  # whether the anchors are ready
+        self.epoch = 0  # of the timeline: how often the client went back
+        self.generation = 0  # of the orders given to the model
         self.close_reason: CloseReason | None = None
         self.usage = Usage()
         self.log = SessionLog()
         self.attachment: int | None = None  # which attachment is the current one; None: no client
         self.ready_frame = 0  # every frame below it was drawn and is, or was, in the log
         self.acked_frame = 0  # every frame below it is acknowledged and forgotten
+        self.durable_frame = 0  # every frame below it is stored: it is shown again rather than drawn
         self._ordered_frame = 0  # every frame below it was given to the model
         self._queued_frame = 0  # every frame below it belongs to a turn that was taken
         self._attachments = 0
-        self._to_draw: deque[_Performed] = (
-            deque()
-        )  # turns with frames not yet given to the model, the current one first
+        self._turn_count = 0
+        self._incomplete: deque[_Performed] = deque()  # turns whose last frame has not come back, the current one first
+        self._to_draw: deque[_Performed] = deque()  # of these, the ones with frames not yet given to the model
+        self._stored_turns: tuple[PlacedTurn, ...] | None = None  # of a restored session that nobody has come back to
         self._in_flight: deque[_InFlight] = deque()
         self._cut_asked = False
         self._turn_ids = _TurnIds()
@@ -115,10 +144,42 @@ class Session:
         self._last_finished_us = 0
         self._throttle_noticed = False
 
+    @classmethod
+    def restored(
+        cls,
+        terms: Terms,
+        *,
+        epoch: int,
+        first_frame: int,
+        durable_frame: int,
+        turns: Sequence[PlacedTurn],
+        turn_count: int,
+        turn_ids: Iterable[str],
+        usage: Usage,
+        close_reason: CloseReason | None = None,
+    ) -> Session:
+        """A session as it was stored, with its frames from ``first_frame`` on and the ``turns`` that they belong to.
+
+        Whoever attaches to it says which frame it wants next: from there on stored frames are shown, then the rest of
+        the turns is drawn.
+        """
+        session = cls(terms)
+        session.epoch, session.usage = epoch, usage
+        session.acked_frame = first_frame
+        session.durable_frame = session.ready_frame = session._ordered_frame = durable_frame
+        session._stored_turns = tuple(turns)
+        session._turn_count = turn_count
+        session._queued_frame = max([durable_frame, *(placed.end_frame for placed in turns)])
+        for turn_id in turn_ids:
+            session._turn_ids.add(turn_id)
+        if close_reason is not None:
+            session.state, session.close_reason = State.CLOSED, close_reason
+        return session
+
     # ---- what the client says ---------------------------------------------------------------------------------------
 
-    def add_turn(self, turn: Turn, now_us: int) -> None:
-        """Queues a turn and writes its receipt. Turns are drawn in the order they came."""
+    def place_turn(self, turn: Turn) -> PlacedTurn:
+        """Where a turn would lie if it were added now. Raises what ``add_turn`` would; changes nothing."""
         self._require(Event.TURN, "turn")
         if turn.turn_id in self._turn_ids.known:
             raise InvalidRequest([FieldViolation("turn.turn_id", f"{turn.turn_id!r} was used before in this session")])
@@ -129,12 +190,16 @@ class Session:
             raise WrongMoment(
                 "turn", f"the turns that wait would hold over {MAX_WAITING_BYTES} bytes; send it once they are drawn"
             )
+        return PlacedTurn(turn, self._turn_count, self._queued_frame, self._cut_asked)
+
+    def add_turn(self, turn: Turn, now_us: int) -> None:
+        """Queues a turn and writes its receipt. Turns are drawn in the order they came."""
+        performed = _Performed(self.place_turn(turn), now_us)
         self._turn_ids.add(turn.turn_id)
-        performed = _Performed(turn, self._queued_frame, now_us, self._cut_asked)
+        self._turn_count += 1
         self._cut_asked = False
         self._queued_frame = performed.end_frame
-        self._to_draw.append(performed)
-        self.log.append(performed.first_frame, TurnStarted(turn.turn_id, performed.first_frame, turn.run.frame_count))
+        self._queue(performed)
         self._step(Event.TURN)
         self._settle()
 
@@ -167,10 +232,33 @@ class Session:
         which replaces the one before. Legal in every state: a closed session's last frames can still be fetched.
         """
         self._check_position("resume.next_frame", next_frame)
+        if self._stored_turns is not None:
+            self._take_up(self._stored_turns, next_frame, now_us)
         self.acknowledge(next_frame, now_us)
         self._attachments += 1
         self.attachment = self._attachments
         return self.attachment
+
+    def rewind(self, frame: int) -> Rewound:
+        """Goes back to where ``frame`` is drawn next, in a new epoch. Turns that wait are dropped, as is what was drawn
+        from there on. Returns what to ``announce`` once that is durable.
+        """
+        self._require(Event.REWIND, "rewind")
+        if frame > self.ready_frame:
+            raise OutOfRange("rewind.frame", f"found {frame}, but only frames below {self.ready_frame} have been drawn")
+        self._incomplete.clear()
+        self._void_orders()
+        self.epoch += 1
+        self.log.forget_from(frame)
+        self.durable_frame = self.ready_frame = self._ordered_frame = self._queued_frame = frame
+        self.acked_frame = min(self.acked_frame, frame)
+        self._cut_asked = False
+        self._step(Event.REWIND)
+        return Rewound(self.epoch, frame)
+
+    def announce(self, rewound: Rewound) -> None:
+        """Tells the client that going back is done."""
+        self.log.append(rewound.next_frame, rewound)
 
     def detach(self, attachment: int) -> None:
         """A client left. Does nothing if another one has replaced it."""
@@ -200,11 +288,15 @@ class Session:
             raise IllegalEvent("session", "there is no frame to draw now")
         performed = self._to_draw[0]
         position = performed.ordered
+        stored = self._ordered_frame < self.durable_frame
         order = DrawOrder(
             frame_index=self._ordered_frame,
-            packed_state=performed.turn.run.packed_state(position),
+            generation=self.generation,
+            turn_number=performed.placed.number,
+            stored=stored,
+            packed_state=b"" if stored else performed.turn.run.packed_state(position),
             tier=self.terms.tier,
-            cut_before=performed.cut_before and position == 0,
+            cut_before=performed.placed.cut_before and position == 0,
         )
         due_us = max(performed.received_us, self._credit_since_us)
         self._in_flight.append(_InFlight(order.frame_index, performed, due_us))
@@ -238,7 +330,10 @@ class Session:
         )
         self._last_finished_us = figures.finished_us
         self.ready_frame = figures.frame_index + 1
-        self.usage.frames += 1
+        if self.ready_frame > self.durable_frame:  # else it was shown again, and has been counted
+            self.durable_frame = self.ready_frame
+            self.usage.frames += 1
+            self.usage.turns += self.ready_frame == performed.end_frame
         self.usage.compute_us += figures.compute_us
         performed.blocks_reused += figures.blocks_reused
         performed.blocks_computed += figures.blocks_computed
@@ -249,12 +344,11 @@ class Session:
         self._step(Event.FRAME)
         self._settle()
 
-    def expire(self) -> None:
-        """Nobody came back in time."""
-        if self.attachment is not None:
-            raise IllegalEvent("session", "a client is attached: the session cannot expire")
-        self._require(Event.EXPIRE, "session")
-        self._step(Event.EXPIRE)
+    def lose(self) -> None:
+        """The inference process is gone: what it was drawing is to be drawn again, once the session has begun anew."""
+        self._require(Event.LOSE, "session")
+        self._void_orders()
+        self._step(Event.LOSE)
 
     def fail(self) -> None:
         """The model, or its process, failed."""
@@ -277,6 +371,11 @@ class Session:
         return self.state is State.CLOSED
 
     @property
+    def recent_turn_ids(self) -> list[str]:
+        """The ids of the turns that came last: what a client that lost its connection need not send again."""
+        return list(self._turn_ids.order)[-2 * MAX_WAITING_TURNS :]
+
+    @property
     def wants_frame(self) -> bool:
         """Whether a frame may be given to the model now."""
         return self._has_frame_to_draw and self._credit_left > 0
@@ -287,6 +386,18 @@ class Session:
         return self._has_frame_to_draw and self._credit_left == 0 and not self._in_flight
 
     @property
+    def in_flight(self) -> bool:
+        """Whether the model is drawing for this session."""
+        return bool(self._in_flight)
+
+    def is_end_of_turn(self, frame_index: int) -> bool:
+        """Whether the frame, which is being drawn, is its turn's last one."""
+        return any(
+            flight.frame_index == frame_index and flight.performed.end_frame == frame_index + 1
+            for flight in self._in_flight
+        )
+
+    @property
     def turns_waiting(self) -> int:
         """Turns behind the current one."""
         return max(0, len(self._to_draw) - 1)
@@ -294,21 +405,52 @@ class Session:
     @property
     def has_work(self) -> bool:
         """Whether frames will still come without another word from the client, credit allowing."""
-        return not self.closed and bool(self._to_draw or self._in_flight)
+        return bool(self._to_draw or self._in_flight)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
     @property
     def _has_frame_to_draw(self) -> bool:
         within_budget = self._ordered_frame < self.terms.frame_budget
-        return self.begun and not self.closed and bool(self._to_draw) and within_budget
+        return self.begun and bool(self._to_draw) and within_budget
 
     @property
     def _credit_left(self) -> int:
         return max(0, self.terms.frame_credit - (self._ordered_frame - self.acked_frame))
 
+    def _queue(self, performed: _Performed) -> None:
+        self._incomplete.append(performed)
+        self._to_draw.append(performed)
+        placed = performed.placed
+        self.log.append(
+            max(placed.first_frame, self.acked_frame),
+            TurnStarted(placed.turn.turn_id, placed.first_frame, placed.turn.run.frame_count),
+        )
+
+    def _take_up(self, turns: Sequence[PlacedTurn], next_frame: int, now_us: int) -> None:
+        """Puts a restored session to where its client is."""
+        self._stored_turns = None
+        self.ready_frame = self._ordered_frame = self.acked_frame = next_frame
+        for placed in turns:
+            if placed.end_frame > next_frame:
+                self._queue(_Performed(placed, now_us, ordered=max(0, next_frame - placed.first_frame)))
+            elif placed.end_frame == next_frame:  # whether its end was heard is not known; what it took is forgotten
+                turn_id, frames = placed.turn.turn_id, placed.turn.run.frame_count
+                self.log.append(next_frame, TurnStarted(turn_id, placed.first_frame, frames))
+                self.log.append(next_frame, TurnCompleted(turn_id, placed.first_frame, frames, 0, 0, 0, 0))
+
+    def _void_orders(self) -> None:
+        """What the model is drawing will not be taken: it is to be ordered again of a timeline that begins anew."""
+        self.generation += 1
+        self.begun = False
+        self._in_flight.clear()
+        self._ordered_frame = self.ready_frame
+        self._to_draw = deque(self._incomplete)
+        for performed in self._to_draw:
+            performed.ordered = max(0, self.ready_frame - performed.first_frame)
+
     def _complete(self, performed: _Performed, now_us: int) -> None:
-        self.usage.turns += 1
+        self._incomplete.popleft()
         self.log.append(
             performed.end_frame,
             TurnCompleted(
@@ -348,5 +490,6 @@ class Session:
         self.state = EDGES[self.state][event]
         if self.state is State.CLOSED and self.close_reason is None:
             self.close_reason = REASON_OF[event]
+            self._incomplete.clear()
             self._to_draw.clear()
             self._in_flight.clear()

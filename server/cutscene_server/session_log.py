@@ -64,7 +64,15 @@ class TurnCompleted:
     blocks_computed: int
 
 
-Entry = TurnStarted | FrameReady | TurnCompleted
+@dataclass(frozen=True, slots=True)
+class Rewound:
+    """The timeline went back: the next frame is ``next_frame``, in a new epoch."""
+
+    epoch: int
+    next_frame: int
+
+
+Entry = TurnStarted | FrameReady | TurnCompleted | Rewound
 
 
 class SessionLog:
@@ -84,6 +92,11 @@ class SessionLog:
     def forget_below(self, frame: int) -> None:
         """Forgets what lies before ``frame``. A receipt given early stays in place between frames that go."""
         for number in [number for number, (place, _) in self._entries.items() if place < frame]:
+            del self._entries[number]
+
+    def forget_from(self, frame: int) -> None:
+        """Forgets what lies at ``frame`` or after it: it never happened."""
+        for number in [number for number, (place, _) in self._entries.items() if place >= frame]:
             del self._entries[number]
 
     @property

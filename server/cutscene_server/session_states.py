@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class State(Enum):
-    OPENING = "opening"  # the model computes the anchors; turns may come already
+    OPENING = "opening"  # the model computes the anchors, and remembers the past; turns may come already
     IDLE = "idle"  # nothing to draw
     PERFORMING = "performing"  # turns to draw
     ENDING = "ending"  # the client asked to close: what came before is drawn, nothing more is taken
@@ -25,7 +25,8 @@ class Event(Enum):
     CLOSE = "close"  # the client asks to close, once the turns before are drawn
     END = "end"  # somebody who holds the token ends it now
     EXHAUST = "exhaust"  # the frame budget is used up and more is wanted
-    EXPIRE = "expire"  # no client came back in time
+    LOSE = "lose"  # the inference process ended with what it remembered; another one is to take up the session
+    REWIND = "rewind"  # the client goes back to an earlier frame
     FAIL = "fail"  # the model or its process failed
 
 
@@ -35,9 +36,10 @@ EDGES: dict[State, dict[Event, State]] = {
         Event.TURN: State.OPENING,
         Event.CUT: State.OPENING,
         Event.ACK: State.OPENING,
+        Event.LOSE: State.OPENING,
+        Event.REWIND: State.OPENING,
         Event.CLOSE: State.ENDING,
         Event.END: State.CLOSED,
-        Event.EXPIRE: State.CLOSED,
         Event.FAIL: State.CLOSED,
     },
     State.IDLE: {
@@ -45,9 +47,10 @@ EDGES: dict[State, dict[Event, State]] = {
         Event.START: State.PERFORMING,
         Event.CUT: State.IDLE,
         Event.ACK: State.IDLE,
+        Event.LOSE: State.OPENING,
+        Event.REWIND: State.OPENING,
         Event.CLOSE: State.ENDING,
         Event.END: State.CLOSED,
-        Event.EXPIRE: State.CLOSED,
         Event.FAIL: State.CLOSED,
     },
     State.PERFORMING: {
@@ -57,10 +60,11 @@ EDGES: dict[State, dict[Event, State]] = {
         Event.DRAW: State.PERFORMING,
         Event.FRAME: State.PERFORMING,
         Event.RUN_OUT: State.IDLE,
+        Event.LOSE: State.OPENING,
+        Event.REWIND: State.OPENING,
         Event.CLOSE: State.ENDING,
         Event.END: State.CLOSED,
         Event.EXHAUST: State.CLOSED,
-        Event.EXPIRE: State.CLOSED,
         Event.FAIL: State.CLOSED,
     },
     State.ENDING: {
@@ -69,13 +73,18 @@ EDGES: dict[State, dict[Event, State]] = {
         Event.DRAW: State.ENDING,
         Event.FRAME: State.ENDING,
         Event.RUN_OUT: State.CLOSED,
+        Event.LOSE: State.ENDING,
         Event.END: State.CLOSED,
         Event.EXHAUST: State.CLOSED,
-        Event.EXPIRE: State.CLOSED,
         Event.FAIL: State.CLOSED,
     },
+    # Frames of a closed session that its client has not seen can still be fetched, from disk if need be.
     State.CLOSED: {
+        Event.BEGIN: State.CLOSED,
         Event.ACK: State.CLOSED,
+        Event.DRAW: State.CLOSED,
+        Event.FRAME: State.CLOSED,
+        Event.LOSE: State.CLOSED,
     },
 }
 """Every legal edge. An event that is not listed for a state is refused with ``IllegalEvent`` and changes nothing."""
@@ -94,7 +103,6 @@ REASON_OF: dict[Event, CloseReason] = {
     Event.RUN_OUT: CloseReason.CLIENT,
     Event.END: CloseReason.CLIENT,
     Event.EXHAUST: CloseReason.FRAME_BUDGET,
-    Event.EXPIRE: CloseReason.IDLE,
     Event.FAIL: CloseReason.ERROR,
 }
 """Why a session is closed when this event closed it."""

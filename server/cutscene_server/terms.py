@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from enum import Enum
+
+import msgpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +41,18 @@ class Terms:
     frame_credit: int  # frames that may be drawn beyond those acknowledged
     frame_budget: int  # frames that may be drawn at all
     names: Names
+
+    def packed(self) -> bytes:
+        """As it is stored: see ``unpack_terms``."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        plain["codec"] = self.codec.value
+        plain["names"] = [self.names.cast, self.names.props, sorted(self.names.emotions)]
+        packed: bytes = msgpack.packb(plain)
+        return packed
+
+
+def unpack_terms(packed: bytes) -> Terms:
+    """The terms that ``Terms.packed`` packed."""
+    plain = msgpack.unpackb(packed)
+    cast, props, emotions = plain.pop("names")
+    return Terms(codec=Codec(plain.pop("codec")), names=Names(cast, props, frozenset(emotions)), **plain)

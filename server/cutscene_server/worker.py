@@ -17,6 +17,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
+from cutscene_model.engine import PastFrame
 from cutscene_server import worker_messages as messages
 from cutscene_server.frame_ring import FrameRing
 from cutscene_server.keyframes import unpack_state
@@ -45,7 +48,7 @@ class Worker:
     def __init__(self, engine: Engine, connection: Connection) -> None:
         self._engine = engine
         self._connection = connection
-        self._timelines: dict[int, Timeline] = {}
+        self._timelines: dict[int, tuple[int, Timeline]] = {}  # by session: generation of its orders, and timeline
         self._owed_us: dict[int, int] = {}  # the model's time that no frame has carried yet
         self._ring: FrameRing | None = None
         self._commands: queue.SimpleQueue[messages.Message] = queue.SimpleQueue()
@@ -62,8 +65,7 @@ class Worker:
                 case messages.Begin():
                     self._begin(command)
                 case messages.End(key):
-                    self._timelines.pop(key, None)
-                    self._owed_us.pop(key, None)
+                    self._drop(key)
                 case messages.UseRing(name, slots, height, width):
                     self._ring = FrameRing.attach(name, slots, height, width)
                 case messages.Stop():
@@ -75,25 +77,44 @@ class Worker:
 
     def _begin(self, command: messages.Begin) -> None:
         started_us = now_us()
+        self._drop(command.key)
         try:
-            timeline = self._engine.begin(messages.unpack_stage(command.packed_stage), command.seed)
+            past = [self._past(*frame) for frame in command.past]
+            stage = messages.unpack_stage(command.packed_stage)
+            timeline = self._engine.begin(stage, command.seed, command.next_frame, past)
         except Exception as error:
             log.exception("session %d could not begin", command.key)
-            self._report(messages.BeginFailed(command.key, _text(error)))
+            self._report(messages.BeginFailed(command.key, command.generation, _text(error)))
             return
-        self._timelines[command.key] = timeline
+        self._timelines[command.key] = command.generation, timeline
         self._owed_us[command.key] = now_us() - started_us
-        self._report(messages.Began(command.key))
+        self._report(messages.Began(command.key, command.generation))
+
+    def _past(self, frame_index: int, packed_state: bytes, latent: bytes) -> PastFrame:
+        shape = self._engine.manifest.latent_shape
+        return PastFrame(frame_index, unpack_state(packed_state), np.frombuffer(latent, np.float16).reshape(shape))
+
+    def _drop(self, key: int) -> None:
+        generation_and_timeline = self._timelines.pop(key, None)
+        self._owed_us.pop(key, None)
+        if generation_and_timeline is not None:
+            generation_and_timeline[1].close()
 
     def _draw(self, command: messages.Draw) -> None:
-        timeline = self._timelines.get(command.key)
-        if timeline is None:  # it failed, or ended, while this order was under way
-            self._report(messages.DrawFailed(command.key, command.slot, "the session has no timeline any more"))
+        generation, timeline = self._timelines.get(command.key, (0, None))
+        if timeline is None or generation != command.generation:  # it failed, ended or went back meanwhile
+            text = "the session has no such timeline any more"
+            self._report(messages.DrawFailed(command.key, command.generation, command.slot, text))
             return
         started_us = now_us()
         try:
             if self._ring is None:
                 raise RuntimeError("a frame was ordered before there is a place for it")
+            if command.latent:
+                past = self._past(command.frame_index, command.packed_state, command.latent)
+                self._ring.write(command.slot, timeline.show(past))
+                self._report(_shown(command, started_us, now_us()))
+                return
             if timeline.next_frame != command.frame_index:
                 raise RuntimeError(f"frame {command.frame_index} was ordered, {timeline.next_frame} is next")
             if command.cut_before:
@@ -102,8 +123,8 @@ class Worker:
             self._ring.write(command.slot, frame.pixels)
         except Exception as error:
             log.exception("session %d failed at frame %d", command.key, command.frame_index)
-            del self._timelines[command.key]
-            self._report(messages.DrawFailed(command.key, command.slot, _text(error)))
+            self._drop(command.key)
+            self._report(messages.DrawFailed(command.key, command.generation, command.slot, _text(error)))
             return
         finished_us = now_us()
         compute_us = self._owed_us[command.key] + finished_us - started_us
@@ -118,8 +139,9 @@ class Worker:
         except Exception:
             # Nothing is waiting for this; the next order finds no timeline and reports it.
             log.exception("session %d could not commit its frame", key)
-            del self._timelines[key]
-        self._owed_us[key] = now_us() - started_us
+            self._drop(key)
+        else:
+            self._owed_us[key] = now_us() - started_us
 
     def _read_commands(self) -> None:
         try:
@@ -155,7 +177,25 @@ def _drawn(
         started_us=started_us,
         finished_us=finished_us,
     )
-    return messages.Drawn(command.key, command.slot, messages.figures_to_plain(figures))
+    plain = messages.figures_to_plain(figures)
+    return messages.Drawn(command.key, command.generation, command.slot, plain, frame.latent.tobytes())
+
+
+def _shown(command: messages.Draw, started_us: int, finished_us: int) -> messages.Drawn:
+    took_us = finished_us - started_us
+    figures = DrawnFigures(
+        frame_index=command.frame_index,
+        tier=command.tier,
+        blocks_reused=0,
+        blocks_computed=0,
+        greybox_us=0,
+        denoise_us=0,
+        decode_us=took_us,
+        compute_us=took_us,
+        started_us=started_us,
+        finished_us=finished_us,
+    )
+    return messages.Drawn(command.key, command.generation, command.slot, messages.figures_to_plain(figures), b"")
 
 
 def _load(engine_path: str, model: Path | None, device: str, threads: int | None) -> Engine:

@@ -37,6 +37,8 @@ class WorkerLink:
             name="cutscene-inference",
             daemon=True,  # should this process end without stopping it, it is ended too
         )
+        self._process_id: int | None = None
+        self._stopped = False
         self._facts: asyncio.Queue[worker_messages.Fact | None] = asyncio.Queue()
         self._ring: FrameRing | None = None
         self._slots: asyncio.Queue[int] = asyncio.Queue()  # the free ones
@@ -46,6 +48,7 @@ class WorkerLink:
         """Starts the process and waits until its model is loaded. Raises ``NotServing`` if it ends before that."""
         loop = asyncio.get_running_loop()
         self._process.start()
+        self._process_id = self._process.pid
         self._far_end.close()  # so that the process's end is seen as the pipe's end
         self._reader = threading.Thread(target=self._read_facts, args=(loop,), name="facts", daemon=True)
         self._reader.start()
@@ -68,7 +71,7 @@ class WorkerLink:
 
     @property
     def process_id(self) -> int | None:
-        return self._process.pid
+        return self._process_id
 
     @property
     def exit_text(self) -> str:
@@ -95,7 +98,10 @@ class WorkerLink:
         await self._join(STOP_S)
 
     async def stop(self) -> None:
-        """Ends the process, first by asking, and removes the shared memory."""
+        """Ends the process, first by asking, and removes the shared memory. Safe to repeat."""
+        if self._stopped:
+            return
+        self._stopped = True
         if self._process.pid is not None:
             if self._ring is None:
                 self._process.kill()  # still loading the model: it would not listen, and has nothing to lose

@@ -30,23 +30,31 @@ class UseRing:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """A session starts: compute its anchors."""
+    """A session starts, or goes on where another timeline left it: compute its anchors, remember its past.
+
+    ``past`` are the frames before ``next_frame`` since the last cut: [frame index, packed state, latent].
+    """
 
     key: int
+    generation: int  # of the session's orders: a later one replaces the timeline
     packed_stage: bytes
     seed: int
+    next_frame: int
+    past: list[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """The session's next frame."""
+    """The session's next frame; or, with a ``latent``, a frame that was drawn before, as it was."""
 
     key: int
+    generation: int
     frame_index: int
     slot: int
     tier: str
     cut_before: bool
     packed_state: bytes
+    latent: bytes  # raw float16; empty for a frame that is yet to be drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +78,18 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """The session's anchors are ready."""
+    """The session's anchors are ready, and its past is remembered."""
 
     key: int
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class BeginFailed:
-    """The session's anchors could not be computed."""
+    """The session's anchors, or its past, could not be computed."""
 
     key: int
+    generation: int
     text: str
 
 
@@ -88,8 +98,10 @@ class Drawn:
     """A frame lies in the slot that its order named. ``figures`` are the fields of ``DrawnFigures`` in order."""
 
     key: int
+    generation: int
     slot: int
     figures: list[Any]
+    latent: bytes  # raw float16, of a frame drawn anew: what is to be stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +109,7 @@ class DrawFailed:
     """A frame could not be drawn; the session cannot go on. The slot is free again."""
 
     key: int
+    generation: int
     slot: int
     text: str
 

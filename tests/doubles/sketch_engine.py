@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 import synthetic_engine
-from cutscene_model.engine import DrawnFrame
+from cutscene_model.engine import DrawnFrame, PastFrame
 from cutscene_model.manifest import Manifest
 from cutscene_model.scene import EMOTIONS, Camera, SceneState, Stage
 from cutscene_model.vocabulary import COSTUMES, LOOKS
@@ -46,25 +47,25 @@ class SketchEngine:
     def manifest(self) -> Manifest:
         return MANIFEST
 
-    def begin(self, stage: Stage, seed: int) -> SketchTimeline:
-        return SketchTimeline(stage, seed)
+    def begin(self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()) -> SketchTimeline:
+        return SketchTimeline(stage, seed, next_frame, len(past))
 
 
 class SketchTimeline:
     """The timeline: its window is only counted."""
 
-    def __init__(self, stage: Stage, seed: int) -> None:
+    def __init__(self, stage: Stage, seed: int, next_frame: int, remembered: int) -> None:
         self._grain = int.from_bytes(hashlib.blake2b(f"{len(stage.elements)} {seed}".encode()).digest()[:4], "little")
-        self._window = 0
+        self._window = min(remembered, MANIFEST.window)
         self._pending = False
-        self._next_frame = 0
+        self._next_frame = self._begun_at = next_frame
 
     @property
     def next_frame(self) -> int:
         return self._next_frame
 
     def draw(self, state: SceneState, tier: str) -> DrawnFrame:
-        computed = int(self._next_frame == 0) + int(self._pending)
+        computed = int(self._next_frame == self._begun_at) + int(self._pending)
         self.commit()
         reused = 1 + self._window - computed
         latent = np.zeros(MANIFEST.latent_shape, np.float16)
@@ -81,6 +82,12 @@ class SketchTimeline:
     def cut(self) -> None:
         self._window = 0
         self._pending = False
+
+    def show(self, past: PastFrame) -> npt.NDArray[np.uint8]:
+        return self._picture(past.state)
+
+    def close(self) -> None:
+        self.cut()
 
     def _picture(self, state: SceneState) -> npt.NDArray[np.uint8]:
         light = np.clip(np.array(state.lights.ambient) * 255, 20, 220)

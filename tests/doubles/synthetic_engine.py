@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgpack
 import numpy as np
+import numpy.typing as npt
 
 from cutscene_model import scene_codec
-from cutscene_model.engine import DrawnFrame
+from cutscene_model.engine import DrawnFrame, PastFrame
 from cutscene_model.manifest import Manifest
 from cutscene_model.scene import EMOTIONS, SceneState, Stage
 
@@ -67,22 +69,23 @@ class SyntheticEngine:
     def manifest(self) -> Manifest:
         return MANIFEST
 
-    def begin(self, stage: Stage, seed: int) -> SyntheticTimeline:
+    def begin(self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()) -> SyntheticTimeline:
         mischief = {member.id for member in stage.cast}
         if "fail_begin" in mischief:
             raise RuntimeError("this stage cannot be begun")
-        return SyntheticTimeline(stage, seed, mischief)
+        return SyntheticTimeline(stage, seed, mischief, next_frame, past)
 
 
 class SyntheticTimeline:
     """The timeline: a running digest of the window stands for the cache."""
 
-    def __init__(self, stage: Stage, seed: int, mischief: set[str]) -> None:
+    def __init__(self, stage: Stage, seed: int, mischief: set[str], next_frame: int, past: Sequence[PastFrame]) -> None:
         self._anchor = hashlib.blake2b(msgpack.packb([scene_codec.stage_to_plain(stage), seed])).digest()
         self._mischief = mischief
-        self._window: list[bytes] = []
+        self._window = [frame.latent.tobytes() for frame in past][-WINDOW:]
         self._pending: bytes | None = None
-        self._next_frame = 0
+        self._next_frame = next_frame
+        self._begun_at = next_frame
 
     @property
     def next_frame(self) -> int:
@@ -91,18 +94,17 @@ class SyntheticTimeline:
     def draw(self, state: SceneState, tier: str) -> DrawnFrame:
         self._misbehave("frame")
         started = time.monotonic_ns()
-        computed = 1 if self._next_frame == 0 else 0
+        computed = 1 if self._next_frame == self._begun_at else 0
         if self._pending is not None:
             self.commit()
             computed += 1
         told = [self._anchor, self._window, self._next_frame, scene_codec.state_to_plain(state), tier]
-        digest = hashlib.blake2b(msgpack.packb(told), digest_size=8).digest()
-        noise = np.random.default_rng(int.from_bytes(digest, "little"))
-        pixels = noise.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+        # The latent is the digest: what later frames remember, and enough to show the frame again.
+        digest = hashlib.blake2b(msgpack.packb(told), digest_size=16).digest()
         frame = DrawnFrame(
             frame_index=self._next_frame,
-            pixels=pixels,
-            latent=np.zeros(MANIFEST.latent_shape, np.float16),
+            pixels=_pixels(digest),
+            latent=np.frombuffer(digest, np.float16).reshape(MANIFEST.latent_shape),
             tier=tier,
             blocks_reused=1 + len(self._window) - computed,
             blocks_computed=computed,
@@ -125,6 +127,12 @@ class SyntheticTimeline:
         self._window = []
         self._pending = None
 
+    def show(self, past: PastFrame) -> npt.NDArray[np.uint8]:
+        return _pixels(past.latent.tobytes())
+
+    def close(self) -> None:
+        self.cut()
+
     def _misbehave(self, what: str) -> None:
         if "slow" in self._mischief:
             time.sleep(0.05)
@@ -133,3 +141,8 @@ class SyntheticTimeline:
                 raise RuntimeError("frame 3 cannot be drawn")
             if f"die_{what}_3" in self._mischief:
                 os._exit(3)
+
+
+def _pixels(digest: bytes) -> npt.NDArray[np.uint8]:
+    noise = np.random.default_rng(int.from_bytes(digest, "little"))
+    return noise.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import shutil
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -12,8 +15,16 @@ DOUBLES = Path(__file__).resolve().parent
 ENGINE = "synthetic_engine:load"
 
 
-def synthetic_config(**settings: object) -> ServerConfig:
-    return ServerConfig(listen="127.0.0.1:0", engine=ENGINE, **settings)  # type: ignore[arg-type]
+def synthetic_config(data: Path | None = None, **settings: object) -> ServerConfig:
+    """Without ``data``, sessions are stored in a directory that goes with this process."""
+    return ServerConfig(listen="127.0.0.1:0", engine=ENGINE, data=data or fresh_directory(), **settings)  # type: ignore[arg-type]
+
+
+def fresh_directory() -> Path:
+    """An empty directory that is removed when this process ends."""
+    directory = Path(tempfile.mkdtemp(prefix="cutscene-test-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,5 +15,6 @@ DOUBLES = Path(__file__).resolve().parents[1] / "doubles"
 
 @pytest.fixture(scope="session")
 def server_address() -> Iterator[str]:
-    with local_server(["--engine", "sketch_engine:load"], {"PYTHONPATH": str(DOUBLES)}) as address:
+    path = os.pathsep.join([str(DOUBLES), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with local_server(["--engine", "sketch_engine:load"], {"PYTHONPATH": path}) as address:
         yield address

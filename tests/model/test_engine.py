@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cutscene_model.engine import TIERS
+from cutscene_model.block_pool import BlockPool
+from cutscene_model.engine import TIERS, PastFrame
 from cutscene_model.errors import UnknownCostumeError, UnknownLookError
 from cutscene_model.loading import load_engine
 from cutscene_model.scene import Box, ElementClass, SetElement, Stage
@@ -32,14 +33,49 @@ def test_a_frame_has_the_manifests_size_and_is_not_flat(engine: TransformerEngin
     assert frame.pixels.std() > 10
 
 
+def with_pool(engine: TransformerEngine, budget: int) -> TransformerEngine:
+    """The same model with a pool of its own."""
+    return TransformerEngine(engine.manifest, engine.autoencoder, engine.denoiser, engine.device, BlockPool(budget))
+
+
 def test_blocks_made_again_from_latents_give_the_same_frame(engine: TransformerEngine) -> None:
-    cached, rebuilt = engine.begin(stage(), 7), engine.begin(stage(), 7)
-    played(cached, 5)
-    played(rebuilt, 5)
-    rebuilt.rebuild()
-    a, b = cached.draw(state(0.1), "standard"), rebuilt.draw(state(0.1), "standard")
-    np.testing.assert_array_equal(a.latent, b.latent)
-    np.testing.assert_array_equal(a.pixels, b.pixels)
+    roomy, cramped = with_pool(engine, 1 << 30), with_pool(engine, 1)
+    assert played(roomy.begin(stage(), 7), 6) == played(cramped.begin(stage(), 7), 6)
+    assert (roomy.pool.figures.recomputed, roomy.pool.figures.evictions) == (0, 0)
+    assert cramped.pool.figures.recomputed > 0
+    assert cramped.pool.figures.blocks == 1
+
+
+def test_timelines_that_remember_alike_share_blocks_and_let_go_of_them(engine: TransformerEngine) -> None:
+    own = with_pool(engine, 1 << 30)
+    first, second = own.begin(stage(), 7), own.begin(stage(), 7)
+    assert played(first, 4) == played(second, 4)
+    assert (own.pool.figures.computed, own.pool.figures.shares) == (3, 3)
+    first.close()
+    second.close()
+    own.pool.budget = 0
+    played(own.begin(stage(), 8), 2)
+    assert own.pool.figures.blocks == 1, "what nobody holds goes first"
+
+
+def test_a_timeline_begun_from_stored_frames_goes_on_exactly(engine: TransformerEngine) -> None:
+    whole = engine.begin(stage(), 7)
+    states = [state(0.02 * frame) for frame in range(8)]
+    frames = [whole.draw(each, "draft") for each in states]
+    past = [PastFrame(frame.frame_index, each, frame.latent) for frame, each in zip(frames, states, strict=True)]
+    for at in (1, 5):
+        taken_up = engine.begin(stage(), 7, at, past[:at])
+        for frame, each in zip(frames[at:], states[at:], strict=True):
+            np.testing.assert_array_equal(taken_up.draw(each, "draft").pixels, frame.pixels)
+
+
+def test_a_stored_frame_is_shown_as_it_was_and_the_timeline_stays(engine: TransformerEngine) -> None:
+    timeline = engine.begin(stage(), 7)
+    frame = timeline.draw(state(0.1), "standard")
+    again = engine.begin(stage(), 7)
+    np.testing.assert_array_equal(again.show(PastFrame(0, state(0.1), frame.latent)), frame.pixels)
+    assert again.next_frame == 0
+    np.testing.assert_array_equal(again.draw(state(0.1), "standard").pixels, frame.pixels)
 
 
 def test_the_window_matters_and_a_cut_forgets_it(engine: TransformerEngine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
@@ -19,7 +20,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from cutscene_proto.v1 import cutscene_pb2 as pb
-from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
 from cutscene_server.errors import ConfigError, NotServing
 from cutscene_server.running import run_server
 from cutscene_server.service.calls import SERVICE_NAME
@@ -78,32 +78,60 @@ async def test_health_follows_the_server_and_stopping_says_goodbye_to_streams() 
     assert not left_over(blocks)
 
 
-@pytest.mark.parametrize("death", ["from within", "killed"])
-async def test_a_lost_inference_process_closes_sessions_and_turns_health_and_hangs_nobody(death: str) -> None:
+async def test_a_killed_inference_process_is_replaced_and_nobody_misses_a_frame() -> None:
     async with run_server(synthetic_config()) as server, grpc.aio.insecure_channel(server.address) as channel:
-        blocks = shared_memory_of(os.getpid())
         watch: Any = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         assert (await watch.read()).status == SERVING
-        bad, idle = RawStream(channel), RawStream(channel)
-        await idle.open(open_message())
-        await bad.open(open_message(cast=("actor-0", "die_frame_3")))
-        if death == "killed":
-            assert server.runtime.process_id is not None
-            os.kill(server.runtime.process_id, signal.SIGKILL)
-        else:
-            await bad.say(turn=lockstep_turn("one", 6))
-            await bad.frames(3)
-        assert (await bad.hear_until("closed")).reason == pb.CLOSE_REASON_ERROR
-        assert (await idle.hear_until("closed")).reason == pb.CLOSE_REASON_ERROR
+        undisturbed, stream, idle = RawStream(channel), RawStream(channel), RawStream(channel)
+        for each in (undisturbed, stream, idle):
+            await each.open(open_message())
+        await undisturbed.say(turn=lockstep_turn("one", 20))
+        expected = [frame.pixel_digest for frame in await undisturbed.frames(20)]
+        await stream.say(turn=lockstep_turn("one", 20))
+        frames = await stream.frames(5)
+        assert server.runtime.process_id is not None
+        os.kill(server.runtime.process_id, signal.SIGKILL)
+        frames += await stream.frames(15)
+        assert [frame.pixel_digest for frame in frames] == expected
+        await idle.say(turn=lockstep_turn("one", 20))
+        assert [frame.pixel_digest for frame in await idle.frames(20)] == expected
         assert (await watch.read()).status == NOT_SERVING
+        assert (await watch.read()).status == SERVING
         watch.cancel()
+        blocks = shared_memory_of(os.getpid())
+        assert len(blocks) == 1, "the lost process's memory is given back"
+    assert not left_over(blocks)
+
+
+async def test_a_session_that_ends_inference_processes_is_closed_and_the_others_go_on() -> None:
+    async with run_server(synthetic_config()) as server, grpc.aio.insecure_channel(server.address) as channel:
+        bad, good = RawStream(channel), RawStream(channel)
+        await bad.open(open_message(cast=("actor-0", "die_frame_3")))
+        await good.open(open_message())
+        await bad.say(turn=lockstep_turn("one", 6))
+        await good.say(turn=lockstep_turn("one", 40))
+        assert (await bad.hear_until("closed")).reason == pb.CLOSE_REASON_ERROR
+        assert [frame.frame_index for frame in await good.frames(40)] == list(range(40))
+
+
+async def test_a_server_that_cannot_keep_an_inference_process_draws_no_more_and_hangs_nobody() -> None:
+    async with run_server(synthetic_config()) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stream = RawStream(channel)
+        await stream.open(open_message())
+
+        async def lost() -> bool:
+            if server.runtime.process_id is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(server.runtime.process_id, signal.SIGKILL)
+            return server.runtime.lost
+
+        await eventually(lost)
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stream.hear_to_end()
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await RawStream(channel).open(open_message())
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
-        stub: Any = CutsceneServiceStub(channel)  # type: ignore[no-untyped-call]
-        listed = await stub.ListSessions(pb.ListSessionsRequest())
-        assert [session.status for session in listed.sessions] == [pb.SESSION_STATUS_CLOSED] * 2
-    assert not left_over(blocks)
 
 
 async def test_a_model_that_cannot_be_loaded_ends_the_start(tmp_path: Path) -> None:
@@ -115,7 +143,7 @@ async def test_a_model_that_cannot_be_loaded_ends_the_start(tmp_path: Path) -> N
 
 async def test_a_port_that_is_taken_is_a_configuration_error() -> None:
     async with run_server(synthetic_config()) as server:
-        config = type(server.runtime.config)(listen=server.address, engine=ENGINE)
+        config = dataclasses.replace(synthetic_config(), listen=server.address)
         with pytest.raises(ConfigError, match="cannot listen"):
             async with run_server(config):
                 raise AssertionError
@@ -127,7 +155,7 @@ def running_program(tmp_path: Path, *arguments: str) -> Iterator[tuple[subproces
     port_file = tmp_path / "address"
     with subprocess.Popen(
         [sys.executable, "-m", "cutscene_server", "--listen", "127.0.0.1:0", "--engine", ENGINE,
-         "--port-file", str(port_file), *arguments],
+         "--port-file", str(port_file), "--data", str(tmp_path / "data"), *arguments],
         env={**os.environ, "PYTHONPATH": str(DOUBLES)}, stderr=subprocess.PIPE, text=True,
     ) as program:  # fmt: skip
         try:

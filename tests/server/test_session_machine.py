@@ -25,6 +25,9 @@ class Run:
         assert 0 <= position < self.frame_count
         return b"state"
 
+    def packed(self) -> bytes:
+        return b"run"
+
 
 class SessionMachine(RuleBasedStateMachine):
     """A session, the model process beside it, and a client that comes and goes."""
@@ -67,6 +70,12 @@ class SessionMachine(RuleBasedStateMachine):
         index = self.under_way.pop(0)
         figures = DrawnFigures(index, "draft", 1, 1, 1, 1, 1, 1, 0, 0)
         self.session.add_frame(figures, str(index).encode(), b"", 0, 0)
+
+    @precondition(lambda self: self.session.begun and not self.session.closed)
+    @rule()
+    def process_is_lost(self) -> None:
+        self.session.lose()
+        self.under_way.clear()
 
     @rule()
     def client_comes(self) -> None:

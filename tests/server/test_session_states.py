@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from cutscene_server.errors import IllegalEvent, InvalidRequest, OutOfRange, WrongMoment
-from cutscene_server.session import MAX_WAITING_BYTES, MAX_WAITING_TURNS, Session, Turn
+from cutscene_server.session import MAX_WAITING_BYTES, MAX_WAITING_TURNS, PlacedTurn, Session, Turn, Usage
 from cutscene_server.session_log import DrawnFigures, FrameReady, TurnCompleted, TurnStarted
 from cutscene_server.session_states import EDGES, CloseReason, Event, State
 from cutscene_server.terms import Codec, Names, Terms
@@ -23,6 +23,9 @@ class PlainRun:
 
     def packed_state(self, position: int) -> bytes:
         return str(position).encode()
+
+    def packed(self) -> bytes:
+        return b"run"
 
 
 def make_session(*, frame_credit: int = 4, frame_budget: int = 100) -> Session:
@@ -59,7 +62,15 @@ def draw_all(session: Session) -> None:
 
 
 def in_state(state: State) -> Session:
-    """A session in this state. A performing or ending one has a frame to draw and one under way."""
+    """A session in this state. A performing or ending one has a frame to draw and one under way; a closed one came
+    back from disk, and has frames to show again.
+    """
+    if state is State.CLOSED:
+        session = come_back(stored_frames=3, turns=[("first", 0, 3)], close_reason=CloseReason.CLIENT)
+        session.attach(0, 0)
+        session.begin()
+        session.take_order()
+        return session
     session = make_session()
     if state is State.OPENING:
         return session
@@ -70,11 +81,33 @@ def in_state(state: State) -> Session:
     session.take_order()
     if state is State.PERFORMING:
         return session
-    if state is State.ENDING:
-        session.close()
-    else:
-        session.end()
+    session.close()
     return session
+
+
+def come_back(
+    *,
+    stored_frames: int,
+    turns: list[tuple[str, int, int]],
+    close_reason: CloseReason | None = None,
+    first_frame: int = 0,
+) -> Session:
+    """A session from disk. ``turns`` are ids, first frames and frame counts."""
+    placed = [
+        PlacedTurn(Turn(turn_id, PlainRun(count)), number, first, False)
+        for number, (turn_id, first, count) in enumerate(turns)
+    ]
+    return Session.restored(
+        make_session().terms,
+        epoch=0,
+        first_frame=first_frame,
+        durable_frame=stored_frames,
+        turns=placed,
+        turn_count=len(placed),
+        turn_ids=[turn_id for turn_id, _, _ in turns],
+        usage=Usage(frames=stored_frames),
+        close_reason=close_reason,
+    )
 
 
 def exhaust(session: Session) -> None:
@@ -109,7 +142,8 @@ VERBS: dict[Event, Callable[[Session], object]] = {
     Event.CLOSE: Session.close,
     Event.END: Session.end,
     Event.EXHAUST: exhaust,
-    Event.EXPIRE: Session.expire,
+    Event.LOSE: Session.lose,
+    Event.REWIND: lambda session: session.rewind(0),
     Event.FAIL: Session.fail,
 }
 
@@ -176,7 +210,6 @@ def test_a_session_closed_during_opening_without_turns_closes_when_it_begins() -
     ("verb", "reason"),
     [
         (Session.end, CloseReason.CLIENT),
-        (Session.expire, CloseReason.IDLE),
         (Session.fail, CloseReason.ERROR),
         (exhaust, CloseReason.FRAME_BUDGET),
         (close_and_run_out, CloseReason.CLIENT),
@@ -199,14 +232,88 @@ def test_the_budget_closes_the_session_only_when_more_is_wanted() -> None:
     assert session.usage.frames == 2
 
 
-def test_a_session_with_a_client_does_not_expire() -> None:
+def said_frames(session: Session) -> list[int]:
+    return [entry.figures.frame_index for entry in entries(session) if isinstance(entry, FrameReady)]
+
+
+def test_what_a_lost_process_was_drawing_is_drawn_again() -> None:
     session = in_state(State.IDLE)
-    attachment = session.attach(0, 0)
-    with pytest.raises(IllegalEvent):
-        session.expire()
-    session.detach(attachment)
-    session.expire()
-    assert session.close_reason is CloseReason.IDLE
+    add_turn(session, "one", 3)
+    add_turn(session, "two", 2)
+    give_frame(session, session.take_order().frame_index)
+    lost = [session.take_order() for _ in range(3)]
+    session.lose()
+    assert (session.state, session.wants_frame) == (State.OPENING, False)
+    session.begin()
+    again = [session.take_order() for _ in range(3)]
+    assert [(order.frame_index, order.packed_state) for order in again] == [
+        (order.frame_index, order.packed_state) for order in lost
+    ]
+    assert {order.generation for order in again} == {lost[0].generation + 1}
+    for order in again:
+        give_frame(session, order.frame_index)
+    draw_all(session)
+    assert said_frames(session) == [0, 1, 2, 3]
+    assert session.usage.turns == 1
+
+
+def test_a_session_from_disk_shows_what_its_client_has_not_seen_and_draws_the_rest() -> None:
+    session = come_back(stored_frames=4, turns=[("one", 0, 3), ("two", 3, 3)])
+    assert (session.ready_frame, session.wants_frame, session.recent_turn_ids) == (4, False, ["one", "two"])
+    session.attach(2, 0)
+    session.begin()
+    orders = [session.take_order() for _ in range(4)]
+    assert [(order.frame_index, order.stored, order.packed_state) for order in orders] == [
+        (2, True, b""), (3, True, b""), (4, False, b"1"), (5, False, b"2"),
+    ]  # fmt: skip
+    for order in orders:
+        give_frame(session, order.frame_index)
+    assert said_frames(session) == [2, 3, 4, 5]
+    receipts = [entry.turn_id for entry in entries(session) if isinstance(entry, TurnStarted)]
+    assert receipts == ["one", "two"]
+    assert (session.state, session.usage.frames) == (State.IDLE, 6)
+    with pytest.raises(InvalidRequest):
+        add_turn(session, "one")
+    add_turn(session, "three", 1)
+    session.acknowledge(6, 0)
+    assert session.take_order().frame_index == 6
+
+
+def test_a_closed_session_from_disk_has_its_last_frames_to_show_and_takes_nothing_new() -> None:
+    session = come_back(stored_frames=3, turns=[("one", 0, 3)], close_reason=CloseReason.FRAME_BUDGET)
+    session.attach(1, 0)
+    assert session.has_work
+    session.begin()
+    draw_all(session)
+    assert (said_frames(session), session.has_work, session.usage.frames) == ([1, 2], False, 3)
+
+
+def test_frames_before_what_is_kept_of_a_session_from_disk_are_out_of_range() -> None:
+    session = come_back(stored_frames=9, turns=[("late", 6, 3)], first_frame=6)
+    with pytest.raises(OutOfRange):
+        session.attach(5, 0)
+    session.attach(6, 0)
+
+
+def test_going_back_drops_what_waits_and_goes_on_in_a_new_epoch() -> None:
+    session = in_state(State.IDLE)
+    add_turn(session, "one", 4)
+    draw_all(session)
+    add_turn(session, "two", 3)
+    add_turn(session, "three", 3)
+    order = session.take_order() if session.wants_frame else None
+    assert order is None, "the credit is used up"
+    rewound = session.rewind(2)
+    assert (rewound.epoch, rewound.next_frame, session.epoch) == (1, 2, 1)
+    assert said_frames(session) == [0, 1], "what was not delivered of the epoch before never happened"
+    session.announce(rewound)
+    session.begin()
+    assert not session.wants_frame
+    add_turn(session, "four", 2)
+    draw_all(session)
+    assert said_frames(session) == [0, 1, 2, 3]
+    with pytest.raises(OutOfRange):
+        session.rewind(5)
 
 
 def test_a_later_attachment_replaces_the_earlier_one_whose_leaving_then_means_nothing() -> None:

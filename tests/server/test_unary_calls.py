@@ -101,27 +101,61 @@ async def test_one_session_too_many_is_refused_with_a_time_to_try_again(channel:
     await RawStream(channel).open(open_message())
 
 
-async def test_a_session_that_nobody_comes_back_to_is_closed_and_then_forgotten(
+async def statuses(stub: Any) -> list[Any]:
+    return [session.status for session in (await stub.ListSessions(pb.ListSessionsRequest())).sessions]
+
+
+async def test_a_session_that_nobody_comes_back_to_leaves_memory_and_goes_on_when_somebody_does(
     channel: grpc.aio.Channel, stub: Any
 ) -> None:
     stream, stays = RawStream(channel), RawStream(channel)
     opened = await stream.open(open_message())
     await stays.open(open_message())
+    await stream.say(turn=lockstep_turn("one", 3))
+    await stream.frames(3)
     stream.leave()
-    request = pb.GetSessionRequest(session_id=opened.session_id, token=opened.token)
-    seen = set()
 
-    async def forgotten() -> bool:
-        try:
-            seen.add((await stub.GetSession(request)).session.status)
-        except grpc.aio.AioRpcError as error:
-            return error.code() is grpc.StatusCode.NOT_FOUND
-        return False
+    async def parked() -> bool:
+        return await statuses(stub) == [pb.SESSION_STATUS_PARKED, pb.SESSION_STATUS_IDLE]
 
-    await eventually(forgotten)
-    assert {pb.SESSION_STATUS_DETACHED, pb.SESSION_STATUS_CLOSED} <= seen
-    await stays.say(turn=lockstep_turn("one", 1))  # a session with a client does not expire
-    await stays.frames(1)
+    await eventually(parked)
+    again = RawStream(channel)
+    assert list((await again.resume(opened, 3)).recent_turn_ids) == ["one"]
+    await again.say(turn=lockstep_turn("two", 2))
+    assert [frame.frame_index for frame in await again.frames(2)] == [3, 4]
+
+
+async def test_sessions_without_a_client_make_place_for_others(channel: grpc.aio.Channel, stub: Any) -> None:
+    streams = [RawStream(channel) for _ in range(3)]
+    opened = [await stream.open(open_message()) for stream in streams]
+    for stream in streams[:2]:
+        stream.leave()
+
+    async def left() -> bool:
+        return (await statuses(stub)).count(pb.SESSION_STATUS_DETACHED) == 2
+
+    await eventually(left)
+    await RawStream(channel).open(open_message())
+    assert pb.SESSION_STATUS_PARKED in await statuses(stub)
+    await RawStream(channel).resume(opened[0], 0)
+
+
+async def test_a_closed_sessions_frames_can_be_fetched_when_it_has_left_memory(
+    channel: grpc.aio.Channel, stub: Any
+) -> None:
+    stream = RawStream(channel)
+    opened = await stream.open(open_message())
+    await stream.say(turn=lockstep_turn("one", 4))
+    frames = await stream.frames(4, ack=False)
+    await stream.say(close=pb.Close())
+    await stream.hear_to_end()
+    await asyncio.sleep(1.0)  # more than it lingers for
+    again = RawStream(channel)
+    await again.resume(opened, 1)
+    await again.hear_to_end()
+    shown = [item.frame for item in again.heard if item.WhichOneof("response") == "frame"]
+    assert [frame.pixel_digest for frame in shown] == [frame.pixel_digest for frame in frames[1:]]
+    assert again.heard[-1].closed.usage.frames == 4
 
 
 async def test_a_stream_that_says_nothing_is_ended(channel: grpc.aio.Channel) -> None:

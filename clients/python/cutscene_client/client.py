@@ -13,7 +13,7 @@ import grpc
 
 from cutscene_client.errors import CutsceneError, ServerUnreachable, refusal
 from cutscene_client.frames import CODECS, TIER_NAMES, TIERS, Usage, read_usage
-from cutscene_client.session import Call, ProtocolViolation, Session
+from cutscene_client.session import PATIENCE_S, Call, ProtocolViolation, Session
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import scene_pb2 as spb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
@@ -120,8 +120,11 @@ class Client:
         jpeg_quality: int = 0,
         frame_credit: int = 0,
         frame_budget: int = 0,
+        patience: float = PATIENCE_S,
     ) -> Session:
-        """Begins a session. Empty and zero values mean the server's own choice; see ``cutscene.proto``, ``Open``."""
+        """Begins a session. A broken stream is resumed by itself for up to ``patience`` seconds.
+
+        Empty and zero values mean the server's own choice; see ``cutscene.proto``, ``Open``."""
         width, height = size or (0, 0)
         if codec not in CODECS:
             raise ValueError(f"codec is {codec!r}, allowed are {', '.join(CODECS)}")
@@ -138,21 +141,35 @@ class Client:
             frame_credit=frame_credit,
             frame_budget=frame_budget,
         )
-        return await self.open_request(request)
+        return await self.open_request(request, patience=patience)
 
-    async def open_request(self, request: pb.Open) -> Session:
+    async def open_request(self, request: pb.Open, *, patience: float = PATIENCE_S) -> Session:
         """Begins a session from a ready-made ``Open`` message."""
-        return await self._begin(pb.PerformRequest(open=request))
+        call, opened = await self._begin(pb.PerformRequest(open=request))
+        return Session(call, opened, opened.token, self._look_up, self._reconnect, patience)
 
-    async def resume(self, session_id: str, token: str, next_frame: int) -> Session:
+    async def resume(self, session_id: str, token: str, next_frame: int, *, patience: float = PATIENCE_S) -> Session:
         """Continues a session whose stream is gone; ``next_frame`` is the first frame not yet received.
 
         What the server had still to draw comes from ``Session.remaining``; new turns may follow it.
         """
         resume = pb.Resume(session_id=session_id, token=token, next_frame=next_frame)
-        return await self._begin(pb.PerformRequest(resume=resume), token)
+        call, opened = await self._reconnect(resume)
+        return Session(call, opened, token, self._look_up, self._reconnect, patience)
 
-    async def _begin(self, first: pb.PerformRequest, token: str = "") -> Session:
+    async def fork(self, session_id: str, token: str, frame: int) -> tuple[str, str]:
+        """The id and token of a new session that shares the past below ``frame``; ``resume`` it at that frame."""
+        request = pb.ForkSessionRequest(session_id=session_id, token=token, frame=frame)
+        try:
+            answer = cast(pb.ForkSessionResponse, await self._stub.ForkSession(request))
+        except grpc.aio.AioRpcError as error:
+            raise self._typed(error) from error
+        return answer.session_id, answer.token
+
+    async def _reconnect(self, resume: pb.Resume) -> tuple[Call, pb.Opened]:
+        return await self._begin(pb.PerformRequest(resume=resume))
+
+    async def _begin(self, first: pb.PerformRequest) -> tuple[Call, pb.Opened]:
         call = cast(Call, self._stub.Perform())
         try:
             await call.write(first)
@@ -166,7 +183,7 @@ class Client:
         if not isinstance(response, pb.PerformResponse) or response.WhichOneof("response") != "opened":
             call.cancel()
             raise ProtocolViolation("the server's first answer was not `opened`")
-        return Session(call, response.opened, token or response.opened.token, self._look_up)
+        return call, response.opened
 
     async def close_session(self, session_id: str, token: str) -> Usage:
         """Ends a session whether or not a client is attached to it."""

@@ -24,12 +24,15 @@ class ServerDidNotStart(CutsceneError):
 
 @contextlib.contextmanager
 def local_server(arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Starts ``cutscene-server`` on a free loopback port, yields its address, and stops it in order."""
+    """Starts ``cutscene-server`` on a free loopback port, yields its address, and stops it in order.
+
+    What it stores goes when the block ends, unless ``arguments`` name another ``--data`` directory.
+    """
     with tempfile.TemporaryDirectory(prefix="cutscene-") as folder:
         port_file, log_file = Path(folder, "address"), Path(folder, "log")
         command = [
             sys.executable, "-m", "cutscene_server", "--listen", "127.0.0.1:0", "--port-file", str(port_file),
-            *arguments,
+            "--data", str(Path(folder, "data")), *arguments,
         ]  # fmt: skip
         with log_file.open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 - our own module, no shell

@@ -6,12 +6,16 @@ the server sends no frame beyond it.
 
 A frame counts as consumed when the caller asks for the next one. Consumed frames are acknowledged in small batches, so
 that the server may forget them and draw further; frames received but not yet acknowledged are the server's to keep.
+
+A stream that breaks is resumed by itself, with growing pauses, for as long as ``patience`` allows: the caller's loop
+goes on with the next frame. What the server had not taken is sent again; it says itself which turns it has.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -26,6 +30,7 @@ from cutscene_client.errors import (
     CutsceneError,
     FieldViolation,
     ServerGoingAway,
+    ServerUnreachable,
     SessionClosed,
     SessionReplaced,
     TurnRejected,
@@ -47,6 +52,8 @@ MOST_WAITING_TURNS = 8  # cutscene.proto, Turn: "at most 8 may wait"
 
 # What grpc.aio says of a write to a stream that the other side has ended; the true status is lost then.
 LOST_STATUS = "Internal error from Core"
+PATIENCE_S = 60.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 3.0  # between attempts to resume
 LAST_WORDS_S = 2.0  # how long after a failed write the end of the stream is waited for
 
 
@@ -70,9 +77,14 @@ class Session:
         opened: pb.Opened,
         token: str,
         look_up: Callable[[str, str], Awaitable[pb.Session]],
+        reconnect: Callable[[pb.Resume], Awaitable[tuple[Call, pb.Opened]]],
+        patience: float,
     ) -> None:
         self._call = call
         self._look_up = look_up
+        self._reconnect = reconnect
+        self.patience = patience  # seconds that a broken stream is tried to be resumed for; 0: not at all
+        self.resumed = 0  # how often it was
         self.id = opened.session_id
         self.token = token
         self.model = opened.model
@@ -82,6 +94,7 @@ class Session:
         self.seed = opened.seed
         self.tier = TIER_NAMES.get(opened.tier, "standard")
         self.frame_credit = opened.frame_credit
+        self.epoch = opened.epoch  # how often the session was rewound
         self.next_frame = opened.next_frame  # the next frame that this stream will carry
         self.turn_figures: TurnFigures | None = None  # of the turn that was completed last
         self.usage: Usage | None = None  # known once the session has closed
@@ -92,6 +105,9 @@ class Session:
         self._turn_prefix = secrets.token_hex(3)  # turn ids stay unique when several clients resume one session
         self._turns_sent = 0
         self._outstanding: set[str] = set()
+        self._unheard: deque[pb.PerformRequest] = deque()  # sent, and not known to be taken, in order
+        self._rewinding: pb.PerformRequest | None = None
+        self._left = False
         self._rejected: dict[str, TurnRejected] = {}
         self._writing = asyncio.Lock()
         self._going_away = False
@@ -157,7 +173,27 @@ class Session:
 
     async def cut(self) -> None:
         """A shot change: the frame after it does not look like the one before it."""
-        await self._write(pb.PerformRequest(cut=CUT))
+        await self._write_step(pb.PerformRequest(cut=CUT))
+
+    async def rewind(self, frame: int) -> None:
+        """Goes back: the next frame is ``frame``, in a new epoch. Turns that wait and frames not yet read are dropped.
+
+        Raises ``TurnRejected`` if the frame has not been drawn yet; the session is then where it was.
+        """
+        self._rewinding = pb.PerformRequest(rewind=pb.Rewind(frame=frame))
+        try:
+            await self._write(self._rewinding)
+            while (response := await self._read()).WhichOneof("response") != "rewound":
+                if response.WhichOneof("response") == "frame":
+                    continue
+                self._note(response)
+        finally:
+            self._rewinding = None
+        self.epoch = response.rewound.epoch
+        self.next_frame = self._acked = response.rewound.next_frame
+        self._outstanding.clear()
+        self._rejected.clear()
+        self._unheard.clear()
 
     async def _send_turn(self, turn: pb.Turn) -> str:
         if not turn.turn_id:
@@ -167,7 +203,7 @@ class Session:
             turn = named
         self._turns_sent += 1
         self._outstanding.add(turn.turn_id)
-        await self._write(pb.PerformRequest(turn=turn))
+        await self._write_step(pb.PerformRequest(turn=turn))
         return turn.turn_id
 
     async def _frames_of(self, turn_id: str) -> AsyncIterator[Frame]:
@@ -219,6 +255,7 @@ class Session:
             case "rejected":
                 violations = [FieldViolation(v.field, v.description) for v in response.rejected.violations]
                 rejected = TurnRejected(response.rejected.turn_id, violations)
+                self._forget_sent({response.rejected.turn_id})
                 if response.rejected.turn_id not in self._outstanding:
                     raise rejected
                 self._rejected[response.rejected.turn_id] = rejected
@@ -232,7 +269,7 @@ class Session:
                 self._closed_reason = reason
                 raise SessionClosed(f"session {self.id} has ended: {reason}", reason)
             case "turn_started":
-                pass
+                self._forget_sent({response.turn_started.turn_id})
             case other:
                 raise ProtocolViolation(f"{other} came in the middle of a session")
 
@@ -250,11 +287,13 @@ class Session:
                 continue
             with contextlib.suppress(SessionClosed, TurnRejected):
                 self._note(response)
+        self._left = True
         self._call.cancel()
         return self.usage
 
     def detach(self) -> None:
         """Leaves the stream without ending the session: ``Client.resume`` continues it."""
+        self._left = True
         self._call.cancel()
 
     async def __aenter__(self) -> Self:
@@ -292,7 +331,57 @@ class Session:
                 response = await self._read()  # raises at the end
                 if response.WhichOneof("response") != "frame":
                     self._note(response)
-            raise self._end(error if isinstance(error, grpc.aio.AioRpcError) else None) from error
+            await self._resume(self._end(error if isinstance(error, grpc.aio.AioRpcError) else None))
+            if request.WhichOneof("request") == "close":
+                await self._write(request)
+
+    async def _write_step(self, request: pb.PerformRequest) -> None:
+        """Sends a turn or a cut, and keeps it until it is known to be taken."""
+        self._unheard.append(request)
+        await self._write(request)
+
+    def _forget_sent(self, turn_ids: set[str]) -> None:
+        """Forgets the last of these turns and whatever was sent before it: the server has taken, or refused, it all."""
+        places = [place for place, request in enumerate(self._unheard) if request.turn.turn_id in turn_ids]
+        for _ in range(places[-1] + 1 if places else 0):
+            self._unheard.popleft()
+
+    async def _resume(self, cause: CutsceneError) -> None:
+        """Finds the session again after its stream broke. Raises ``cause`` if that is not to be."""
+        if self._left or self.patience <= 0 or not isinstance(cause, (ConnectionLost, ServerGoingAway)):
+            raise cause
+        loop = asyncio.get_running_loop()
+        give_up_at, pause_s = loop.time() + self.patience, FIRST_PAUSE_S
+        self._call.cancel()
+        await asyncio.wait([self._reader])
+        wanted = self.next_frame
+        if self._rewinding is not None:  # the server may have gone back already
+            wanted = min(wanted, self._rewinding.rewind.frame)
+        while True:
+            try:
+                resume = pb.Resume(session_id=self.id, token=self.token, next_frame=wanted)
+                self._call, opened = await self._reconnect(resume)
+                break
+            except (ServerUnreachable, ConnectionLost) as error:
+                if loop.time() + pause_s > give_up_at:
+                    raise cause from error
+                # Jitter: the clients of a server that comes back do not all come at once.
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        self.resumed += 1
+        self._acked = self.next_frame
+        self._going_away, self._ended, self._inbox = False, None, asyncio.Queue()
+        self._reader = asyncio.create_task(self._read_all(), name=f"session {self.id}")
+        if self._rewinding is not None:
+            if opened.epoch == self.epoch:
+                await self._write(self._rewinding)
+            else:
+                done = pb.Rewound(epoch=opened.epoch, next_frame=self._rewinding.rewind.frame)
+                self._inbox.put_nowait(pb.PerformResponse(rewound=done))
+            return
+        self._forget_sent(set(opened.recent_turn_ids))
+        for request in list(self._unheard):
+            await self._write(request)
 
     async def _read_all(self) -> None:
         try:
@@ -305,12 +394,13 @@ class Session:
             self._inbox.put_nowait(_Ended(None))
 
     async def _read(self) -> pb.PerformResponse:
-        if self._ended is None:
-            item = await self._inbox.get()
-            if not isinstance(item, _Ended):
-                return item
-            self._ended = item
-        raise self._end(self._ended.error) from self._ended.error
+        while True:
+            if self._ended is None:
+                item = await self._inbox.get()
+                if not isinstance(item, _Ended):
+                    return item
+                self._ended = item
+            await self._resume(self._end(self._ended.error))
 
     def _end(self, error: grpc.aio.AioRpcError | None) -> CutsceneError:
         """The typed form of the stream's having ended."""

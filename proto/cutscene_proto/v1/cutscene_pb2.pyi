@@ -50,6 +50,7 @@ class SessionStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SESSION_STATUS_PERFORMING: _ClassVar[SessionStatus]
     SESSION_STATUS_DETACHED: _ClassVar[SessionStatus]
     SESSION_STATUS_CLOSED: _ClassVar[SessionStatus]
+    SESSION_STATUS_PARKED: _ClassVar[SessionStatus]
 TIER_UNSPECIFIED: Tier
 TIER_DRAFT: Tier
 TIER_STANDARD: Tier
@@ -75,6 +76,7 @@ SESSION_STATUS_IDLE: SessionStatus
 SESSION_STATUS_PERFORMING: SessionStatus
 SESSION_STATUS_DETACHED: SessionStatus
 SESSION_STATUS_CLOSED: SessionStatus
+SESSION_STATUS_PARKED: SessionStatus
 
 class VideoFormat(_message.Message):
     __slots__ = ("width", "height", "codec", "jpeg_quality")
@@ -89,20 +91,22 @@ class VideoFormat(_message.Message):
     def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ..., codec: _Optional[_Union[Codec, str]] = ..., jpeg_quality: _Optional[int] = ...) -> None: ...
 
 class PerformRequest(_message.Message):
-    __slots__ = ("open", "resume", "turn", "cut", "ack", "close")
+    __slots__ = ("open", "resume", "turn", "cut", "ack", "close", "rewind")
     OPEN_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
     TURN_FIELD_NUMBER: _ClassVar[int]
     CUT_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     CLOSE_FIELD_NUMBER: _ClassVar[int]
+    REWIND_FIELD_NUMBER: _ClassVar[int]
     open: Open
     resume: Resume
     turn: Turn
     cut: Cut
     ack: Ack
     close: Close
-    def __init__(self, open: _Optional[_Union[Open, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., turn: _Optional[_Union[Turn, _Mapping]] = ..., cut: _Optional[_Union[Cut, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ...) -> None: ...
+    rewind: Rewind
+    def __init__(self, open: _Optional[_Union[Open, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., turn: _Optional[_Union[Turn, _Mapping]] = ..., cut: _Optional[_Union[Cut, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ...) -> None: ...
 
 class Open(_message.Message):
     __slots__ = ("model", "video", "fps", "cast", "set", "seed", "tier", "frame_credit", "frame_budget")
@@ -182,8 +186,14 @@ class Close(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Rewind(_message.Message):
+    __slots__ = ("frame",)
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    frame: int
+    def __init__(self, frame: _Optional[int] = ...) -> None: ...
+
 class PerformResponse(_message.Message):
-    __slots__ = ("opened", "turn_started", "frame", "turn_completed", "notice", "rejected", "closed")
+    __slots__ = ("opened", "turn_started", "frame", "turn_completed", "notice", "rejected", "closed", "rewound")
     OPENED_FIELD_NUMBER: _ClassVar[int]
     TURN_STARTED_FIELD_NUMBER: _ClassVar[int]
     FRAME_FIELD_NUMBER: _ClassVar[int]
@@ -191,6 +201,7 @@ class PerformResponse(_message.Message):
     NOTICE_FIELD_NUMBER: _ClassVar[int]
     REJECTED_FIELD_NUMBER: _ClassVar[int]
     CLOSED_FIELD_NUMBER: _ClassVar[int]
+    REWOUND_FIELD_NUMBER: _ClassVar[int]
     opened: Opened
     turn_started: TurnStarted
     frame: Frame
@@ -198,10 +209,11 @@ class PerformResponse(_message.Message):
     notice: Notice
     rejected: Rejected
     closed: Closed
-    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., turn_started: _Optional[_Union[TurnStarted, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., turn_completed: _Optional[_Union[TurnCompleted, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ...) -> None: ...
+    rewound: Rewound
+    def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., turn_started: _Optional[_Union[TurnStarted, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., turn_completed: _Optional[_Union[TurnCompleted, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ..., rewound: _Optional[_Union[Rewound, _Mapping]] = ...) -> None: ...
 
 class Opened(_message.Message):
-    __slots__ = ("session_id", "token", "model", "model_digest", "video", "fps", "seed", "tier", "frame_credit", "next_frame")
+    __slots__ = ("session_id", "token", "model", "model_digest", "video", "fps", "seed", "tier", "frame_credit", "next_frame", "epoch", "recent_turn_ids")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -212,6 +224,8 @@ class Opened(_message.Message):
     TIER_FIELD_NUMBER: _ClassVar[int]
     FRAME_CREDIT_FIELD_NUMBER: _ClassVar[int]
     NEXT_FRAME_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    RECENT_TURN_IDS_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     token: str
     model: str
@@ -222,7 +236,9 @@ class Opened(_message.Message):
     tier: Tier
     frame_credit: int
     next_frame: int
-    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., video: _Optional[_Union[VideoFormat, _Mapping]] = ..., fps: _Optional[float] = ..., seed: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., frame_credit: _Optional[int] = ..., next_frame: _Optional[int] = ...) -> None: ...
+    epoch: int
+    recent_turn_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., video: _Optional[_Union[VideoFormat, _Mapping]] = ..., fps: _Optional[float] = ..., seed: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., frame_credit: _Optional[int] = ..., next_frame: _Optional[int] = ..., epoch: _Optional[int] = ..., recent_turn_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TurnStarted(_message.Message):
     __slots__ = ("turn_id", "first_frame", "frame_count")
@@ -233,6 +249,14 @@ class TurnStarted(_message.Message):
     first_frame: int
     frame_count: int
     def __init__(self, turn_id: _Optional[str] = ..., first_frame: _Optional[int] = ..., frame_count: _Optional[int] = ...) -> None: ...
+
+class Rewound(_message.Message):
+    __slots__ = ("epoch", "next_frame")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FRAME_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    next_frame: int
+    def __init__(self, epoch: _Optional[int] = ..., next_frame: _Optional[int] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("queued_us", "greybox_us", "denoise_us", "decode_us", "encode_us")
@@ -445,3 +469,21 @@ class CloseSessionResponse(_message.Message):
     USAGE_FIELD_NUMBER: _ClassVar[int]
     usage: Usage
     def __init__(self, usage: _Optional[_Union[Usage, _Mapping]] = ...) -> None: ...
+
+class ForkSessionRequest(_message.Message):
+    __slots__ = ("session_id", "token", "frame")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    token: str
+    frame: int
+    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ..., frame: _Optional[int] = ...) -> None: ...
+
+class ForkSessionResponse(_message.Message):
+    __slots__ = ("session_id", "token")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    token: str
+    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...

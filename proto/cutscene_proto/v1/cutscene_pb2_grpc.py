@@ -59,6 +59,11 @@ class CutsceneServiceStub:
                 request_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.CloseSessionRequest.SerializeToString,
                 response_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.CloseSessionResponse.FromString,
                 _registered_method=True)
+        self.ForkSession = channel.unary_unary(
+                '/cutscene_proto.v1.CutsceneService/ForkSession',
+                request_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ForkSessionRequest.SerializeToString,
+                response_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ForkSessionResponse.FromString,
+                _registered_method=True)
 
 
 class CutsceneServiceServicer:
@@ -100,6 +105,15 @@ class CutsceneServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForkSession(self, request, context):
+        """A new session that shares this one's past below a frame, and goes its own way from there. `resume` it with
+        `next_frame` equal to that frame. Neither session can change the other. NOT_FOUND as in GetSession; OUT_OF_RANGE if
+        the frame has not been drawn.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CutsceneServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -127,6 +141,11 @@ def add_CutsceneServiceServicer_to_server(servicer, server):
                     servicer.CloseSession,
                     request_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.CloseSessionRequest.FromString,
                     response_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.CloseSessionResponse.SerializeToString,
+            ),
+            'ForkSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForkSession,
+                    request_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ForkSessionRequest.FromString,
+                    response_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ForkSessionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -264,6 +283,33 @@ class CutsceneService:
             '/cutscene_proto.v1.CutsceneService/CloseSession',
             cutscene__proto_dot_v1_dot_cutscene__pb2.CloseSessionRequest.SerializeToString,
             cutscene__proto_dot_v1_dot_cutscene__pb2.CloseSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForkSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cutscene_proto.v1.CutsceneService/ForkSession',
+            cutscene__proto_dot_v1_dot_cutscene__pb2.ForkSessionRequest.SerializeToString,
+            cutscene__proto_dot_v1_dot_cutscene__pb2.ForkSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

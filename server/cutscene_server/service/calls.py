@@ -56,7 +56,7 @@ class CutsceneService(CutsceneServiceServicer):
         self, request: pb.GetSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetSessionResponse:
         async with _typed_errors(context):
-            record = self._runtime.sessions.find(request.session_id, request.token)
+            record = await self._runtime.find(request.session_id, request.token)
             return pb.GetSessionResponse(session=replies.session(record))
         raise AssertionError
 
@@ -65,10 +65,15 @@ class CutsceneService(CutsceneServiceServicer):
     ) -> pb.ListSessionsResponse:
         async with _typed_errors(context):
             after_key, size = requests.read_page(request)
-            records, more = self._runtime.sessions.page(after_key, size)
+            page, more = await self._runtime.page(after_key, size)
             return pb.ListSessionsResponse(
-                sessions=[replies.session(record) for record in records],
-                next_page_token=str(records[-1].key) if more else "",
+                sessions=[
+                    replies.session(record)
+                    if (record := self._runtime.sessions.get(summary.opened.session_id))
+                    else replies.stored_session(summary, next_frame)
+                    for summary, next_frame in page
+                ],
+                next_page_token=str(page[-1][0].number) if more else "",
             )
         raise AssertionError
 
@@ -76,9 +81,18 @@ class CutsceneService(CutsceneServiceServicer):
         self, request: pb.CloseSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CloseSessionResponse:
         async with _typed_errors(context):
-            record = self._runtime.sessions.find(request.session_id, request.token)
+            record = await self._runtime.find(request.session_id, request.token)
             self._runtime.end(record)
             return pb.CloseSessionResponse(usage=replies.usage(record.session.usage))
+        raise AssertionError
+
+    async def ForkSession(  # noqa: N802
+        self, request: pb.ForkSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ForkSessionResponse:
+        async with _typed_errors(context):
+            record = await self._runtime.find(request.session_id, request.token)
+            session_id, token = await self._runtime.fork(record, request.frame)
+            return pb.ForkSessionResponse(session_id=session_id, token=token)
         raise AssertionError
 
     async def streams_ended(self, seconds: float) -> None:

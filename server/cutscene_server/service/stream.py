@@ -28,7 +28,6 @@ from cutscene_server.errors import (
     FieldViolation,
     InvalidRequest,
     Late,
-    NotServing,
     OutOfRange,
     Replaced,
     WrongMoment,
@@ -61,13 +60,14 @@ class ClientStream:
 
     async def run(self) -> None:
         """Plays until the session closes, the client leaves or the stream is replaced. Raises ``ServerError``."""
-        with_token = await self._enter()
+        token = await self._enter()
         try:
             try:
-                await self._wait_for_anchors()
-                await self._write(replies.opened(self._record, with_token=with_token))
+                if token:
+                    await self._wait_for_anchors()
+                await self._write(replies.opened(self._record, token))
             except BaseException:
-                if with_token:
+                if token:
                     self._runtime.end(self._record)  # nobody knows its token: it can never be resumed
                 raise
             listener = asyncio.create_task(self._listen())
@@ -82,26 +82,28 @@ class ClientStream:
 
     # ---- entering ---------------------------------------------------------------------------------------------------
 
-    async def _enter(self) -> bool:
-        """Opens or resumes a session. Returns whether the client is to be told the token."""
+    async def _enter(self) -> str:
+        """Opens or resumes a session. Returns the token that the client is to be told; empty if it knows it."""
         request = await self._first_request()
         kind: str | None = request.WhichOneof("request")
         if kind == "open":
             manifest = self._runtime.check_room()  # before the work of reading the set
             terms, stage = requests.read_open(request.open, manifest, self._runtime.config.max_frames)
-            self._record = self._runtime.open(terms, worker_messages.pack_stage(stage))
+            self._record, token = await self._runtime.open(terms, worker_messages.pack_stage(stage))
             next_frame = 0
         elif kind == "resume":
             self._runtime.require_serving()
-            self._record = self._runtime.sessions.find(request.resume.session_id, request.resume.token)
-            next_frame = request.resume.next_frame
+            self._record = await self._runtime.find(request.resume.session_id, request.resume.token)
+            next_frame, token = request.resume.next_frame, ""
         elif kind is None:
             raise InvalidRequest([FieldViolation("request", "is missing; the first request is open or resume")])
         else:
             raise WrongMoment(kind, f"there is no session yet; the first request is open or resume, not {kind}")
-        self._attachment = self._runtime.attach(self._record, next_frame, self._changed.set)
+        # What the stream before this one had sent is taken or lost by now: `opened` says which.
+        async with self._record.changing:
+            self._attachment = self._runtime.attach(self._record, next_frame, self._changed.set)
         self._next_entry = self._record.session.log.first_number
-        return kind == "open"
+        return token
 
     async def _first_request(self) -> pb.PerformRequest:
         seconds = self._runtime.config.first_request_timeout
@@ -158,6 +160,8 @@ class ClientStream:
                 self._runtime.acknowledge(self._record, request.ack.next_frame)
             case "cut":
                 self._runtime.cut(self._record)
+            case "rewind":
+                await self._runtime.rewind(self._record, request.rewind.frame)
             case "close":
                 self._runtime.close(self._record)
             case "open" | "resume" as kind:
@@ -171,7 +175,7 @@ class ClientStream:
             turn = requests.read_turn(message, terms.names, terms.fps)
         else:
             turn = await asyncio.to_thread(requests.read_turn, message, terms.names, terms.fps)
-        self._runtime.add_turn(self._record, turn)
+        await self._runtime.add_turn(self._record, turn)
 
     # ---- speaking ---------------------------------------------------------------------------------------------------
 
@@ -179,7 +183,7 @@ class ClientStream:
         """Says what there is to say, one message at a time, until there will be no more."""
         while True:
             self._changed.clear()
-            if self._replaced or self._runtime.stopping:
+            if self._replaced or self._runtime.stopping or self._runtime.lost:
                 await self._say_goodbye()
                 await asyncio.wait([listener], timeout=SHORT_FAREWELL_S)
                 self._check_standing()
@@ -214,7 +218,7 @@ class ClientStream:
             # An entry is missing if it was acknowledged before this stream came to it.
             if entry := session.log.get(self._next_entry - 1):
                 return replies.entry(entry)
-        if session.closed and not self._closed_said:
+        if session.closed and not session.has_work and not self._closed_said:
             self._closed_said = True
             return replies.closed(session)
         if session.take_throttle_notice():
@@ -234,14 +238,13 @@ class ClientStream:
     def _check_standing(self) -> None:
         if self._replaced:
             raise Replaced
-        if self._runtime.stopping:
-            raise NotServing("the server is stopping, and its sessions end with it")
+        self._runtime.require_serving()
 
     async def _say_goodbye(self) -> None:
         if self._replaced:
             await self._write(replies.notice(pb.NOTICE_KIND_REPLACED, "another stream resumed this session"))
         else:
-            text = "the server stops; its sessions end with it"
+            text = "the server stops; its sessions can be resumed once it is back"
             await self._write(replies.notice(pb.NOTICE_KIND_GOING_AWAY, text))
 
     async def _write(self, message: pb.PerformResponse) -> None:

@@ -9,18 +9,19 @@ from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_server.errors import FieldViolation
 from cutscene_server.registry import SessionRecord
 from cutscene_server.session import Session, Usage
-from cutscene_server.session_log import Entry, FrameReady, TurnCompleted, TurnStarted
+from cutscene_server.session_log import Entry, FrameReady, Rewound, TurnCompleted, TurnStarted
 from cutscene_server.session_states import State
+from cutscene_server.store import SessionSummary
 from cutscene_server.terms import Codec
 
 
-def opened(record: SessionRecord, *, with_token: bool) -> pb.PerformResponse:
-    """The answer to `open` (with the token, this once) and to `resume`."""
+def opened(record: SessionRecord, token: str) -> pb.PerformResponse:
+    """The answer to `open` (with the token, this once) and to `resume` (with none)."""
     session, terms = record.session, record.session.terms
     return pb.PerformResponse(
         opened=pb.Opened(
             session_id=record.session_id,
-            token=record.token if with_token else "",
+            token=token,
             model=terms.model,
             model_digest=terms.model_digest,
             video=pb.VideoFormat(
@@ -34,6 +35,8 @@ def opened(record: SessionRecord, *, with_token: bool) -> pb.PerformResponse:
             tier=_tier(terms.tier),
             frame_credit=terms.frame_credit,
             next_frame=session.acked_frame,
+            epoch=session.epoch,
+            recent_turn_ids=session.recent_turn_ids,
         )
     )
 
@@ -61,6 +64,8 @@ def entry(value: Entry) -> pb.PerformResponse:
                     blocks_computed=value.blocks_computed,
                 )
             )
+        case Rewound():
+            return pb.PerformResponse(rewound=pb.Rewound(epoch=value.epoch, next_frame=value.next_frame))
 
 
 def notice(kind: pb.NoticeKind, text: str) -> pb.PerformResponse:
@@ -97,6 +102,20 @@ def session(record: SessionRecord) -> pb.Session:
         turns_waiting=value.turns_waiting,
         created_unix_us=record.created_unix_us,
         usage=usage(value.usage),
+    )
+
+
+def stored_session(summary: SessionSummary, next_frame: int) -> pb.Session:
+    """A session that is on disk only. What it used is known once it is closed."""
+    used = dict(summary.end.usage) if summary.end else {"frames": next_frame}
+    return pb.Session(
+        session_id=summary.opened.session_id,
+        status=pb.SESSION_STATUS_CLOSED if summary.end else pb.SESSION_STATUS_PARKED,
+        model=summary.opened.model,
+        next_frame=next_frame,
+        acked_frame=next_frame,
+        created_unix_us=summary.opened.created_unix_us,
+        usage=usage(Usage(**used)),
     )
 
 

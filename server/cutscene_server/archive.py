@@ -1,0 +1,284 @@
+"""The store as the event loop sees it: values instead of rows, awaited instead of waited for, errors that clients get.
+
+One thread does all the writing. It encodes pictures too: a frame is stored before it is shown, and the two belong
+together. Whatever is returned from here is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from cutscene_server import picture
+from cutscene_server.errors import (
+    ConfigError,
+    OtherModel,
+    OutOfRange,
+    RecordingDamaged,
+    ServerError,
+    StorageFailed,
+    UnknownSession,
+)
+from cutscene_server.frame_ring import Pixels
+from cutscene_server.keyframes import StoredStates, unpack_run
+from cutscene_server.registry import SessionRecord
+from cutscene_server.session import DrawOrder, PlacedTurn, Session, Turn, Usage
+from cutscene_server.session_log import DrawnFigures
+from cutscene_server.session_states import CloseReason
+from cutscene_server.store import (
+    NewSession,
+    SessionSummary,
+    Store,
+    StoreDamagedError,
+    StoredFrame,
+    StoredSession,
+    StoredTurn,
+    StoreError,
+    UnknownSessionError,
+)
+from cutscene_server.terms import Terms, unpack_terms
+
+log = logging.getLogger("cutscene_server")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A frame that is stored and encoded."""
+
+    data: bytes
+    pixel_digest: bytes
+    encode_us: int  # storing included
+
+
+class Archive:
+    """See the module's docstring. ``open`` first, ``close`` last."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="archive")
+        self._store: Store | None = None
+        self._environment = {"machine": platform.machine(), "python": platform.python_version()}
+
+    async def open(self) -> None:
+        """Raises ``ConfigError`` if the directory cannot be used."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._store = await loop.run_in_executor(self._thread, Store.open, self._directory)
+        except StoreError as error:
+            raise ConfigError(f"data: {error}") from error
+
+    async def close(self) -> None:
+        if self._store is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
+        self._thread.shutdown(wait=True)
+
+    # ---- what happens to a session ----------------------------------------------------------------------------------
+
+    async def create(self, record: SessionRecord) -> None:
+        terms = record.session.terms
+        new = self._new_session(record.session_id, record.token_digest, record.created_unix_us, terms, record)
+        await self._run(lambda store: store.create_session(new))
+
+    async def discard(self, session_id: str) -> None:
+        """Deletes a session that was never told to anybody, if it came to be stored at all."""
+        with contextlib.suppress(ServerError):
+            await self._run(lambda store: store.delete_session(session_id))
+
+    async def add_turn(self, record: SessionRecord, placed: PlacedTurn) -> None:
+        turn = StoredTurn(
+            turn_number=placed.number,
+            turn_id=placed.turn.turn_id,
+            first_frame=placed.first_frame,
+            frame_count=placed.turn.run.frame_count,
+            cut_before=placed.cut_before,
+            received_unix_us=time.time_ns() // 1000,
+            packed_run=placed.turn.run.packed(),
+        )
+        await self._run(lambda store: store.add_turn(record.session_id, turn))
+
+    async def keep_frame(
+        self,
+        record: SessionRecord,
+        order: DrawOrder,
+        figures: DrawnFigures,
+        latent: bytes,
+        pixels: Pixels,
+        *,
+        ends_turn: bool,
+    ) -> Kept:
+        """Encodes a frame and, if it is new, stores it. A frame shown again must have the pixels it had."""
+        terms = record.session.terms
+
+        def keep(store: Store) -> Kept:
+            started_ns = time.monotonic_ns()
+            data, digest, _ = picture.encode(pixels, terms.codec, terms.jpeg_quality)
+            if not order.stored:
+                frame = StoredFrame(
+                    frame_index=order.frame_index,
+                    tier=figures.tier,
+                    cut_before=order.cut_before,
+                    turn_number=order.turn_number,
+                    packed_state=order.packed_state,
+                    latent=latent,
+                    pixel_digest=digest,
+                    figures=dataclasses.astuple(figures),
+                )
+                store.add_frame(record.session_id, frame)
+                if ends_turn:
+                    store.finish_turn(record.session_id, order.turn_number)
+            return Kept(data, digest, (time.monotonic_ns() - started_ns) // 1000)
+
+        return await self._run(keep)
+
+    async def close_session(self, record: SessionRecord) -> None:
+        session = record.session
+        reason = session.close_reason.name if session.close_reason else ""
+        now, usage = time.time_ns() // 1000, dataclasses.asdict(session.usage)
+        await self._run(lambda store: store.close_session(record.session_id, reason, now, usage))
+
+    async def rewind(self, record: SessionRecord, frame: int) -> None:
+        await self._run(lambda store: store.rewind(record.session_id, frame))
+
+    async def fork(self, parent: SessionRecord, session_id: str, token_digest: bytes, frame: int) -> None:
+        """A session that has the parent's frames below ``frame``. Raises ``OutOfRange``."""
+        new = self._new_session(session_id, token_digest, time.time_ns() // 1000, parent.session.terms, parent)
+        epoch = parent.session.epoch
+        if not 0 <= frame <= parent.session.durable_frame:
+            raise OutOfRange("frame", f"found {frame}; allowed are 0 to {parent.session.durable_frame}")
+        await self._run(lambda store: store.fork_session(new, parent.session_id, epoch, frame))
+
+    # ---- what is known of a session ---------------------------------------------------------------------------------
+
+    async def stored_frames(self, record: SessionRecord, first: int, end: int) -> Sequence[StoredFrame]:
+        return await self._run(lambda store: list(store.read_frames(record.session_id, first, end)))
+
+    async def restore(self, session_id: str, token: str, key: int, model_digest: str) -> SessionRecord:
+        """A session that is not in memory. Raises ``UnknownSession``, ``OtherModel``, ``RecordingDamaged``."""
+        try:
+            stored = await self._run(lambda store: store.read_session(session_id))
+        except ValueError:  # an id that no session can have
+            raise UnknownSession from None
+        opened = stored.opened
+        session = restored(stored)
+        record = SessionRecord(
+            session, key, session_id, opened.token_digest, opened.packed_stage, opened.created_unix_us
+        )
+        if not record.holds_token(token):
+            raise UnknownSession
+        if opened.model_digest != model_digest:
+            raise OtherModel(
+                f"this session was drawn by {opened.model} {opened.model_digest[:16]}; "
+                f"this server plays {model_digest[:16]}"
+            )
+        return record
+
+    async def summaries(self, after: int, limit: int) -> list[tuple[SessionSummary, int]]:
+        """Sessions in the order of their creation, each with its next frame (0 if its frames cannot be read)."""
+
+        def read(store: Store) -> list[tuple[SessionSummary, int]]:
+            found = []
+            for summary in store.summaries(after, limit):
+                next_frame = 0
+                with contextlib.suppress(StoreDamagedError):
+                    next_frame = store.read_session(summary.opened.session_id).next_frame
+                found.append((summary, next_frame))
+            return found
+
+        return await self._run(read)
+
+    async def sweep(self, keep_closed_s: float, max_bytes: int) -> list[str]:
+        """Deletes closed sessions that are too old, or that there is no room for. Returns their ids."""
+        return await self._run(
+            lambda store: store.sweep(time.time_ns() // 1000, keep_closed_s, max_bytes, SWEPT_AT_ONCE)
+        )
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _new_session(
+        self, session_id: str, token_digest: bytes, created_unix_us: int, terms: Terms, record: SessionRecord
+    ) -> NewSession:
+        return NewSession(
+            session_id=session_id,
+            token_digest=token_digest,
+            created_unix_us=created_unix_us,
+            model=terms.model,
+            model_digest=terms.model_digest,
+            packed_terms=terms.packed(),
+            packed_stage=record.packed_stage,
+            environment=self._environment,
+        )
+
+    async def _run(self, work: Callable[[Store], T]) -> T:
+        store = self._store
+        if store is None:
+            raise StorageFailed("the store is not open")
+        # Shielded: what is being made durable is not half done because a client hung up.
+        future = asyncio.get_running_loop().run_in_executor(self._thread, work, store)
+        try:
+            return await asyncio.shield(future)
+        except UnknownSessionError:
+            raise UnknownSession from None
+        except StoreDamagedError as error:
+            log.error("%s", error)
+            raise RecordingDamaged("what was stored of this session is damaged; the server's log says where") from error
+        except StoreError as error:
+            log.error("%s", error)
+            raise StorageFailed("the server could not store or read what it must; its log says why") from error
+
+
+SWEPT_AT_ONCE = 16  # sessions, so that live ones do not wait for the store for long
+
+
+def restored(stored: StoredSession) -> Session:
+    """The session that a stored one goes on as."""
+    terms = unpack_terms(stored.opened.packed_terms)
+    usage, reason = Usage(frames=stored.next_frame), None
+    if stored.end is not None:
+        known = {field.name for field in dataclasses.fields(Usage)}
+        usage = Usage(**{name: value for name, value in stored.end.usage.items() if name in known})
+        reason = CloseReason[stored.end.reason] if stored.end.reason in CloseReason.__members__ else CloseReason.ERROR
+    turns = tuple(placed_turns(stored))
+    own_frames = stored.fork_of.frame if stored.fork_of is not None else 0
+    session = Session.restored(
+        terms,
+        epoch=stored.epoch,
+        first_frame=min(max(own_frames, turns[0].first_frame if turns else 0), stored.next_frame),
+        durable_frame=stored.next_frame,
+        turns=turns,
+        turn_count=1 + max((turn.turn_number for turn in stored.turns), default=-1),
+        turn_ids=[turn.turn_id for turn in stored.turns],
+        usage=usage,
+        close_reason=reason,
+    )
+    if stored.end is None:
+        session.usage.turns = len(stored.turns) - len(stored.unfinished)
+    return session
+
+
+def placed_turns(stored: StoredSession) -> Iterator[PlacedTurn]:
+    """The turns that lie on the current timeline, each with as many frames as it has there.
+
+    Going back cuts turns short or takes them off the timeline; their rows stay.
+    """
+    runs = {turn.turn_number: turn.packed_run for turn in stored.unfinished}
+    last = stored.unfinished[-1] if stored.unfinished else None
+    end = last.first_frame + last.frame_count if last is not None else stored.next_frame
+    on_timeline = []
+    for turn in reversed(stored.turns):
+        if turn.first_frame < end:
+            packed = runs.get(turn.turn_number)
+            run = StoredStates(min(turn.frame_count, end - turn.first_frame)) if packed is None else unpack_run(packed)
+            on_timeline.append(PlacedTurn(Turn(turn.turn_id, run), turn.turn_number, turn.first_frame, turn.cut_before))
+            end = turn.first_frame
+    yield from reversed(on_timeline)

@@ -1,0 +1,49 @@
+"""What determines a session's frames, durable before a frame is shown: sessions, accepted turns, delivered frames.
+
+DATA/format                              the version of all below
+DATA/lock                                held while a store is open
+DATA/catalogue.sqlite                    small rows: sessions, timelines, turns
+DATA/sessions/<session id>/frames-<epoch>.log    the frames that one timeline epoch has of its own, append-only
+
+store        the verbs, on one screen each: start there
+records      the values that go in and come out
+catalogue    all the SQL;  frame_log  the files of frames;  data_directory  lock and format;  errors  what goes wrong
+"""
+
+from cutscene_server.store.errors import (
+    StoreDamagedError,
+    StoreError,
+    StoreFailedError,
+    StoreFormatError,
+    StoreInUseError,
+    StoreLostError,
+    UnknownSessionError,
+)
+from cutscene_server.store.records import (
+    ForkPoint,
+    NewSession,
+    SessionEnd,
+    SessionSummary,
+    StoredFrame,
+    StoredSession,
+    StoredTurn,
+)
+from cutscene_server.store.store import Store
+
+__all__ = [
+    "ForkPoint",
+    "NewSession",
+    "SessionEnd",
+    "SessionSummary",
+    "Store",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreFailedError",
+    "StoreFormatError",
+    "StoreInUseError",
+    "StoreLostError",
+    "StoredFrame",
+    "StoredSession",
+    "StoredTurn",
+    "UnknownSessionError",
+]

@@ -1,0 +1,223 @@
+"""The store: sessions, turns and frames that survive ``kill -9`` at any instant.
+
+Every method blocks until what it says is durable. A store belongs to one thread at a time: an asyncio program calls it
+through an executor of a single thread, and consumes its iterators there.
+
+Two owners are kept apart twice: by a lock on the directory and, where locks are not honoured, by a fence. Each opening
+raises a number in the catalogue, and whoever finds another number there than its own stops.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cutscene_server.store.catalogue import Catalogue, Timeline
+from cutscene_server.store.data_directory import check_format, lock, sync_directory
+from cutscene_server.store.errors import StoreFailedError
+from cutscene_server.store.frame_log import FrameLog, FrameLogs
+from cutscene_server.store.records import (
+    NewSession,
+    SessionEnd,
+    SessionSummary,
+    StoredFrame,
+    StoredSession,
+    StoredTurn,
+)
+
+log = logging.getLogger("cutscene_server.store")
+
+MOST_OPEN_LOGS = 256
+REMEMBERED_TURNS = 4096
+
+
+class Store:
+    """See the module's docstring. ``Store.open`` makes one."""
+
+    def __init__(self, catalogue: Catalogue, logs: FrameLogs, held: ExitStack) -> None:
+        self._catalogue = catalogue
+        self._logs = logs
+        self._held = held
+
+    @classmethod
+    def open(cls, directory: Path, *, sync: bool = True, most_open_logs: int = MOST_OPEN_LOGS) -> Store:
+        """Opens the store in ``directory``, which is made if there is none. Without ``sync``, what was written survives
+        the death of the process, but not that of the machine, after which sessions may be found damaged."""
+        try:
+            with ExitStack() as held:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                held.callback(os.close, lock(directory))
+                check_format(directory)
+                (directory / "sessions").mkdir(mode=0o700, exist_ok=True)
+                catalogue = Catalogue(directory / "catalogue.sqlite", sync=sync)
+                held.callback(catalogue.close)
+                catalogue.take_over()
+                sync_directory(directory)
+                logs = FrameLogs(directory / "sessions", sync=sync, most_open=most_open_logs)
+                held.callback(logs.close)
+                store = cls(catalogue, logs, held.pop_all())
+        except OSError as error:
+            raise StoreFailedError(f"{directory}: {error}") from error
+        store._remove_doomed()  # what a crash kept the last owner from removing
+        return store
+
+    def close(self) -> None:
+        self._held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- sessions and their timelines -------------------------------------------------------------------------------
+
+    def create_session(self, new: NewSession) -> None:
+        self._catalogue.add_session(new)
+
+    def fork_session(self, new: NewSession, parent_id: str, parent_epoch: int, first_frame: int) -> None:
+        """A session that has the parent's frames below ``first_frame``. The parent may be open, closed, deleted later,
+        or damaged from ``first_frame`` on."""
+        parent = self._catalogue.timeline(parent_id, parent_epoch)
+        self._require_frames(parent, 0, first_frame)
+        self._catalogue.add_session(new, parent, first_frame)
+
+    def rewind(self, session_id: str, frame: int) -> int:
+        """Starts a new epoch, whose frames below ``frame`` are the current epoch's, and drops the turns that wait.
+        Returns the new epoch's number. The epoch that is left can still be read, and forked."""
+        current = self._playing(session_id)
+        self._require_frames(current, 0, frame)
+        return self._catalogue.add_epoch(current, frame)
+
+    def close_session(self, session_id: str, reason: str, closed_unix_us: int, usage: dict[str, int]) -> None:
+        """Nothing is added any more, and nothing of the turns that wait will be drawn. Damage does not keep a session
+        from being closed."""
+        current = self._playing(session_id)
+        end_frame = self._log(current).intact_end
+        self._catalogue.close_session(current, end_frame, SessionEnd(reason, closed_unix_us, usage))
+
+    def delete_session(self, session_id: str) -> None:
+        """Deletes a session, open or closed. Frames that forks of it have too stay until the last such fork goes."""
+        self._catalogue.delete_session(self._catalogue.timeline(session_id).session)
+        self._remove_doomed()
+
+    def session_ids(self) -> list[str]:
+        """In order of creation."""
+        return self._catalogue.session_ids()
+
+    def summaries(self, after: int = 0, limit: int = 100) -> list[SessionSummary]:
+        """Up to ``limit`` sessions whose number is above ``after``, in order of creation."""
+        return self._catalogue.summaries(after, limit)
+
+    def read_session(self, session_id: str) -> StoredSession:
+        current = self._catalogue.timeline(session_id)
+        (summary,) = self._catalogue.summaries(current.session - 1, 1)
+        return StoredSession(
+            summary.number,
+            summary.opened,
+            summary.fork_of,
+            summary.epoch,
+            summary.end,
+            next_frame=self._log(current).end_frame,
+            unfinished=tuple(self._catalogue.unfinished(current.session)),
+            turns=tuple(self._catalogue.turns(current.session, REMEMBERED_TURNS)),
+        )
+
+    # ---- turns and frames -------------------------------------------------------------------------------------------
+
+    def add_turn(self, session_id: str, turn: StoredTurn) -> None:
+        if turn.packed_run is None:
+            raise ValueError(f"turn {turn.turn_number} has no run")
+        self._catalogue.add_turn(self._playing(session_id).session, turn)
+
+    def finish_turn(self, session_id: str, turn_number: int) -> None:
+        """Drops a turn's run, now that all its frames are there. The one call that a power failure may undo: then the
+        turn is unfinished again, and its frames are there."""
+        current = self._playing(session_id)
+        self._catalogue.finish_turn(current, turn_number, self._log(current).end_frame)
+
+    def add_frame(self, session_id: str, frame: StoredFrame) -> None:
+        """Adds the current epoch's next frame: ``StoredSession.next_frame``, then one after the other."""
+        current = self._playing(session_id)
+        self._catalogue.check_fence()
+        frames = self._log(current)
+        if frame.frame_index != frames.end_frame:
+            raise ValueError(f"session {session_id} goes on with frame {frames.end_frame}, not {frame.frame_index}")
+        frames.append(frame)
+
+    def read_frames(self, session_id: str, first: int, end: int, epoch: int | None = None) -> Iterator[StoredFrame]:
+        """Frames ``first`` to ``end`` (exclusive) as one epoch has them (None: the current one), each read when the
+        iterator comes to it. The session must not be deleted before."""
+        timeline = self._catalogue.timeline(session_id, epoch)
+        self._require_frames(timeline, first, end)
+        segments: list[tuple[Timeline, range]] = []
+        for each in self._catalogue.lineage(timeline):
+            segments.append((each, range(max(first, each.first_frame), end)))
+            end = min(end, each.first_frame)
+            if end <= first:
+                break
+        return (self._log(each).read(index) for each, indexes in reversed(segments) for index in indexes)
+
+    # ---- room -------------------------------------------------------------------------------------------------------
+
+    def frame_bytes(self, session_id: str) -> int:
+        """What the session's own frames take on disk, over all its epochs; not those that it has of a parent."""
+        return self._logs.session_bytes(self._catalogue.timeline(session_id).session_id)
+
+    def total_bytes(self) -> int:
+        """What all frames take on disk, those included that only forks of deleted sessions need."""
+        return self._logs.total_bytes()
+
+    def sweep(self, now_unix_us: int, keep_closed_s: float, max_bytes: int, limit: int | None = None) -> list[str]:
+        """Deletes the sessions that were closed ``keep_closed_s`` ago or earlier; then closed ones, the oldest first,
+        until all frames take ``max_bytes`` or less. Deletes at most ``limit``. Returns the ids of those deleted."""
+        swept: list[str] = []
+        total = self.total_bytes()
+        for session_id, closed_unix_us in self._catalogue.closed_sessions()[:limit]:
+            if closed_unix_us > now_unix_us - keep_closed_s * 1e6 and total <= max_bytes:
+                break
+            self._catalogue.delete_session(self._catalogue.timeline(session_id).session)
+            total -= self._remove_doomed()
+            swept.append(session_id)
+        return swept
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _playing(self, session_id: str) -> Timeline:
+        """The current timeline of a session that can go on."""
+        current = self._catalogue.timeline(session_id)
+        if current.closed:
+            raise ValueError(f"session {session_id} is closed")
+        return current
+
+    def _log(self, timeline: Timeline) -> FrameLog:
+        return self._logs.get(timeline.session_id, timeline.epoch, timeline.first_frame, timeline.sure_end)
+
+    def _require_frames(self, timeline: Timeline, first: int, end: int) -> None:
+        frames = self._log(timeline)
+        if not 0 <= first <= end or (end > frames.intact_end and end > frames.end_frame):
+            raise ValueError(f"frames {first} to {end} of session {timeline.session_id} are not there to be had")
+
+    def _remove_doomed(self) -> int:
+        """Removes the files that nobody needs; returns their bytes. What cannot be removed now is left to later."""
+        doomed = self._catalogue.doomed()
+        freed = 0
+        try:
+            for timeline in doomed:
+                freed += self._logs.bytes_of(*timeline)
+                self._logs.remove(*timeline)
+            for session_id in {session_id for session_id, _ in doomed}:
+                self._logs.settle_removal(session_id)
+        except OSError as error:
+            log.warning("frames of deleted sessions stay on disk for now: %s", error)
+            return freed
+        if doomed:
+            self._catalogue.forget_doomed()
+        return freed

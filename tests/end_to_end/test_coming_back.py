@@ -1,0 +1,83 @@
+"""The client comes back by itself: whatever dies, its loop goes on with the next frame."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+import cutscene_client as cc
+from messages import lockstep_turn, open_message
+from server_program import ServerProgram, serving
+
+TURNS = [lockstep_turn(f"turn-{number}", 25) for number in range(4)]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def performed(server: ServerProgram) -> list[bytes]:
+    async with cc.connect(server.address) as client, await client.open_request(open_message()) as session:
+        return [frame.digest async for frame in session.play(TURNS)]
+
+
+@pytest.mark.parametrize("victim", ["front end", "inference process", "stopped in order"])
+async def test_a_loop_over_frames_goes_on_when_the_server_comes_back(tmp_path: Path, victim: str) -> None:
+    async with serving(tmp_path, port=free_port()) as server:
+        expected = await performed(server)
+        got: list[bytes] = []
+        async with cc.connect(server.address) as client, await client.open_request(open_message()) as session:
+            async for frame in session.play(TURNS):
+                assert frame.index == len(got)
+                got.append(frame.digest)
+                if len(got) in (20, 60):
+                    if victim == "inference process":
+                        server.kill_inference()
+                    else:
+                        await (server.kill() if victim == "front end" else server.stop())
+                        restart = asyncio.create_task(server.start())
+            assert session.resumed == (0 if victim == "inference process" else 2)
+        if victim != "inference process":
+            await restart
+        assert got == expected
+
+
+async def test_without_patience_the_loss_is_the_callers_to_handle(tmp_path: Path) -> None:
+    async with serving(tmp_path, port=free_port()) as server, cc.connect(server.address) as client:
+        session = await client.open_request(open_message(), patience=0.0)
+
+        async def play() -> None:
+            async for frame in session.play(TURNS):
+                if frame.index == 10:
+                    await server.kill()
+
+        with pytest.raises(cc.ConnectionLost) as lost:
+            await play()
+        assert lost.value.next_frame >= 11
+
+
+async def test_going_back_and_a_fork_from_the_client(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server, cc.connect(server.address) as client:
+        session = await client.open_request(open_message())
+        first = [frame.digest async for frame in session.perform(lockstep_turn("one", 12))]
+        fork_id, fork_token = await client.fork(session.id, session.token, 12)
+        await session.rewind(4)
+        assert (session.epoch, session.next_frame) == (1, 4)
+        again = [frame async for frame in session.perform(lockstep_turn("two", 3))]
+        assert [frame.index for frame in again] == [4, 5, 6]
+        with pytest.raises(cc.TurnRejected, match="only frames below 7"):
+            await session.rewind(8)
+        assert [frame.index async for frame in session.perform(lockstep_turn("three", 1))] == [7]
+
+        fork = await client.resume(fork_id, fork_token, 12)
+        after = [frame.index async for frame in fork.perform(lockstep_turn("two", 2))]
+        assert after == [12, 13]
+        assert len(set(first)) == 12
+        await fork.close()
+        await session.close()
