@@ -1,4 +1,4 @@
-"""Boxes fitted to meshes: exact where boxes are what there is, close where they are not, and those that ship are these."""
+"""Boxes fitted to meshes: exact where boxes are what there is, close elsewhere; and those that ship are these."""
 
 from __future__ import annotations
 
