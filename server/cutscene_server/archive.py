@@ -10,9 +10,8 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,8 @@ from cutscene_server.errors import (
 )
 from cutscene_server.frame_ring import Pixels
 from cutscene_server.keyframes import StoredStates, unpack_run
-from cutscene_server.registry import SessionRecord
+from cutscene_server.registry import SessionRecord, digest_of, new_session_id, new_token
+from cutscene_server.replay import Replay, Replayed, check_stretch, differences, replay_turns
 from cutscene_server.session import DrawOrder, PlacedTurn, Session, Turn, Usage
 from cutscene_server.session_log import DrawnFigures
 from cutscene_server.session_states import CloseReason
@@ -64,11 +64,12 @@ class Kept:
 class Archive:
     """See the module's docstring. ``open`` first, ``close`` last."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
+        """``environment``: what this server's frames are drawn with, stored with each session."""
         self._directory = directory
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="archive")
         self._store: Store | None = None
-        self._environment = {"machine": platform.machine(), "python": platform.python_version()}
+        self._environment = dict(environment)
 
     async def open(self) -> None:
         """Raises ``ConfigError`` if the directory cannot be used."""
@@ -158,12 +159,40 @@ class Archive:
             raise OutOfRange("frame", f"found {frame}; allowed are 0 to {parent.session.durable_frame}")
         await self._run(lambda store: store.fork_session(new, parent.session_id, epoch, frame))
 
+    async def replay(self, parent: SessionRecord, wanted: Replay) -> Replayed:
+        """A session that performs part of the parent's recording again: see ``replay``. Raises ``OutOfRange``."""
+        end = wanted.end_frame or parent.session.durable_frame
+        check_stretch(wanted.first_frame, end, parent.session.durable_frame)
+        epoch, changes = parent.session.epoch, wanted.changes(parent.session.terms)
+        session_id, token = new_session_id(), new_token()
+        terms = wanted.terms(parent.session.terms)
+        stage = wanted.packed_stage(parent.packed_stage)
+        new = dataclasses.replace(
+            self._new_session(session_id, digest_of(token), time.time_ns() // 1000, terms, parent), packed_stage=stage
+        )
+        first = 0 if changes else wanted.first_frame
+
+        def build(store: Store) -> list[str]:
+            recorded = store.read_session(parent.session_id).opened.environment
+            turns = replay_turns(store.read_frames(parent.session_id, wanted.first_frame, end), wanted, first)
+            if changes:
+                store.create_session(new)
+            else:
+                store.fork_session(new, parent.session_id, epoch, first)
+            for turn in turns:
+                store.add_turn(session_id, turn)
+            return differences(recorded, self._environment)
+
+        return Replayed(session_id, token, first, end - wanted.first_frame, (*changes, *await self._run(build)))
+
     # ---- what is known of a session ---------------------------------------------------------------------------------
 
     async def stored_frames(self, record: SessionRecord, first: int, end: int) -> Sequence[StoredFrame]:
         return await self._run(lambda store: list(store.read_frames(record.session_id, first, end)))
 
-    async def restore(self, session_id: str, token: str, key: int, model_digest: str) -> SessionRecord:
+    async def restore(
+        self, session_id: str, admits: Callable[[SessionRecord], bool], key: int, model_digest: str
+    ) -> SessionRecord:
         """A session that is not in memory. Raises ``UnknownSession``, ``OtherModel``, ``RecordingDamaged``."""
         try:
             stored = await self._run(lambda store: store.read_session(session_id))
@@ -174,7 +203,7 @@ class Archive:
         record = SessionRecord(
             session, key, session_id, opened.token_digest, opened.packed_stage, opened.created_unix_us
         )
-        if not record.holds_token(token):
+        if not admits(record):
             raise UnknownSession
         if opened.model_digest != model_digest:
             raise OtherModel(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from cutscene_server.errors import NoRoom
 from cutscene_server.session import Session
+from cutscene_server.watchers import Watchers
 
 RETRY_AFTER_S = 5.0
 
@@ -27,10 +28,14 @@ class SessionRecord:
     created_unix_us: int
     left_at: float | None = None  # monotonic seconds: since when no client is attached, or the session is closed
     crashes: int = 0  # inference processes that ended while they drew for this session
+    watchers: Watchers = field(default_factory=Watchers, repr=False)
     changing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)  # held while a change becomes durable
 
     def holds_token(self, token: str) -> bool:
-        return hmac.compare_digest(self.token_digest, digest_of(token))
+        return self.admits_watcher(watch_token_of(token))
+
+    def admits_watcher(self, watch_token: str) -> bool:
+        return hmac.compare_digest(self.token_digest, _hashed(watch_token, b"stored"))
 
 
 def new_session_id() -> str:
@@ -43,9 +48,20 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
+def watch_token_of(token: str) -> str:
+    """The token of those who may only look. It follows from the session's own token, not the other way round."""
+    return _hashed(token, b"watch").hex()
+
+
 def digest_of(token: str) -> bytes:
-    """What is stored of a token. Tokens are random, so a plain hash is as good as a slow one."""
-    return hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=32).digest()
+    """What is stored of a token: a hash of its watch token, so that both can be checked against it. Tokens are random,
+    so a plain hash is as good as a slow one.
+    """
+    return _hashed(watch_token_of(token), b"stored")
+
+
+def _hashed(text: str, purpose: bytes) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32, person=purpose).digest()
 
 
 class SessionRegistry:

@@ -39,6 +39,7 @@ from cutscene_server.registry import (
     new_session_id,
     new_token,
 )
+from cutscene_server.replay import Replay, Replayed, environment_of
 from cutscene_server.scheduler import RoundRobin
 from cutscene_server.session import DrawOrder, Session, Turn
 from cutscene_server.store import SessionSummary
@@ -58,7 +59,7 @@ class Runtime:
     def __init__(self, config: ServerConfig, on_health: Callable[[bool], None]) -> None:
         self.config = config
         self.sessions = SessionRegistry(config.max_sessions)
-        self.archive = Archive(config.data_directory)
+        self.archive = Archive(config.data_directory, environment_of(config))
         self.manifest: Manifest | None = None  # known once the model is loaded
         self.stopping = False
         self._on_health = on_health  # told when the inference process is lost, and when there is another one
@@ -136,16 +137,22 @@ class Runtime:
             self._link.release(drawn.slot)
         record.crashes = 0
         if self._is_current(record.key, drawn.generation):
-            self._change(
-                record.key,
-                lambda session: session.add_frame(figures, kept.data, kept.pixel_digest, kept.encode_us, _now_us()),
-            )
+            now_us = _now_us()
+
+            def add(session: Session) -> None:
+                frame = session.add_frame(figures, kept.data, kept.pixel_digest, kept.encode_us, now_us)
+                record.watchers.show(frame)
+
+            self._change(record.key, add)
 
     async def _next_session(self) -> SessionRecord:
         while True:
-            record = self._scheduler.pick(lambda record: record.session.wants_frame)
-            if record is not None:
-                return record
+            for background in (False, True):
+                record = self._scheduler.pick(
+                    lambda record: record.session.wants_frame and record.session.terms.background is background  # noqa: B023
+                )
+                if record is not None:
+                    return record
             self._work.clear()
             await self._work.wait()
 
@@ -185,6 +192,13 @@ class Runtime:
 
     async def find(self, session_id: str, token: str) -> SessionRecord:
         """A session in memory or on disk. Raises ``UnknownSession`` alike for an unknown id and for a wrong token."""
+        return await self._find(session_id, lambda record: record.holds_token(token))
+
+    async def find_to_watch(self, session_id: str, watch_token: str) -> SessionRecord:
+        """As ``find``, for somebody who may only look."""
+        return await self._find(session_id, lambda record: record.admits_watcher(watch_token))
+
+    async def _find(self, session_id: str, admits: Callable[[SessionRecord], bool]) -> SessionRecord:
         record = self.sessions.get(session_id)
         if record is None:
             manifest = self.require_serving()
@@ -192,12 +206,12 @@ class Runtime:
                 record = self.sessions.get(session_id)  # another call may have brought it back meanwhile
                 if record is None:
                     key = self.sessions.next_key()
-                    record = await self.archive.restore(session_id, token, key, manifest.digest)
+                    record = await self.archive.restore(session_id, admits, key, manifest.digest)
                     if self.sessions.full and not record.session.closed:
                         self._park_idlest()
                     self._admit(record)
                     log.info("session %d is back, at frame %d", record.key, record.session.ready_frame)
-        if not record.holds_token(token):
+        if not admits(record):
             raise UnknownSession
         return record
 
@@ -253,6 +267,11 @@ class Runtime:
             await self.archive.fork(record, session_id, digest_of(token), frame)
         log.info("session %d forked at frame %d", record.key, frame)
         return session_id, token
+
+    async def replay(self, record: SessionRecord, wanted: Replay) -> Replayed:
+        """A new session, on disk, that performs part of this one's recording again. Raises ``OutOfRange``."""
+        async with record.changing:
+            return await self.archive.replay(record, wanted)
 
     def cut(self, record: SessionRecord) -> None:
         self._change(record.key, Session.cut)
@@ -315,6 +334,8 @@ class Runtime:
     def begin_stopping(self) -> None:
         """Takes nothing new; every attached stream says goodbye."""
         self.stopping = True
+        for record in self.sessions:
+            record.watchers.end()
         for wake in list(self._wake_ups.values()):
             wake()
 
@@ -430,6 +451,7 @@ class Runtime:
         was_closed = record.session.closed
         change(record.session)
         if record.session.closed and not was_closed:
+            record.watchers.end()
             self._spawn(self._store_close(record))
             self._link.send(worker_messages.End(key))
             record.left_at = None if record.session.attachment else time.monotonic()
@@ -486,7 +508,8 @@ class Runtime:
 
     def _may_park(self, record: SessionRecord) -> bool:
         waiting = record.session.attachment is None and record.left_at is not None
-        return waiting and not record.session.in_flight and not record.changing.locked()
+        busy = record.session.in_flight or record.changing.locked() or len(record.watchers) > 0
+        return waiting and not busy
 
     def _park(self, record: SessionRecord) -> None:
         log.info("session %d leaves memory at frame %d", record.key, record.session.ready_frame)

@@ -1,7 +1,8 @@
 """Which session's frame is drawn next. Pure logic: it sees sessions only through the question "do you want a frame?".
 
 The policy is round robin by frame: each session that has a frame to draw gets one before any gets its second, so one
-long turn never holds up another session's first frame by more than the number of sessions.
+long turn never holds up another session's first frame by more than the number of sessions. Replays come after all live
+sessions: whoever schedules asks for those first.
 """
 
 from __future__ import annotations

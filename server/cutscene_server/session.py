@@ -307,7 +307,9 @@ class Session:
         self._step(Event.DRAW)
         return order
 
-    def add_frame(self, figures: DrawnFigures, data: bytes, pixel_digest: bytes, encode_us: int, now_us: int) -> None:
+    def add_frame(
+        self, figures: DrawnFigures, data: bytes, pixel_digest: bytes, encode_us: int, now_us: int
+    ) -> FrameReady:
         """A frame came back and is encoded: it goes to the log, and its turn is completed if it was the last one."""
         self._require(Event.FRAME, "session")
         if not self._in_flight or self._in_flight[0].frame_index != figures.frame_index:
@@ -315,19 +317,17 @@ class Session:
         flight = self._in_flight.popleft()
         performed = flight.performed
         due_us = max(flight.due_us, self._last_finished_us)
-        self.log.append(
-            figures.frame_index,
-            FrameReady(
-                turn_id=performed.turn.turn_id,
-                presentation_time_us=round(figures.frame_index * 1e6 / self.terms.fps),
-                codec=self.terms.codec,
-                data=data,
-                pixel_digest=pixel_digest,
-                queued_us=max(0, figures.started_us - due_us),
-                encode_us=encode_us,
-                figures=figures,
-            ),
+        frame = FrameReady(
+            turn_id=performed.turn.turn_id,
+            presentation_time_us=round(figures.frame_index * 1e6 / self.terms.fps),
+            codec=self.terms.codec,
+            data=data,
+            pixel_digest=pixel_digest,
+            queued_us=max(0, figures.started_us - due_us),
+            encode_us=encode_us,
+            figures=figures,
         )
+        self.log.append(figures.frame_index, frame)
         self._last_finished_us = figures.finished_us
         self.ready_frame = figures.frame_index + 1
         if self.ready_frame > self.durable_frame:  # else it was shown again, and has been counted
@@ -343,6 +343,7 @@ class Session:
             self._complete(performed, now_us)
         self._step(Event.FRAME)
         self._settle()
+        return frame
 
     def lose(self) -> None:
         """The inference process is gone: what it was drawing is to be drawn again, once the session has begun anew."""

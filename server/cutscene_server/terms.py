@@ -41,6 +41,7 @@ class Terms:
     frame_credit: int  # frames that may be drawn beyond those acknowledged
     frame_budget: int  # frames that may be drawn at all
     names: Names
+    background: bool = False  # drawn only when no other session wants a frame
 
     def packed(self) -> bytes:
         """As it is stored: see ``unpack_terms``."""

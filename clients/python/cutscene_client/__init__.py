@@ -1,6 +1,6 @@
 """Client of a cutscene server: open a session, send turns of scene states, receive finished frames."""
 
-from cutscene_client.client import Client, ModelInfo, SessionInfo, connect
+from cutscene_client.client import Client, ModelInfo, ReplayInfo, ReplayWish, SessionInfo, connect
 from cutscene_client.errors import (
     ConnectionLost,
     CutsceneError,
@@ -31,6 +31,8 @@ __all__ = [
     "Frame",
     "InvalidRequest",
     "ModelInfo",
+    "ReplayInfo",
+    "ReplayWish",
     "RequestRefused",
     "ResourceExhausted",
     "ServerFault",

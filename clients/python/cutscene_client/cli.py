@@ -8,19 +8,24 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
-from cutscene_client import connect, shipped
-from cutscene_client.client import DEFAULT_ADDRESS
+from cutscene_client import connect, remembered, shipped
+from cutscene_client.client import DEFAULT_ADDRESS, ReplayWish, SessionInfo
 from cutscene_client.errors import CutsceneError, ServerUnreachable
 from cutscene_client.expand import Expansion
 from cutscene_client.frames import TIERS, Frame
 from cutscene_client.library import load_library
 from cutscene_client.playing import PlayFigures, play_script
+from cutscene_client.replaying import ReplayFigures, read_camera, read_setting, replay
 from cutscene_client.script import json_schema
+
+T = TypeVar("T")
 
 SERVER_VARIABLE = "CUTSCENE_SERVER"
 
@@ -29,11 +34,14 @@ examples:
   cutscene scripts                                   what can be played right away
   cutscene play tavern_dialogue -o tavern.mp4        play a shipped script
   cutscene play my_scene.yaml -o out.mp4 --sheet out.png --tier high
+  cutscene recordings                                what was played, and can be played again
+  cutscene replay 3f9a --verify                      again, and are the pixels the same?
+  cutscene replay 3f9a -o other.mp4 --camera 0,2,5:0,1,0 --set cast.ada=mage
   cutscene check my_scene.yaml                       is it valid, and will the camera see what it should?
   cutscene library tavern                            the marks and lights of a room, to write scripts with
   cutscene schema > cutscene.schema.json             for editors that complete YAML
 
-`play`, `models` and `sessions` need a server: run `cutscene-server` in another terminal.
+`play`, `replay`, `models` and `sessions` need a server: run `cutscene-server` in another terminal.
 
 exit codes: 0 done, 1 failed, 2 wrong arguments
 """
@@ -88,6 +96,31 @@ def _parser() -> argparse.ArgumentParser:
         _add_server(command)
         command.set_defaults(run=run)
 
+    recordings = commands.add_parser(
+        "recordings", help="the sessions that were played from here", description="Lists the sessions played from here."
+    )
+    _add_server(recordings)
+    recordings.set_defaults(run=_recordings)
+
+    again = commands.add_parser(
+        "replay", help="perform a recording again", description="Performs a recording again, as it was or otherwise."
+    )
+    again.add_argument("session", metavar="ID", help="the session, or the beginning of its id (`cutscene recordings`)")
+    again.add_argument("-o", "--output", type=Path, metavar="FILM", help="the MP4 to write")
+    again.add_argument("--verify", action="store_true", help="compare every frame's digest with the recording's")
+    again.add_argument(
+        "--from", dest="first", type=int, default=0, metavar="FRAME", help="the first frame (default: 0)"
+    )
+    again.add_argument("--to", dest="end", type=int, default=0, metavar="FRAME", help="one past the last frame")
+    again.add_argument("--tier", choices=sorted(TIERS), default="", help="work a frame gets (default: as it was)")
+    again.add_argument("--camera", type=_readable(read_camera), metavar="X,Y,Z:X,Y,Z[:DEGREES]",
+                       help="from where, at what, and how wide (default: as it was; 40 degrees)")  # fmt: skip
+    again.add_argument("--set", dest="settings", type=_readable(read_setting), action="append", default=[],
+                       metavar="cast.ID=COSTUME[/R,G,B]", help="how one of them is to look; repeatable")  # fmt: skip
+    again.add_argument("--token", default="", help="of a session that was not played from here")
+    _add_server(again)
+    again.set_defaults(run=_replay)
+
     scripts = commands.add_parser("scripts", help="the scripts that ship with this package")
     _add_json(scripts)
     scripts.set_defaults(run=_scripts)
@@ -105,6 +138,18 @@ def _parser() -> argparse.ArgumentParser:
     schema = commands.add_parser("schema", help="print the JSON schema of the script format")
     schema.set_defaults(run=_schema)
     return parser
+
+
+def _readable(read: Callable[[str], T]) -> Callable[[str], T]:
+    """A reader whose complaint argparse shows as it is."""
+
+    def checked(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return checked
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
@@ -157,6 +202,58 @@ async def play(
                 client, expansion, film, sheet, model=model, tier=tier, seed=seed,
                 on_frame=on_frame, on_encoded=on_encoded,
             )  # fmt: skip
+
+
+def _recordings(options: argparse.Namespace) -> int:
+    async def ask() -> dict[str, SessionInfo]:
+        async with connect(options.server) as client:
+            return {session.id: session for session in await client.sessions()}
+
+    known = [entry for entry in remembered.remembered() if entry.server == options.server]
+    stored = asyncio.run(ask())
+    shown = [(entry, stored[entry.session_id]) for entry in known if entry.session_id in stored]
+    if options.json:
+        plain = [{"id": e.session_id, "title": e.title, "frames": s.next_frame, "status": s.status} for e, s in shown]
+        print(json.dumps(plain))
+        return 0
+    if not shown:
+        print("no recordings: `cutscene play` makes one")
+    for entry, session in shown:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.opened_unix_s))
+        print(f"{entry.session_id}  {when}  {session.status:9} {session.next_frame:6} frames  {entry.title}")
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    session_id, token = options.session, options.token
+    if not token:
+        entry = remembered.find(options.session)
+        session_id, token = entry.session_id, entry.token
+    if options.output is None and not options.verify:
+        print("cutscene: replay: say -o FILM, --verify, or both", file=sys.stderr)
+        return 2
+    wish = ReplayWish(options.first, options.end, options.tier, options.camera, tuple(options.settings))
+
+    async def run() -> ReplayFigures:
+        with tqdm(unit=" frames", desc="performing again", leave=False) as bar:
+
+            def on_known(count: int) -> None:
+                bar.total = count
+                bar.refresh()
+
+            async with connect(options.server) as client:
+                return await replay(
+                    client, session_id, token, wish, options.output, verify=options.verify,
+                    on_frame=lambda _frame: bar.update() and None, on_known=on_known,
+                )  # fmt: skip
+
+    figures = asyncio.run(run())
+    if options.json:
+        print(json.dumps({**dataclasses.asdict(figures), "film": str(options.output) if options.output else None}))
+    else:
+        print(figures.report() + (f"\nwrote {options.output}" if options.output else ""))
+    # Pixels that differ although nothing was to be different: that is what --verify is there to find.
+    return 1 if figures.first_difference is not None and not figures.differences else 0
 
 
 def _models(options: argparse.Namespace) -> int:

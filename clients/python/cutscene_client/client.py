@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, cast
 
 import grpc
 
 from cutscene_client.errors import CutsceneError, ServerUnreachable, refusal
-from cutscene_client.frames import CODECS, TIER_NAMES, TIERS, Usage, read_usage
+from cutscene_client.frames import CODECS, TIER_NAMES, TIERS, Frame, Usage, read_frame, read_usage
 from cutscene_client.session import PATIENCE_S, Call, ProtocolViolation, Session
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import scene_pb2 as spb
@@ -54,6 +54,28 @@ class SessionInfo:
     turns_waiting: int
     created_unix_us: int
     usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayWish:
+    """Which stretch of a recording is to be performed again, and what is to be different."""
+
+    first_frame: int = 0
+    end_frame: int = 0  # exclusive; 0: to the end
+    tier: str = ""  # empty: as it was
+    camera: spb.Camera | None = None  # None: as it was
+    cast: tuple[spb.CastMember, ...] = ()  # in place of the members with these ids
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayInfo:
+    """A session that performs a recording again."""
+
+    session_id: str
+    token: str = field(repr=False)
+    first_frame: int  # where to resume it
+    frame_count: int
+    differences: tuple[str, ...]  # why its pixels need not be those of the recording; empty: the same bit by bit
 
 
 def connect(address: str = DEFAULT_ADDRESS, *, timeout: float = CONNECT_TIMEOUT_S) -> Client:
@@ -165,6 +187,52 @@ class Client:
         except grpc.aio.AioRpcError as error:
             raise self._typed(error) from error
         return answer.session_id, answer.token
+
+    async def watch(self, session_id: str, watch_token: str) -> AsyncIterator[Frame]:
+        """The frames of a live session from its latest one on, without a hand in it, until it closes.
+
+        Frames that this loop is too slow for are left out. ``Session.watch_token`` is the one to pass on.
+        """
+        request = pb.WatchSessionRequest(session_id=session_id, watch_token=watch_token)
+        video = pb.VideoFormat()
+        call = self._stub.WatchSession(request)
+        try:
+            async for response in call:
+                if response.HasField("watching"):
+                    video = response.watching.video
+                elif response.HasField("frame"):
+                    yield read_frame(response.frame, video)
+        except grpc.aio.AioRpcError as error:
+            raise self._typed(error) from error
+        finally:
+            call.cancel()
+
+    async def recording(
+        self, session_id: str, token: str, first_frame: int = 0, end_frame: int = 0
+    ) -> AsyncIterator[pb.GetRecordingResponse]:
+        """What is stored of frames ``first_frame`` to ``end_frame`` (exclusive; 0: to the end): tier, cuts, digests."""
+        request = pb.GetRecordingRequest(
+            session_id=session_id, token=token, first_frame=first_frame, end_frame=end_frame
+        )
+        try:
+            async for frame in self._stub.GetRecording(request):
+                yield frame
+        except grpc.aio.AioRpcError as error:
+            raise self._typed(error) from error
+
+    async def replay(self, session_id: str, token: str, wish: ReplayWish) -> ReplayInfo:
+        """Begins a session that performs a recording again; ``resume`` it at its first frame, and ``close`` it."""
+        request = pb.ReplaySessionRequest(
+            session_id=session_id, token=token, first_frame=wish.first_frame, end_frame=wish.end_frame,
+            tier=TIERS[wish.tier] if wish.tier else pb.TIER_UNSPECIFIED, camera=wish.camera, cast=wish.cast,
+        )  # fmt: skip
+        try:
+            answer = cast(pb.ReplaySessionResponse, await self._stub.ReplaySession(request))
+        except grpc.aio.AioRpcError as error:
+            raise self._typed(error) from error
+        return ReplayInfo(
+            answer.session_id, answer.token, answer.first_frame, answer.frame_count, tuple(answer.differences)
+        )
 
     async def _reconnect(self, resume: pb.Resume) -> tuple[Call, pb.Opened]:
         return await self._begin(pb.PerformRequest(resume=resume))

@@ -19,6 +19,7 @@ from typing import IO
 from cutscene_client.client import Client
 from cutscene_client.expand import Expansion
 from cutscene_client.frames import TIERS, Frame, read_pixels
+from cutscene_client.remembered import remember
 from cutscene_client.session import Session
 from cutscene_client.video import SheetTile, mp4_writer, sheet_frames, write_contact_sheet
 
@@ -74,6 +75,7 @@ async def play_script(
     if tier:
         request.tier = TIERS[tier]
     session = await client.open_request(request)
+    remember(session.id, session.token, client.address, expansion.title)
     async with session:
         with tempfile.TemporaryFile(prefix="cutscene-") as spool:
             sizes, figures = await _perform(session, expansion, spool, on_frame)

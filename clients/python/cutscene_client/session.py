@@ -87,6 +87,7 @@ class Session:
         self.resumed = 0  # how often it was
         self.id = opened.session_id
         self.token = token
+        self.watch_token = opened.watch_token  # for those who may only look; known to who opened the session
         self.model = opened.model
         self.model_digest = opened.model_digest
         self.video = opened.video

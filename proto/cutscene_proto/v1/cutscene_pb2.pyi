@@ -213,7 +213,7 @@ class PerformResponse(_message.Message):
     def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., turn_started: _Optional[_Union[TurnStarted, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., turn_completed: _Optional[_Union[TurnCompleted, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ..., rewound: _Optional[_Union[Rewound, _Mapping]] = ...) -> None: ...
 
 class Opened(_message.Message):
-    __slots__ = ("session_id", "token", "model", "model_digest", "video", "fps", "seed", "tier", "frame_credit", "next_frame", "epoch", "recent_turn_ids")
+    __slots__ = ("session_id", "token", "model", "model_digest", "video", "fps", "seed", "tier", "frame_credit", "next_frame", "epoch", "watch_token", "recent_turn_ids")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -225,6 +225,7 @@ class Opened(_message.Message):
     FRAME_CREDIT_FIELD_NUMBER: _ClassVar[int]
     NEXT_FRAME_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    WATCH_TOKEN_FIELD_NUMBER: _ClassVar[int]
     RECENT_TURN_IDS_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     token: str
@@ -237,8 +238,9 @@ class Opened(_message.Message):
     frame_credit: int
     next_frame: int
     epoch: int
+    watch_token: str
     recent_turn_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., video: _Optional[_Union[VideoFormat, _Mapping]] = ..., fps: _Optional[float] = ..., seed: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., frame_credit: _Optional[int] = ..., next_frame: _Optional[int] = ..., epoch: _Optional[int] = ..., recent_turn_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., video: _Optional[_Union[VideoFormat, _Mapping]] = ..., fps: _Optional[float] = ..., seed: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., frame_credit: _Optional[int] = ..., next_frame: _Optional[int] = ..., epoch: _Optional[int] = ..., watch_token: _Optional[str] = ..., recent_turn_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TurnStarted(_message.Message):
     __slots__ = ("turn_id", "first_frame", "frame_count")
@@ -487,3 +489,87 @@ class ForkSessionResponse(_message.Message):
     session_id: str
     token: str
     def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
+
+class WatchSessionRequest(_message.Message):
+    __slots__ = ("session_id", "watch_token")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    WATCH_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    watch_token: str
+    def __init__(self, session_id: _Optional[str] = ..., watch_token: _Optional[str] = ...) -> None: ...
+
+class WatchSessionResponse(_message.Message):
+    __slots__ = ("watching", "frame", "closed")
+    WATCHING_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    CLOSED_FIELD_NUMBER: _ClassVar[int]
+    watching: Watching
+    frame: Frame
+    closed: Closed
+    def __init__(self, watching: _Optional[_Union[Watching, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ...) -> None: ...
+
+class Watching(_message.Message):
+    __slots__ = ("video", "fps", "next_frame")
+    VIDEO_FIELD_NUMBER: _ClassVar[int]
+    FPS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FRAME_FIELD_NUMBER: _ClassVar[int]
+    video: VideoFormat
+    fps: float
+    next_frame: int
+    def __init__(self, video: _Optional[_Union[VideoFormat, _Mapping]] = ..., fps: _Optional[float] = ..., next_frame: _Optional[int] = ...) -> None: ...
+
+class GetRecordingRequest(_message.Message):
+    __slots__ = ("session_id", "token", "first_frame", "end_frame")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FRAME_FIELD_NUMBER: _ClassVar[int]
+    END_FRAME_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    token: str
+    first_frame: int
+    end_frame: int
+    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ..., first_frame: _Optional[int] = ..., end_frame: _Optional[int] = ...) -> None: ...
+
+class GetRecordingResponse(_message.Message):
+    __slots__ = ("frame_index", "tier", "cut_before", "pixel_digest")
+    FRAME_INDEX_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    CUT_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    PIXEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    frame_index: int
+    tier: Tier
+    cut_before: bool
+    pixel_digest: bytes
+    def __init__(self, frame_index: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., cut_before: _Optional[bool] = ..., pixel_digest: _Optional[bytes] = ...) -> None: ...
+
+class ReplaySessionRequest(_message.Message):
+    __slots__ = ("session_id", "token", "first_frame", "end_frame", "tier", "camera", "cast")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FRAME_FIELD_NUMBER: _ClassVar[int]
+    END_FRAME_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    CAST_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    token: str
+    first_frame: int
+    end_frame: int
+    tier: Tier
+    camera: _scene_pb2.Camera
+    cast: _containers.RepeatedCompositeFieldContainer[_scene_pb2.CastMember]
+    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ..., first_frame: _Optional[int] = ..., end_frame: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., camera: _Optional[_Union[_scene_pb2.Camera, _Mapping]] = ..., cast: _Optional[_Iterable[_Union[_scene_pb2.CastMember, _Mapping]]] = ...) -> None: ...
+
+class ReplaySessionResponse(_message.Message):
+    __slots__ = ("session_id", "token", "first_frame", "frame_count", "differences")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FRAME_FIELD_NUMBER: _ClassVar[int]
+    FRAME_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCES_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    token: str
+    first_frame: int
+    frame_count: int
+    differences: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ..., first_frame: _Optional[int] = ..., frame_count: _Optional[int] = ..., differences: _Optional[_Iterable[str]] = ...) -> None: ...

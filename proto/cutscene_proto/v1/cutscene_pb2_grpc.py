@@ -64,6 +64,21 @@ class CutsceneServiceStub:
                 request_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ForkSessionRequest.SerializeToString,
                 response_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ForkSessionResponse.FromString,
                 _registered_method=True)
+        self.WatchSession = channel.unary_stream(
+                '/cutscene_proto.v1.CutsceneService/WatchSession',
+                request_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.WatchSessionRequest.SerializeToString,
+                response_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.WatchSessionResponse.FromString,
+                _registered_method=True)
+        self.GetRecording = channel.unary_stream(
+                '/cutscene_proto.v1.CutsceneService/GetRecording',
+                request_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.GetRecordingRequest.SerializeToString,
+                response_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.GetRecordingResponse.FromString,
+                _registered_method=True)
+        self.ReplaySession = channel.unary_unary(
+                '/cutscene_proto.v1.CutsceneService/ReplaySession',
+                request_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ReplaySessionRequest.SerializeToString,
+                response_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ReplaySessionResponse.FromString,
+                _registered_method=True)
 
 
 class CutsceneServiceServicer:
@@ -114,6 +129,31 @@ class CutsceneServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchSession(self, request, context):
+        """The frames of a live session from its latest one on, for somebody who only looks: a director, a spectator, an
+        overlay. Slows nobody: frames that a watcher is too slow for are left out. At most 64 watch one session
+        (RESOURCE_EXHAUSTED). NOT_FOUND if there is no such session or the watch token is wrong.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRecording(self, request, context):
+        """What is stored of a session's frames, in order: what a replay is compared with. NOT_FOUND as in GetSession.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplaySession(self, request, context):
+        """A new session that performs a stretch of this one's recording again, as it was or with another camera, tier or cast.
+        `resume` it at `first_frame` to see it, and `close` it. It is drawn when no live session wants a frame. NOT_FOUND as
+        in GetSession; OUT_OF_RANGE if there are no such frames, or more than 16,384.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CutsceneServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -146,6 +186,21 @@ def add_CutsceneServiceServicer_to_server(servicer, server):
                     servicer.ForkSession,
                     request_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ForkSessionRequest.FromString,
                     response_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ForkSessionResponse.SerializeToString,
+            ),
+            'WatchSession': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchSession,
+                    request_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.WatchSessionRequest.FromString,
+                    response_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.WatchSessionResponse.SerializeToString,
+            ),
+            'GetRecording': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetRecording,
+                    request_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.GetRecordingRequest.FromString,
+                    response_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.GetRecordingResponse.SerializeToString,
+            ),
+            'ReplaySession': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplaySession,
+                    request_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ReplaySessionRequest.FromString,
+                    response_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ReplaySessionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -310,6 +365,87 @@ class CutsceneService:
             '/cutscene_proto.v1.CutsceneService/ForkSession',
             cutscene__proto_dot_v1_dot_cutscene__pb2.ForkSessionRequest.SerializeToString,
             cutscene__proto_dot_v1_dot_cutscene__pb2.ForkSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/cutscene_proto.v1.CutsceneService/WatchSession',
+            cutscene__proto_dot_v1_dot_cutscene__pb2.WatchSessionRequest.SerializeToString,
+            cutscene__proto_dot_v1_dot_cutscene__pb2.WatchSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRecording(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/cutscene_proto.v1.CutsceneService/GetRecording',
+            cutscene__proto_dot_v1_dot_cutscene__pb2.GetRecordingRequest.SerializeToString,
+            cutscene__proto_dot_v1_dot_cutscene__pb2.GetRecordingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplaySession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cutscene_proto.v1.CutsceneService/ReplaySession',
+            cutscene__proto_dot_v1_dot_cutscene__pb2.ReplaySessionRequest.SerializeToString,
+            cutscene__proto_dot_v1_dot_cutscene__pb2.ReplaySessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

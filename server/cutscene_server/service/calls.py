@@ -15,13 +15,14 @@ from grpc_status import rpc_status
 
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceServicer
-from cutscene_server.errors import ServerError
+from cutscene_server.errors import Late, OutOfRange, ServerError
 from cutscene_server.runtime import Runtime
 from cutscene_server.service.stream import ClientStream
 from cutscene_server.wire import replies, requests
 
 log = logging.getLogger("cutscene_server")
 
+FRAMES_READ_AT_ONCE = 64  # of a recording, so that live frames do not wait for the store for long
 SERVICE_NAME = "cutscene_proto.v1.CutsceneService"
 
 
@@ -93,6 +94,53 @@ class CutsceneService(CutsceneServiceServicer):
             record = await self._runtime.find(request.session_id, request.token)
             session_id, token = await self._runtime.fork(record, request.frame)
             return pb.ForkSessionResponse(session_id=session_id, token=token)
+        raise AssertionError
+
+    async def WatchSession(  # noqa: N802
+        self, request: pb.WatchSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> None:
+        async with _typed_errors(context):
+            record = await self._runtime.find_to_watch(request.session_id, request.watch_token)
+            seconds = self._runtime.config.write_timeout
+
+            async def say(message: pb.WatchSessionResponse) -> None:
+                try:
+                    async with asyncio.timeout(seconds):
+                        await context.write(message)
+                except TimeoutError:
+                    raise Late(f"the watcher read nothing for {seconds:g} s") from None
+
+            with contextlib.suppress(grpc.aio.InternalError):  # the watcher has gone
+                await say(replies.watching(record.session))
+                if not record.session.closed:
+                    async with contextlib.aclosing(record.watchers.watch()) as frames:
+                        async for frame in frames:
+                            await say(replies.watched(frame))
+                self._runtime.require_serving()
+                await say(replies.watched_to_the_end(record.session))
+
+    async def GetRecording(  # noqa: N802
+        self, request: pb.GetRecordingRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[pb.GetRecordingResponse]:
+        async with _typed_errors(context):
+            record = await self._runtime.find(request.session_id, request.token)
+            drawn = record.session.durable_frame
+            first, end = request.first_frame, request.end_frame or drawn
+            if not first <= end <= drawn:
+                raise OutOfRange("end_frame", f"found frames {first} to {end}; the recording has those below {drawn}")
+            for start in range(first, end, FRAMES_READ_AT_ONCE):
+                stop = min(end, start + FRAMES_READ_AT_ONCE)
+                for frame in await self._runtime.archive.stored_frames(record, start, stop):
+                    yield replies.recorded_frame(frame)
+
+    async def ReplaySession(  # noqa: N802
+        self, request: pb.ReplaySessionRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ReplaySessionResponse:
+        async with _typed_errors(context):
+            manifest = self._runtime.require_serving()
+            record = await self._runtime.find(request.session_id, request.token)
+            wanted = requests.read_replay(request, record.session.terms.names, manifest)
+            return replies.replayed(await self._runtime.replay(record, wanted))
         raise AssertionError
 
     async def streams_ended(self, seconds: float) -> None:

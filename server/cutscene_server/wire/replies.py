@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from cutscene_model.manifest import Manifest
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_server.errors import FieldViolation
-from cutscene_server.registry import SessionRecord
+from cutscene_server.registry import SessionRecord, watch_token_of
+from cutscene_server.replay import Replayed
 from cutscene_server.session import Session, Usage
 from cutscene_server.session_log import Entry, FrameReady, Rewound, TurnCompleted, TurnStarted
 from cutscene_server.session_states import State
-from cutscene_server.store import SessionSummary
-from cutscene_server.terms import Codec
+from cutscene_server.store import SessionSummary, StoredFrame
+from cutscene_server.terms import Codec, Terms
 
 
 def opened(record: SessionRecord, token: str) -> pb.PerformResponse:
@@ -22,14 +23,10 @@ def opened(record: SessionRecord, token: str) -> pb.PerformResponse:
         opened=pb.Opened(
             session_id=record.session_id,
             token=token,
+            watch_token=watch_token_of(token) if token else "",
             model=terms.model,
             model_digest=terms.model_digest,
-            video=pb.VideoFormat(
-                width=terms.width,
-                height=terms.height,
-                codec=_codec(terms.codec),
-                jpeg_quality=terms.jpeg_quality,
-            ),
+            video=_video(terms),
             fps=terms.fps,
             seed=terms.seed,
             tier=_tier(terms.tier),
@@ -66,6 +63,22 @@ def entry(value: Entry) -> pb.PerformResponse:
             )
         case Rewound():
             return pb.PerformResponse(rewound=pb.Rewound(epoch=value.epoch, next_frame=value.next_frame))
+
+
+def watching(session: Session) -> pb.WatchSessionResponse:
+    """The first answer to somebody who watches."""
+    terms = session.terms
+    return pb.WatchSessionResponse(
+        watching=pb.Watching(video=_video(terms), fps=terms.fps, next_frame=session.ready_frame)
+    )
+
+
+def watched(frame: FrameReady) -> pb.WatchSessionResponse:
+    return pb.WatchSessionResponse(frame=_frame(frame))
+
+
+def watched_to_the_end(session: Session) -> pb.WatchSessionResponse:
+    return pb.WatchSessionResponse(closed=closed(session).closed)
 
 
 def notice(kind: pb.NoticeKind, text: str) -> pb.PerformResponse:
@@ -119,6 +132,25 @@ def stored_session(summary: SessionSummary, next_frame: int) -> pb.Session:
     )
 
 
+def recorded_frame(frame: StoredFrame) -> pb.GetRecordingResponse:
+    return pb.GetRecordingResponse(
+        frame_index=frame.frame_index,
+        tier=_tier(frame.tier),
+        cut_before=frame.cut_before,
+        pixel_digest=frame.pixel_digest,
+    )
+
+
+def replayed(value: Replayed) -> pb.ReplaySessionResponse:
+    return pb.ReplaySessionResponse(
+        session_id=value.session_id,
+        token=value.token,
+        first_frame=value.first_frame,
+        frame_count=value.frame_count,
+        differences=value.differences,
+    )
+
+
 def model(manifest: Manifest) -> pb.Model:
     return pb.Model(
         name=manifest.name,
@@ -131,6 +163,12 @@ def model(manifest: Manifest) -> pb.Model:
         looks=manifest.looks,
         emotions=manifest.emotions,
         license=manifest.license,
+    )
+
+
+def _video(terms: Terms) -> pb.VideoFormat:
+    return pb.VideoFormat(
+        width=terms.width, height=terms.height, codec=_codec(terms.codec), jpeg_quality=terms.jpeg_quality
     )
 
 

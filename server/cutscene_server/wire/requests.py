@@ -13,9 +13,10 @@ from cutscene_model.scene import Stage
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_server.errors import InvalidRequest
 from cutscene_server.keyframes import Easing, KeyframedStates, LockstepStates, Run, pack_state
+from cutscene_server.replay import Replay
 from cutscene_server.session import Turn
 from cutscene_server.terms import Codec, Names, Terms
-from cutscene_server.wire.scene import names_of, read_stage, read_state
+from cutscene_server.wire.scene import names_of, read_camera, read_replacements, read_stage, read_state
 from cutscene_server.wire.violations import (
     Full,
     Range,
@@ -57,7 +58,7 @@ def read_open(message: pb.Open, manifest: Manifest, max_frames: int) -> tuple[Te
             violations.add(
                 "open.frame_budget", f"found {message.frame_budget}; this server allows at most {max_frames}"
             )
-        tier = _tier(violations, message.tier, manifest)
+        tier = _tier(violations, message.tier, manifest, "open.tier")
         stage = read_stage(violations, message, manifest)
         violations.raise_if_any()
         terms = Terms(
@@ -97,6 +98,18 @@ def read_turn(message: pb.Turn, names: Names, fps: float) -> Turn:
     raise InvalidRequest(violations.found)
 
 
+def read_replay(message: pb.ReplaySessionRequest, names: Names, manifest: Manifest) -> Replay:
+    """What of a recording is to be performed again, and how."""
+    violations = Violations()
+    with contextlib.suppress(Full):
+        tier = _tier(violations, message.tier, manifest, "tier") if message.tier else None
+        camera = read_camera(violations, "camera", message.camera) if message.HasField("camera") else None
+        cast = read_replacements(violations, "cast", message.cast, names, manifest)
+        violations.raise_if_any()
+        return Replay(message.first_frame, message.end_frame, tier, camera, cast)
+    raise InvalidRequest(violations.found)
+
+
 def state_count(message: pb.Turn) -> int:
     """How many states reading this turn will walk."""
     return len(message.keyframed.keyframes) + len(message.lockstep.states)
@@ -130,13 +143,13 @@ def _video(violations: Violations, message: pb.VideoFormat, manifest: Manifest) 
     return codec, message.jpeg_quality or DEFAULT_JPEG_QUALITY
 
 
-def _tier(violations: Violations, value: int, manifest: Manifest) -> str:
+def _tier(violations: Violations, value: int, manifest: Manifest, path: str) -> str:
     if value == pb.TIER_UNSPECIFIED:
         return manifest.default_tier
     tier = TIERS[value - 1] if 0 < value <= len(TIERS) else None
     if tier is None or tier not in manifest.tiers:
         known = ", ".join(manifest.tiers)
-        violations.add("open.tier", f"found {tier or value}; this model has {known}")
+        violations.add(path, f"found {tier or value}; this model has {known}")
         return manifest.default_tier
     return tier
 

@@ -104,6 +104,21 @@ def read_stage(violations: Violations, message: cutscene_pb2.Open, manifest: Man
     return Stage(tuple(cast), tuple(elements), tuple(props))
 
 
+def read_replacements(
+    violations: Violations, path: str, messages: Collection[scene_pb2.CastMember], names: Names, manifest: Manifest
+) -> tuple[CastMember, ...]:
+    """Members that take the place of those with their ids."""
+    members: list[CastMember] = []
+    if check_count(violations, path, messages, 0, MAX_CAST):
+        taken: set[str] = set()
+        for index, message in enumerate(messages):
+            if message.id not in names.cast:
+                among = ", ".join(sorted(names.cast)) or "none"
+                violations.add(f"{path}[{index}].id", f"found {shown(message.id)}; the cast is {among}")
+            members.append(_cast_member(violations, f"{path}[{index}]", message, manifest, taken))
+    return tuple(members)
+
+
 def _cast_member(
     violations: Violations, path: str, message: scene_pb2.CastMember, manifest: Manifest, taken: set[str]
 ) -> CastMember:
@@ -187,7 +202,7 @@ def read_state(violations: Violations, path: str, message: scene_pb2.SceneState,
     """One scene state."""
     camera = Camera(ORIGIN, LEVEL, 1.0)
     if require(violations, f"{path}.camera", message.HasField("camera")):
-        camera = _camera(violations, f"{path}.camera", message.camera)
+        camera = read_camera(violations, f"{path}.camera", message.camera)
     actors: list[ActorState] = []
     if check_count(violations, f"{path}.actors", message.actors, 0, MAX_CAST):
         taken: set[str] = set()
@@ -204,7 +219,7 @@ def read_state(violations: Violations, path: str, message: scene_pb2.SceneState,
     return SceneState(camera, tuple(actors), tuple(props), lights)
 
 
-def _camera(violations: Violations, path: str, message: scene_pb2.Camera) -> Camera:
+def read_camera(violations: Violations, path: str, message: scene_pb2.Camera) -> Camera:
     rotation = LEVEL
     if require(violations, f"{path}.rotation", message.HasField("rotation")):
         rotation = _rotation(violations, f"{path}.rotation", message.rotation)
