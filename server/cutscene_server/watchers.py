@@ -6,7 +6,7 @@ Backpressure policy, "latest wins": a frame that finds a watcher's queue full ta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from cutscene_server.errors import NoRoom
 from cutscene_server.session_log import FrameReady
@@ -37,7 +37,7 @@ class Watchers:
         for queue in self._queues:
             _put(queue, None)
 
-    async def watch(self) -> AsyncIterator[FrameReady]:
+    async def watch(self) -> AsyncGenerator[FrameReady, None]:
         """The latest frame, if there is one, then every further one that there is time for. Raises ``NoRoom``."""
         if len(self._queues) >= MOST_WATCHERS:
             raise NoRoom(f"at most {MOST_WATCHERS} watch one session", RETRY_AFTER_S)

@@ -10,6 +10,7 @@ import pytest
 import cutscene_client as cc
 from cutscene_client import cli, remembered, scene
 from cutscene_client.replaying import read_camera, read_setting, replay
+from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import scene_pb2 as spb
 from messages import keyframed_turn, lockstep_turn, open_message
 from server_program import serving
@@ -23,7 +24,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def recorded(client: cc.Client) -> tuple[cc.Session, list[bytes]]:
     """A closed session of 12 keyframed and, after a cut, 20 lockstep frames."""
     session = await client.open_request(open_message())
-    steps = [keyframed_turn("one", 11 / 24), cc.CUT, lockstep_turn("two", 20)]
+    steps: list[pb.Turn | pb.Cut] = [keyframed_turn("one", 11 / 24), cc.CUT, lockstep_turn("two", 20)]
     digests = [frame.digest async for frame in session.play(steps)]
     await session.close()
     return session, digests

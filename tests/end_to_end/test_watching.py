@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import cutscene_client as cc
+from cutscene_proto.v1 import cutscene_pb2 as pb
 from messages import lockstep_turn, open_message
 from server_program import serving
 from synthetic_server import eventually
@@ -37,7 +38,7 @@ async def test_a_watcher_sees_the_latest_frame_and_then_every_one_until_the_sess
 async def test_a_watcher_that_does_not_read_slows_nobody_and_misses_the_middle(tmp_path: Path) -> None:
     async with serving(tmp_path) as server, cc.connect(server.address) as client:
         message = open_message()
-        message.video.codec = 2  # raw, so that what travels is more than a window holds
+        message.video.codec = pb.CODEC_RAW_RGB  # raw, so that what travels is more than a window holds
         session = await client.open_request(message)
         async for _ in session.perform(lockstep_turn("one", 1)):
             pass

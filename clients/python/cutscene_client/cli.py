@@ -241,10 +241,13 @@ def _replay(options: argparse.Namespace) -> int:
                 bar.total = count
                 bar.refresh()
 
+            def on_frame(_frame: Frame) -> None:
+                bar.update()
+
             async with connect(options.server) as client:
                 return await replay(
                     client, session_id, token, wish, options.output, verify=options.verify,
-                    on_frame=lambda _frame: bar.update() and None, on_known=on_known,
+                    on_frame=on_frame, on_known=on_known,
                 )  # fmt: skip
 
     figures = asyncio.run(run())

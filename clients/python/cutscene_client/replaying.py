@@ -51,8 +51,8 @@ async def replay(
     """Performs a recording again. ``on_known`` is told how many frames there will be."""
     recorded: dict[int, bytes] = {}
     if verify:
-        async for frame in client.recording(session_id, token, wish.first_frame, wish.end_frame):
-            recorded[frame.frame_index] = frame.pixel_digest
+        async for stored in client.recording(session_id, token, wish.first_frame, wish.end_frame):
+            recorded[stored.frame_index] = stored.pixel_digest
     begun = await client.replay(session_id, token, wish)
     on_known(begun.frame_count)
     shift = wish.first_frame - begun.first_frame

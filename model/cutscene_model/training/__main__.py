@@ -50,7 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
     keep_freed_memory()
     # Gradients of texels that are hardly seen fade to denormal numbers, on which a CPU is many times slower.
     torch.set_flush_denormal(True)
-    return int(options.step(options) or 0)
+    try:
+        return int(options.step(options) or 0)
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ import pytest
 from cutscene_model.training.shapes import Filled, fit_all, fit_boxes
 
 
-def covered(boxes: list[tuple[np.ndarray, np.ndarray]], shape: tuple[int, ...]) -> Filled:  # type: ignore[type-arg]
+def covered(boxes: list[tuple[np.ndarray, np.ndarray]], shape: tuple[int, ...]) -> Filled:
     result = np.zeros(shape, np.bool_)
     for low, high in boxes:
         result[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = True
