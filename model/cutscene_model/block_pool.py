@@ -76,6 +76,8 @@ class BlockPool:
         return block
 
     def _evict(self, newest: bytes) -> None:
+        if self.figures.held_bytes <= self.budget:
+            return
         for only_free in (True, False):
             for key in list(self._blocks):
                 if self.figures.held_bytes <= self.budget:

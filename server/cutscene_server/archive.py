@@ -13,7 +13,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,7 +29,7 @@ from cutscene_server.errors import (
 from cutscene_server.frame_ring import Pixels
 from cutscene_server.keyframes import StoredStates, unpack_run
 from cutscene_server.registry import SessionRecord, digest_of, new_session_id, new_token
-from cutscene_server.replay import Replay, Replayed, check_stretch, differences, replay_turns
+from cutscene_server.replay import TURN_FRAMES, Replay, Replayed, check_stretch, differences, replay_turns
 from cutscene_server.session import DrawOrder, PlacedTurn, Session, Turn, Usage
 from cutscene_server.session_log import DrawnFigures
 from cutscene_server.session_states import CloseReason
@@ -50,15 +49,6 @@ from cutscene_server.terms import Terms, unpack_terms
 log = logging.getLogger("cutscene_server")
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A frame that is stored and encoded."""
-
-    data: bytes
-    pixel_digest: bytes
-    encode_us: int  # storing included
 
 
 class Archive:
@@ -88,7 +78,9 @@ class Archive:
 
     async def create(self, record: SessionRecord) -> None:
         terms = record.session.terms
-        new = self._new_session(record.session_id, record.token_digest, record.created_unix_us, terms, record)
+        new = self._new_session(
+            record.session_id, record.token_digest, record.created_unix_us, terms, record.packed_stage
+        )
         await self._run(lambda store: store.create_session(new))
 
     async def discard(self, session_id: str) -> None:
@@ -117,13 +109,17 @@ class Archive:
         pixels: Pixels,
         *,
         ends_turn: bool,
-    ) -> Kept:
-        """Encodes a frame and, if it is new, stores it. A frame shown again must have the pixels it had."""
+    ) -> tuple[bytes, bytes, int]:
+        """Encodes a frame and, if it is new, stores it. Returns what ``picture.encode`` does.
+
+        A frame shown again that has not the pixels it had is shown, and logged: see ``replay`` for why that may be.
+        """
         terms = record.session.terms
 
-        def keep(store: Store) -> Kept:
-            started_ns = time.monotonic_ns()
-            data, digest, _ = picture.encode(pixels, terms.codec, terms.jpeg_quality)
+        def keep(store: Store) -> tuple[bytes, bytes, int]:
+            data, digest, encode_us = picture.encode(pixels, terms.codec, terms.jpeg_quality)
+            if order.stored and digest != order.pixel_digest:
+                log.warning("session %d: frame %d has not the pixels it had", record.key, order.frame_index)
             if not order.stored:
                 frame = StoredFrame(
                     frame_index=order.frame_index,
@@ -138,7 +134,7 @@ class Archive:
                 store.add_frame(record.session_id, frame)
                 if ends_turn:
                     store.finish_turn(record.session_id, order.turn_number)
-            return Kept(data, digest, (time.monotonic_ns() - started_ns) // 1000)
+            return data, digest, encode_us
 
         return await self._run(keep)
 
@@ -151,13 +147,16 @@ class Archive:
     async def rewind(self, record: SessionRecord, frame: int) -> None:
         await self._run(lambda store: store.rewind(record.session_id, frame))
 
-    async def fork(self, parent: SessionRecord, session_id: str, token_digest: bytes, frame: int) -> None:
-        """A session that has the parent's frames below ``frame``. Raises ``OutOfRange``."""
-        new = self._new_session(session_id, token_digest, time.time_ns() // 1000, parent.session.terms, parent)
+    async def fork(self, parent: SessionRecord, frame: int) -> tuple[str, str]:
+        """The id and token of a session that has the parent's frames below ``frame``. Raises ``OutOfRange``."""
+        session_id, token = new_session_id(), new_token()
+        now, terms = time.time_ns() // 1000, parent.session.terms
+        new = self._new_session(session_id, digest_of(token), now, terms, parent.packed_stage)
         epoch = parent.session.epoch
         if not 0 <= frame <= parent.session.durable_frame:
             raise OutOfRange("frame", f"found {frame}; allowed are 0 to {parent.session.durable_frame}")
         await self._run(lambda store: store.fork_session(new, parent.session_id, epoch, frame))
+        return session_id, token
 
     async def replay(self, parent: SessionRecord, wanted: Replay) -> Replayed:
         """A session that performs part of the parent's recording again: see ``replay``. Raises ``OutOfRange``."""
@@ -165,25 +164,24 @@ class Archive:
         check_stretch(wanted.first_frame, end, parent.session.durable_frame)
         epoch, changes = parent.session.epoch, wanted.changes(parent.session.terms)
         session_id, token = new_session_id(), new_token()
-        terms = wanted.terms(parent.session.terms)
-        stage = wanted.packed_stage(parent.packed_stage)
-        new = dataclasses.replace(
-            self._new_session(session_id, digest_of(token), time.time_ns() // 1000, terms, parent), packed_stage=stage
-        )
+        terms, stage = wanted.terms(parent.session.terms), wanted.packed_stage(parent.packed_stage)
+        new = self._new_session(session_id, digest_of(token), time.time_ns() // 1000, terms, stage)
         first = 0 if changes else wanted.first_frame
-
-        def build(store: Store) -> list[str]:
-            recorded = store.read_session(parent.session_id).opened.environment
-            turns = replay_turns(store.read_frames(parent.session_id, wanted.first_frame, end), wanted, first)
-            if changes:
-                store.create_session(new)
-            else:
-                store.fork_session(new, parent.session_id, epoch, first)
-            for turn in turns:
-                store.add_turn(session_id, turn)
-            return differences(recorded, self._environment)
-
-        return Replayed(session_id, token, first, end - wanted.first_frame, (*changes, *await self._run(build)))
+        recorded = (await self._run(lambda store: store.read_session(parent.session_id))).opened.environment
+        if changes:
+            await self._run(lambda store: store.create_session(new))
+        else:
+            await self._run(lambda store: store.fork_session(new, parent.session_id, epoch, first))
+        # A turn at a time, and other states made elsewhere: live frames wait for this thread.
+        number = 0
+        for start in range(wanted.first_frame, end, TURN_FRAMES):
+            frames = await self.stored_frames(parent, start, min(end, start + TURN_FRAMES))
+            at = first + start - wanted.first_frame
+            for turn in await asyncio.to_thread(replay_turns, frames, wanted, at, number):
+                await self._run(lambda store, turn=turn: store.add_turn(session_id, turn))  # type: ignore[misc]
+                number = turn.turn_number + 1
+        reasons = (*changes, *differences(recorded, self._environment))
+        return Replayed(session_id, token, first, end - wanted.first_frame, reasons)
 
     # ---- what is known of a session ---------------------------------------------------------------------------------
 
@@ -235,7 +233,7 @@ class Archive:
     # ---- inside -----------------------------------------------------------------------------------------------------
 
     def _new_session(
-        self, session_id: str, token_digest: bytes, created_unix_us: int, terms: Terms, record: SessionRecord
+        self, session_id: str, token_digest: bytes, created_unix_us: int, terms: Terms, packed_stage: bytes
     ) -> NewSession:
         return NewSession(
             session_id=session_id,
@@ -244,7 +242,7 @@ class Archive:
             model=terms.model,
             model_digest=terms.model_digest,
             packed_terms=terms.packed(),
-            packed_stage=record.packed_stage,
+            packed_stage=packed_stage,
             environment=self._environment,
         )
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import itertools
 import os
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from cutscene_server.terms import Terms
 from cutscene_server.worker_messages import pack_stage, unpack_stage
 
 MAX_REPLAY_FRAMES = 16_384
-TURN_FRAMES = 1024  # a replay's turns are no longer, so that none is large
+TURN_FRAMES = 256  # a replay's turns are no longer, so that none is large
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,34 +86,26 @@ def check_stretch(first: int, end: int, drawn: int) -> None:
         raise OutOfRange("end_frame", f"found {end - first} frames; at most {MAX_REPLAY_FRAMES} are replayed at once")
 
 
-def replay_turns(frames: Iterable[StoredFrame], wanted: Replay, first_frame: int) -> Iterator[StoredTurn]:
-    """Recorded frames as turns that begin at ``first_frame``: one for each stretch between cuts, none too long."""
-    states: list[bytes] = []
-    cut_before, number = False, 0
-
-    def turn() -> StoredTurn:
-        run = LockstepStates(tuple(states))
-        return StoredTurn(
-            turn_number=number,
-            turn_id=f"replay-{number}",
-            first_frame=first_frame,
-            frame_count=run.frame_count,
-            cut_before=cut_before,
-            received_unix_us=time.time_ns() // 1000,
-            packed_run=run.packed(),
+def replay_turns(
+    frames: Sequence[StoredFrame], wanted: Replay, first_frame: int, first_number: int
+) -> list[StoredTurn]:
+    """Recorded frames as turns that begin at ``first_frame``: one for each stretch between cuts."""
+    starts = [index for index, frame in enumerate(frames) if index == 0 or frame.cut_before]
+    turns = []
+    for number, (start, end) in enumerate(itertools.pairwise([*starts, len(frames)]), first_number):
+        run = LockstepStates(tuple(wanted.packed_state(frame.packed_state) for frame in frames[start:end]))
+        turns.append(
+            StoredTurn(
+                turn_number=number,
+                turn_id=f"replay-{number}",
+                first_frame=first_frame + start,
+                frame_count=run.frame_count,
+                cut_before=frames[start].cut_before,
+                received_unix_us=time.time_ns() // 1000,
+                packed_run=run.packed(),
+            )
         )
-
-    for frame in frames:
-        if states and (frame.cut_before or len(states) == TURN_FRAMES):
-            yield turn()
-            first_frame += len(states)
-            number += 1
-            states = []
-        if not states:
-            cut_before = frame.cut_before
-        states.append(wanted.packed_state(frame.packed_state))
-    if states:
-        yield turn()
+    return turns
 
 
 def environment_of(config: ServerConfig) -> dict[str, str]:

@@ -80,18 +80,21 @@ class Runtime:
         while True:
             slot = await self._link.free_slot()
             record = await self._next_session()
+            generation, latent = record.session.generation, b""
             try:
                 order = record.session.take_order()
-                latent = b""
                 if order.stored:
                     (frame,) = await self.archive.stored_frames(record, order.frame_index, order.frame_index + 1)
-                    order = dataclasses.replace(order, packed_state=frame.packed_state, tier=frame.tier)
+                    order = dataclasses.replace(
+                        order, packed_state=frame.packed_state, tier=frame.tier, pixel_digest=frame.pixel_digest
+                    )
                     latent = frame.latent
             except Exception:
                 # States were checked when they came, so this is a fault here; it costs one session, not all.
-                log.exception("session %d has a frame that cannot be ordered", record.key)
                 self._link.release(slot)
-                self._take_fact(record.key, Session.fail)
+                if self._is_current(record.key, generation):  # else it went back while its frame was being read
+                    log.exception("session %d has a frame that cannot be ordered", record.key)
+                    self._take_fact(record.key, Session.fail)
                 continue
             self._orders[slot] = record, order
             self._link.send(
@@ -125,13 +128,14 @@ class Runtime:
         try:
             if not self._is_current(record.key, drawn.generation):
                 return  # the session ended, or went back, while this frame was being drawn
-            kept = await self.archive.keep_frame(
+            data, digest, encode_us = await self.archive.keep_frame(
                 record, order, figures, drawn.latent, self._link.ring.view(drawn.slot),
                 ends_turn=record.session.is_end_of_turn(order.frame_index),
             )  # fmt: skip
         except Exception:
             log.exception("session %d has a frame that cannot be stored or encoded", drawn.key)
-            self._take_fact(drawn.key, Session.fail)
+            if self._is_current(drawn.key, drawn.generation):
+                self._take_fact(drawn.key, Session.fail)
             return
         finally:
             self._link.release(drawn.slot)
@@ -140,8 +144,7 @@ class Runtime:
             now_us = _now_us()
 
             def add(session: Session) -> None:
-                frame = session.add_frame(figures, kept.data, kept.pixel_digest, kept.encode_us, now_us)
-                record.watchers.show(frame)
+                record.watchers.show(session.add_frame(figures, data, digest, encode_us, now_us))
 
             self._change(record.key, add)
 
@@ -262,11 +265,10 @@ class Runtime:
 
     async def fork(self, record: SessionRecord, frame: int) -> tuple[str, str]:
         """The id and token of a new session that has this one's frames below ``frame``. It waits on disk."""
-        session_id, token = new_session_id(), new_token()
         async with record.changing:
-            await self.archive.fork(record, session_id, digest_of(token), frame)
+            fork = await self.archive.fork(record, frame)
         log.info("session %d forked at frame %d", record.key, frame)
-        return session_id, token
+        return fork
 
     async def replay(self, record: SessionRecord, wanted: Replay) -> Replayed:
         """A new session, on disk, that performs part of this one's recording again. Raises ``OutOfRange``."""

@@ -59,6 +59,7 @@ class DrawOrder:
     packed_state: bytes  # empty for a stored frame, whose state is stored with it
     tier: str
     cut_before: bool
+    pixel_digest: bytes = b""  # of a stored frame, once it is read: what it is to look like
 
 
 @dataclass(slots=True)
