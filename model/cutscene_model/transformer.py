@@ -88,7 +88,7 @@ class TransformerTimeline:
         self.cut()
         for frame in past[-self._engine.manifest.window :]:
             greybox = self._raster.draw(frame.state)
-            latent = torch.from_numpy(frame.latent)[None].to(self._engine.device)
+            latent = torch.tensor(frame.latent)[None].to(self._engine.device)
             self._take(self._remember(frame.frame_index, latent, greybox, greybox_batch([greybox], latent.device)))
         self._next_frame = next_frame
 
@@ -112,7 +112,8 @@ class TransformerTimeline:
         conditioning = denoiser.condition(maps.globals, surface.levels[-1])
         clean = sample(denoiser, noise, conditioning, self._read(), engine.manifest.tiers[tier])
         # Rounded to its stored form before anything reads it, so that memory, disk and other servers agree.
-        latent = clean.to(torch.float16)
+        # In one memory order too, that of a latent from disk.
+        latent = clean.to(torch.float16).contiguous()
         if engine.device.type == "cuda":
             torch.cuda.synchronize(engine.device)
         denoised = time.perf_counter_ns()
@@ -139,7 +140,7 @@ class TransformerTimeline:
         """See ``engine.Timeline.show``."""
         maps = greybox_batch([self._raster.draw(past.state)], self._engine.device)
         surface = self._engine.autoencoder.surface(maps, self._looks)
-        return self._decode(torch.from_numpy(past.latent)[None].to(self._engine.device), surface)
+        return self._decode(torch.tensor(past.latent)[None].to(self._engine.device), surface)
 
     @torch.inference_mode()
     def commit(self) -> None:

@@ -364,6 +364,7 @@ class Runtime:
                 self._give_up()
                 return
             self._on_health(True)
+            self._beginning.clear()  # what was asked of the lost process meanwhile
             for record in self.sessions:
                 if record.session.attachment is not None or record.session.has_work:
                     self._begin(record)

@@ -62,7 +62,9 @@ def test_a_timeline_begun_from_stored_frames_goes_on_exactly(engine: Transformer
     whole = engine.begin(stage(), 7)
     states = [state(0.02 * frame) for frame in range(8)]
     frames = [whole.draw(each, "draft") for each in states]
-    past = [PastFrame(frame.frame_index, each, frame.latent) for frame, each in zip(frames, states, strict=True)]
+    # Latents come back from disk as plain bytes: in which order they lay in memory must not matter.
+    stored = [np.frombuffer(frame.latent.tobytes(), np.float16).reshape(frame.latent.shape) for frame in frames]
+    past = [PastFrame(index, each, latent) for index, (each, latent) in enumerate(zip(states, stored, strict=True))]
     for at in (1, 5):
         taken_up = engine.begin(stage(), 7, at, past[:at])
         for frame, each in zip(frames[at:], states[at:], strict=True):
