@@ -40,3 +40,20 @@ def frame_along(axis: FloatArray, forward: FloatArray) -> FloatArray:
     short = (z * z).sum(axis=-1, keepdims=True) < 1e-8
     z = unit(np.where(short, spare, z).astype(np.float32))
     return np.stack([np.cross(y, z), y, z], axis=-1).astype(np.float32)
+
+
+def shortest_turn(start: FloatArray, end: FloatArray) -> FloatArray:
+    """The smallest rotation (3, 3) that carries the direction of ``start`` (3,) to that of ``end``.
+
+    The identity where either is zero; half a turn about some axis where they are opposite.
+    """
+    a, b = unit(start), unit(end)
+    if not (a.any() and b.any()):
+        return np.eye(3, dtype=np.float32)
+    cosine = float(a @ b)
+    if cosine < -0.9999:
+        axis = frame_along(a, np.zeros(3, np.float32))[:, 2]
+        return (2 * np.outer(axis, axis) - np.eye(3)).astype(np.float32)
+    x, y, z = np.cross(a, b)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]], np.float32)
+    return (np.eye(3) + cross + cross @ cross / (1 + cosine)).astype(np.float32)

@@ -1,0 +1,69 @@
+"""Bones from joints: the rigid frame of each body part, told from nineteen points alone.
+
+A frame is the rotation that has carried a part from the rest pose to where it is now. Hips, chest and head have three
+points each, which fix it; a limb has its direction only, so it swings from its parent the shortest way.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cutscene_model.scene import JOINT_INDEX, FloatArray
+from cutscene_model.vectors import frame_along, shortest_turn, unit
+
+_J = JOINT_INDEX
+BONE_JOINTS: dict[str, tuple[int, int]] = {
+    "head": (_J["neck"], _J["head_top"]),
+    "headgear": (_J["neck"], _J["head_top"]),
+    "hips": (_J["hips"], _J["chest"]),
+    "chest": (_J["chest"], _J["neck"]),
+    **{
+        f"{bone}_{side}": (_J[f"{start}_{side}"], _J[f"{end}_{side}"])
+        for side in "lr"
+        for bone, start, end in (
+            ("upper_arm", "shoulder", "elbow"),
+            ("forearm", "elbow", "hand"),
+            ("thigh", "hip", "knee"),
+            ("shin", "knee", "ankle"),
+            ("foot", "ankle", "toe"),
+        )
+    },
+}
+"""Each bone's first joint, about which its frame turns, and its last."""
+BONES: tuple[str, ...] = tuple(BONE_JOINTS)
+_PARENTS = {"upper_arm": "chest", "forearm": "upper_arm", "thigh": "hips", "shin": "thigh", "foot": "shin"}
+_BODY = ("hips", "chest", "head")
+
+
+def bone_rotations(joints: FloatArray, rest: FloatArray) -> FloatArray:
+    """(len(BONES), 3, 3): how each bone has turned since the rest pose. ``joints`` and ``rest`` are (19, 3) metres."""
+    now, then = _body_frames(joints), _body_frames(rest)
+    turned = dict(zip(_BODY, now @ np.swapaxes(then, -1, -2), strict=True))
+    turned["headgear"] = turned["head"]
+    for limb in ("upper_arm", "forearm", "thigh", "shin", "foot"):  # parents first
+        for side in "lr":
+            bone, parent = f"{limb}_{side}", _PARENTS[limb]
+            above = turned.get(f"{parent}_{side}", turned.get(parent))
+            start, end = BONE_JOINTS[bone]
+            carried = above @ (rest[end] - rest[start])
+            turned[bone] = shortest_turn(carried, joints[end] - joints[start]) @ above
+    return np.stack([turned[bone] for bone in BONES]).astype(np.float32)
+
+
+def bone_lengths(joints: FloatArray) -> FloatArray:
+    """(len(BONES),) metres between each bone's joints."""
+    ends = np.asarray(list(BONE_JOINTS.values()))
+    lengths: FloatArray = np.sqrt(((joints[ends[:, 1]] - joints[ends[:, 0]]) ** 2).sum(axis=-1)).astype(np.float32)
+    return lengths
+
+
+def _body_frames(joints: FloatArray) -> FloatArray:
+    """(3, 3, 3): frames of hips, chest and head, columns x y z."""
+    hips, chest, neck, top = (joints[_J[name]] for name in ("hips", "chest", "neck", "head_top"))
+    along = np.stack([chest - hips, neck - chest, top - neck])
+    across_hips = joints[_J["hip_l"]] - joints[_J["hip_r"]]
+    across_chest = joints[_J["shoulder_l"]] - joints[_J["shoulder_r"]]
+    forward = np.stack(
+        [np.cross(unit(across_hips), along[0]), np.cross(unit(across_chest), along[1]), joints[_J["face"]] - neck]
+    )
+    return frame_along(along.astype(np.float32), forward.astype(np.float32))
