@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cutscene_model.decoder import Decoder, Residual, regrouped
 from cutscene_model.surface import Surface, SurfaceEncoder
+from cutscene_model.volumes import Volumes
 
 
 class _Down(nn.Module):
@@ -51,10 +52,10 @@ class Autoencoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, costumes: int, looks: int, latent: int = 64) -> None:
+    def __init__(self, costumes: int, looks: int, volumes: Volumes, latent: int = 64) -> None:
         super().__init__()
         self.encoder = Encoder(latent)
-        self.surface = SurfaceEncoder(costumes, looks)
+        self.surface = SurfaceEncoder(costumes, looks, volumes)
         self.decoder = Decoder(latent)
         self.register_buffer("mean", torch.zeros(1, latent, 1, 1))
         self.register_buffer("std", torch.ones(1, latent, 1, 1))

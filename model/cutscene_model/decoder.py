@@ -1,6 +1,6 @@
 """The decoder: latents and the surface that the greybox shows to a picture, a pure function of the two.
 
-The greybox knows where every edge is to within four pixels and what lies on both sides of it; the latent knows what no
+The greybox knows where every edge is to within two pixels and what lies on both sides of it; the latent knows what no
 greybox can tell. So the decoder is the rising half of a U-Net (arXiv 1505.04597) over the surface's levels with the
 latent at its bottom. Its last step lets every pixel choose among the shaded colours of its cell and the four beside it,
 and the background's (convex upsampling, arXiv 2003.12039), which keeps silhouettes sharp, and adds what they lack.
@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cutscene_model.surface import LEVEL_WIDTHS, Surface
+from cutscene_model.surface import LEVEL_CELL, LEVEL_WIDTHS, Surface
 
-CELL = 4  # pixels of the picture along a greybox cell
+CELL = 2  # pixels of the picture along a greybox cell
 _CHOICES = 6  # a cell's own colour; left, right, upper, lower; and the background, seen through windows
 
 
@@ -55,7 +55,7 @@ def regrouped(x: Tensor, channels: int) -> Tensor:
 
 
 class Decoder(nn.Module):
-    """Raw latents (B, C, h, w) and a surface of 8 h x 8 w cells to pictures (B, 3, 32 h, 32 w), about -1 to 1."""
+    """Raw latents (B, C, h, w) and a surface of 16 h x 16 w cells to pictures (B, 3, 32 h, 32 w), about -1 to 1."""
 
     def __init__(self, latent: int = 64, widths: tuple[int, int, int, int, int] = (192, 128, 64, 32, 48)) -> None:
         super().__init__()
@@ -68,29 +68,35 @@ class Decoder(nn.Module):
         self.rise_quarter = nn.Sequential(Residual(b), _Up(b, c))
         self.join_half = nn.Conv2d(half, c, 1)
         self.rise_half = nn.Sequential(Residual(c), _Up(c, d))
-        self.join_fine = nn.Conv2d(d + fine + 3, e, 3, padding=1)
+        self.join_fine = nn.Conv2d(d + fine + 3 * LEVEL_CELL**2, e, 3, padding=1)
         self.fine = nn.Conv2d(e, e, 3, padding=1)
-        self.choose = nn.Conv2d(e, _CHOICES * CELL**2, 1)
-        self.detail = nn.Conv2d(e, 3 * CELL**2, 1)
+        pixels = (CELL * LEVEL_CELL) ** 2  # of the picture in a cell of the finest level
+        self.choose = nn.Conv2d(e, _CHOICES * pixels, 1)
+        self.detail = nn.Conv2d(e, 3 * pixels, 1)
         nn.init.zeros_(self.detail.weight)
+        nn.init.zeros_(self.detail.bias)
+        nn.init.normal_(self.choose.weight, std=0.01)
         # A cell's own colour is the first guess, the background the last.
-        guess = torch.zeros(_CHOICES, CELL**2)
-        guess[0], guess[-1] = 2, -2
-        for layer, bias in ((self.choose, guess.flatten()), (self.detail, torch.zeros(3 * CELL**2))):
-            layer.bias = nn.Parameter(bias)
+        guess = torch.zeros(_CHOICES, pixels)
+        guess[0], guess[-1] = 3, -3
+        self.choose.bias = nn.Parameter(guess.flatten())
 
     def forward(self, latents: Tensor, surface: Surface) -> Tensor:
         fine, half, quarter, eighth = (F.silu(level) for level in surface.levels)
         x = self.rise_eighth(self.bottom(latents) + self.join_eighth(eighth))
         x = self.rise_quarter(x + self.join_quarter(quarter))
         x = self.rise_half(x + self.join_half(half))
-        x = F.silu(self.join_fine(torch.cat([F.silu(x), fine, surface.shaded], dim=1)))
+        shaded = F.pixel_unshuffle(surface.shaded, LEVEL_CELL)
+        x = F.silu(self.join_fine(torch.cat([F.silu(x), fine, shaded], dim=1)))
         x = F.silu(x + self.fine(x))
-        return F.pixel_shuffle(_chosen(surface.shaded, surface.background, self.choose(x)) + self.detail(x), CELL)
+        # The finest level's channels are its greybox cells', one after the other, choice by choice and pixel by pixel.
+        choices = F.pixel_shuffle(self.choose(x), LEVEL_CELL)
+        detail = F.pixel_shuffle(self.detail(x), LEVEL_CELL)
+        return F.pixel_shuffle(_chosen(surface.shaded, surface.background, choices) + detail, CELL)
 
 
 def _chosen(shaded: Tensor, background: Tensor, logits: Tensor) -> Tensor:
-    """Each pixel's mixture of its cell's, the neighbours' and the background's colours: (B, 3 * 16, rows, columns)."""
+    """Each pixel's mixture of its cell's, the neighbours' and the background's colours: (B, 3 * CELL**2, rows, columns)."""
     weights = logits.unflatten(1, (_CHOICES, CELL**2)).softmax(dim=1)
     around = F.pad(shaded, (1, 1, 1, 1), mode="replicate")
     rows, columns = shaded.shape[2:]

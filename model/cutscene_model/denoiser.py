@@ -20,7 +20,7 @@ from cutscene_model.surface import LEVEL_WIDTHS, GreyboxBatch
 LATENT_ROWS, LATENT_COLUMNS = 9, 16
 CELLS = LATENT_ROWS * LATENT_COLUMNS
 MEMORY_CELLS = 40  # a block keeps 5 x 8 cells: 2 x 2 latent cells each
-SUMMARY_CHANNELS = 22  # of the greybox, averaged over a latent cell: see frame_summary
+SUMMARY_CHANNELS = 16  # of the greybox, averaged over a latent cell: see frame_summary
 CAMERA_CHANNELS = 12
 TIME_PAIRS = 8  # pairs of key channels that turn with age
 
@@ -42,9 +42,9 @@ class Conditioning:
 
 
 def frame_summary(greybox: GreyboxBatch) -> Tensor:
-    """What a block remembers of the greybox: fields and the cast's shares, averaged by latent cell: (B, 22, 9, 16)."""
+    """What a block remembers of the greybox: fields and the cast's shares, averaged by latent cell: (B, 16, 9, 16)."""
     cast = torch.stack([(greybox.slot == slot).float() for slot in range(1, 5)], dim=1)
-    return F.avg_pool2d(torch.cat([greybox.field, cast], dim=1), 8)
+    return F.avg_pool2d(torch.cat([greybox.field, cast], dim=1), 16)
 
 
 class _GlobalEncoder(nn.Module):

@@ -1,55 +1,63 @@
-"""The scene as boxes and capsules: what the greybox raster draws.
+"""The scene as boxes, capsules and shape volumes: what the greybox raster draws.
 
-Each primitive is an affine map from the world into its own space, where a box is the cube [-1, 1]^3 and a capsule is
-a unit-radius capsule along y. A ray keeps its parameter under an affine map, so both are met in their own space and
-flattened bodies cost nothing extra.
+Each primitive is an affine map from the world into its own grid, in which a box is the cube [-1, 1]^3, a capsule has
+unit radius and lies along y, and a volume's samples lie at whole numbers. A ray keeps its parameter under an affine
+map, so all are met in their own space, and stretched bodies cost nothing extra.
 """
 
 from __future__ import annotations
 
-import functools
-import json
 from dataclasses import dataclass, fields
-from importlib import resources
 
 import numpy as np
 import numpy.typing as npt
 
-from cutscene_model.scene import JOINT_INDEX, MAX_CAST, ActorState, CastMember, ElementClass, FloatArray, Stage
+from cutscene_model.scene import MAX_CAST, ActorState, CastMember, ElementClass, FloatArray, Stage
 from cutscene_model.scene import SceneState as State
+from cutscene_model.skeleton import BONE_JOINTS, BONES, bone_lengths, bone_rotations
 from cutscene_model.vectors import frame_along, rotation_matrix
+from cutscene_model.volumes import Volumes
+from cutscene_model.vocabulary import WITH_HEADGEAR
 
-BONES: tuple[str, ...] = (
-    "head", "headgear", "torso", "upper_arm_l", "upper_arm_r", "forearm_l", "forearm_r",
-    "thigh_l", "thigh_r", "shin_l", "shin_r", "foot_l", "foot_r", "cape", "brim",
-)  # fmt: skip
 HEAD_PART = 1 + BONES.index("head")
-BOX_PART = 1 + len(BONES)  # a box's hits are told apart by face: -X, +X, -Y, +Y, -Z, +Z of its first part
-FURTHER_PART = BOX_PART + 6  # the other parts of furniture that is several boxes are told apart from the first only
-PART_COUNT = FURTHER_PART + 2  # part 0 is "nothing here"
+BOX_PART = 1 + len(BONES)  # whatever is not a bone
+PART_COUNT = BOX_PART + 1  # part 0 is "nothing here"
 SLOT_COUNT = 65  # slot 0 is "nothing here", 1 to 4 the cast, the rest the looks of the set and the props
 
+BOX, CAPSULE, VOLUME = 0, 1, 2  # kinds
+
 DEFAULT_RADII = (0.54, 0.38, 0.13, 0.13)  # head, torso, arms, legs: the big-headed build of the shipped costumes
+_RADIUS_OF = {"head": 0, "headgear": 0, "hips": 1, "chest": 1, "upper_arm": 2, "forearm": 2}  # legs: 3
 _MIN_HALF = 1e-3  # a plane's missing thickness, so that its map stays invertible
+_HEADGEAR = BONES.index("headgear")
+_RADIUS_INDEX = np.asarray([_RADIUS_OF.get(bone.removesuffix("_l").removesuffix("_r"), 3) for bone in BONES])
+_IS_LIMB = _RADIUS_INDEX >= 2
 
 
 @dataclass(frozen=True, slots=True)
 class Primitives:
-    """Boxes and capsules as arrays over n primitives."""
+    """Boxes, capsules and volumes as arrays over n primitives."""
 
-    to_local: FloatArray  # (n, 3, 3): local = to_local @ (world - center)
-    center: FloatArray  # (n, 3) metres
-    to_world: FloatArray  # (n, 3, 3): the inverse of to_local
-    half_length: FloatArray  # (n,) capsules: half length of the axis over the radius; 0 is an ellipsoid; boxes: 0
-    is_capsule: npt.NDArray[np.bool_]  # (n,)
+    to_grid: FloatArray  # (n, 3, 3): grid = to_grid @ (world - origin)
+    origin: FloatArray  # (n, 3) metres
+    to_world: FloatArray  # (n, 3, 3): the inverse of to_grid
+    low: FloatArray  # (n, 3) bounds in the grid
+    high: FloatArray  # (n, 3)
+    local_step: FloatArray  # (n, 3): local = local_low + local_step * grid, which is what the field shows
+    local_low: FloatArray  # (n, 3)
+    kind: npt.NDArray[np.int32]  # (n,)
+    size: npt.NDArray[np.int32]  # (n, 3) samples of a volume
+    first: npt.NDArray[np.int64]  # (n,) where a volume begins in the atlas
     slot: npt.NDArray[np.uint8]  # (n,) whose look it wears
-    part: npt.NDArray[np.uint8]  # (n,) which bone or which box
+    part: npt.NDArray[np.uint8]  # (n,) which bone
     casts_shadow: npt.NDArray[np.bool_]  # (n,) floors do not
-    shape_center: FloatArray  # (n, 3): where this box lies in the one that the engine sent, in whose own frame
-    shape_half: FloatArray  # (n, 3): ... and its half size there; 0 and 1 for a box as it was sent, and for capsules
 
     def __len__(self) -> int:
         return len(self.slot)
+
+    def subset(self, chosen: npt.NDArray[np.bool_]) -> Primitives:
+        """The primitives where ``chosen`` (n,) is true."""
+        return Primitives(*(getattr(self, f.name)[chosen] for f in fields(Primitives)))
 
 
 def joined(*parts: Primitives) -> Primitives:
@@ -69,142 +77,144 @@ def set_slots(stage: Stage) -> tuple[list[tuple[ElementClass, str, tuple[float, 
     return list(looks), elements, props
 
 
-@functools.cache
-def look_shapes() -> dict[str, FloatArray]:
-    """The boxes (n, 6) that a look's box stands for, by name: centres and half sizes in that box's frame, -1 to 1.
+class SceneShapes:
+    """Turns the states of one stage into primitives."""
 
-    Fitted to the meshes that the model was trained on (``training.shapes``). A look that is not in it is its box.
-    """
-    text = resources.files("cutscene_model").joinpath("shapes.json").read_text(encoding="utf-8")
-    return {look: np.asarray(boxes, np.float32) for look, boxes in json.loads(text).items()}
+    def __init__(self, stage: Stage, volumes: Volumes) -> None:
+        self._stage, self._volumes = stage, volumes
+        self._index, self._first = volumes.index, volumes.first
+        _, self._element_slots, self._prop_slots = set_slots(stage)
 
-
-_WHOLE = np.asarray([[0, 0, 0, 1, 1, 1]], np.float32)
-
-
-def _boxes(
-    center: FloatArray,
-    half: FloatArray,
-    rotation: FloatArray,
-    slots: list[int],
-    parts: list[int],
-    looks: list[str],
-    floors: list[bool],
-) -> Primitives:
-    """Boxes by look; ``parts`` are the engine's, 0 for all but furniture that it sends as several boxes."""
-    shapes = [look_shapes().get(look, _WHOLE) if part == 0 else _WHOLE for look, part in zip(looks, parts, strict=True)]
-    counts = [len(shape) for shape in shapes]
-    owner = np.repeat(np.arange(len(slots)), counts)
-    shape = np.concatenate([np.zeros((0, 6), np.float32), *shapes])
-    shape_center, shape_half = shape[:, :3], shape[:, 3:]
-    rotation, whole = rotation[owner], half[owner]
-    center = center[owner] + np.einsum("nij,nj->ni", rotation, whole * shape_center)
-    half = np.maximum(whole * shape_half, _MIN_HALF)
-    return Primitives(
-        to_local=(np.swapaxes(rotation, -1, -2) / half[:, :, None]).astype(np.float32),
-        center=center.astype(np.float32),
-        to_world=(rotation * half[:, None, :]).astype(np.float32),
-        half_length=np.zeros(len(owner), np.float32),
-        is_capsule=np.zeros(len(owner), np.bool_),
-        slot=np.asarray(slots, np.uint8)[owner],
-        part=np.asarray([BOX_PART if part == 0 else FURTHER_PART + part % 2 for part in parts], np.uint8)[owner],
-        casts_shadow=~np.asarray(floors, np.bool_)[owner],
-        shape_center=shape_center,
-        shape_half=shape_half,
-    )
-
-
-def set_primitives(stage: Stage) -> Primitives:
-    """The static boxes of the set."""
-    _, slots, _ = set_slots(stage)
-    elements = stage.elements
-    return _boxes(
-        np.asarray([e.box.center for e in elements], np.float32).reshape(-1, 3),
-        np.asarray([e.box.half_extent for e in elements], np.float32).reshape(-1, 3),
-        rotation_matrix(np.asarray([e.box.rotation for e in elements], np.float32).reshape(-1, 4)),
-        slots,
-        [e.part for e in elements],
-        [e.look for e in elements],
-        [e.element_class is ElementClass.FLOOR for e in elements],
-    )
-
-
-def moving_primitives(stage: Stage, state: State, prop_slots: list[int]) -> Primitives:
-    """The props and the bodies as ``state`` places them. ``prop_slots`` are those of ``set_slots``."""
-    props = [stage.props[p.prop_index] for p in state.props]
-    boxes = _boxes(
-        np.asarray([p.position for p in state.props], np.float32).reshape(-1, 3),
-        np.asarray([p.half_extent for p in props], np.float32).reshape(-1, 3),
-        rotation_matrix(np.asarray([p.rotation for p in state.props], np.float32).reshape(-1, 4)),
-        [prop_slots[p.prop_index] for p in state.props],
-        [0] * len(props),
-        [p.look for p in props],
-        [False] * len(props),
-    )
-    return joined(boxes, *(_body(actor, stage.cast[actor.cast_index]) for actor in state.actors))
-
-
-def _body(actor: ActorState, member: CastMember) -> Primitives:
-    """One actor's capsules, from the joints and the build."""
-    head_radius, torso_radius, arm_radius, leg_radius = member.radii or DEFAULT_RADII
-
-    def joint(name: str) -> FloatArray:
-        return np.asarray(actor.joints[JOINT_INDEX[name]], np.float32)
-
-    hips, neck, head_top = joint("hips"), joint("neck"), joint("head_top")
-    torso_side = joint("shoulder_l") - joint("shoulder_r")
-    forward: FloatArray = np.cross(torso_side, neck - hips).astype(np.float32)
-    hip_forward: FloatArray = np.cross(joint("hip_l") - joint("hip_r"), neck - hips).astype(np.float32)
-    face_forward: FloatArray = joint("face") - (neck + head_top) / np.float32(2)
-    up = neck - hips
-
-    # (bone, from, to, radii x y z, forward). The capsule is shortened so that its caps end at the two points.
-    rows: list[tuple[str, FloatArray, FloatArray, tuple[float, float, float], FloatArray]] = [
-        ("head", neck, head_top, (head_radius, head_radius, head_radius), face_forward),
-        ("torso", hips, neck, (torso_radius, torso_radius, 0.9 * torso_radius), forward),
-    ]
-    for side in ("l", "r"):
-        shoulder, elbow, hand = (joint(f"{name}_{side}") for name in ("shoulder", "elbow", "hand"))
-        hip, knee, ankle, toe = (joint(f"{name}_{side}") for name in ("hip", "knee", "ankle", "toe"))
-        rows += [
-            (f"upper_arm_{side}", shoulder, elbow, (arm_radius,) * 3, forward),
-            (f"forearm_{side}", elbow, hand, (1.1 * arm_radius,) * 3, forward),
-            (f"thigh_{side}", hip, knee, (1.1 * leg_radius,) * 3, hip_forward),
-            (f"shin_{side}", knee, ankle, (leg_radius,) * 3, hip_forward),
-            (f"foot_{side}", ankle, toe, (leg_radius,) * 3, up),
+    def still(self) -> Primitives:
+        """The set. A look with a volume is drawn whole where the first of its boxes says."""
+        chosen = [
+            (element, slot)
+            for element, slot in zip(self._stage.elements, self._element_slots, strict=True)
+            if element.part == 0 or element.look not in self._index
         ]
-    scale = head_radius / DEFAULT_RADII[0]
-    if member.headgear:
-        crown = frame_along(head_top - neck, face_forward)
-        top, out = crown[:, 1] * scale, crown[:, 2] * scale
-        if member.costume == "mage":
-            brim = neck + 0.72 * (head_top - neck)
-            rows.append(("brim", brim - 0.1 * top, brim + 0.1 * top, (1.0 * scale, 0.1 * scale, 1.0 * scale), out))
-            rows.append(("headgear", brim, brim + 0.95 * top, (0.42 * scale,) * 3, out))
-        elif member.costume in ("knight", "barbarian"):
-            low, high = neck - 0.02 * top + 0.03 * out, head_top + 0.14 * top + 0.03 * out
-            rows.append(("headgear", low, high, (0.57 * scale,) * 3, out))
-    behind = frame_along(up, forward)
-    cape_low, cape_high = hips - 0.12 * behind[:, 1], neck + 0.02 * behind[:, 1]
-    shift = behind[:, 2] * np.float32(0.9 * torso_radius)
-    rows.append(("cape", cape_low - shift, cape_high - shift, (1.2 * torso_radius, 0.3, 0.2 * torso_radius), forward))
+        boxes = [element.box for element, _ in chosen]
+        return self._placed(
+            np.asarray([box.center for box in boxes], np.float32).reshape(-1, 3),
+            np.asarray([box.half_extent for box in boxes], np.float32).reshape(-1, 3),
+            rotation_matrix(np.asarray([box.rotation for box in boxes], np.float32).reshape(-1, 4)),
+            [element.look for element, _ in chosen],
+            self._volumes.element_box,
+            [slot for _, slot in chosen],
+            [element.element_class is not ElementClass.FLOOR for element, _ in chosen],
+        )
 
-    start = np.stack([row[1] for row in rows])
-    end = np.stack([row[2] for row in rows])
-    radii = np.asarray([row[3] for row in rows], np.float32)
-    # Limbs reach half a radius past their joints, so that neighbouring bones overlap instead of leaving gaps.
-    reach = np.asarray([0.5 if row[0] not in ("head", "torso", "headgear", "brim", "cape") else 0.0 for row in rows])
-    span = np.sqrt(((end - start) ** 2).sum(axis=-1)) + 2 * reach * radii[:, 1]
-    axes = frame_along(end - start, np.stack([row[4] for row in rows]).astype(np.float32))
-    return Primitives(
-        to_local=(np.swapaxes(axes, -1, -2) / radii[:, :, None]).astype(np.float32),
-        center=((start + end) / 2).astype(np.float32),
-        to_world=(axes * radii[:, None, :]).astype(np.float32),
-        half_length=np.maximum(span / 2 / radii[:, 1] - 1, 0).astype(np.float32),
-        is_capsule=np.ones(len(rows), np.bool_),
-        slot=np.full(len(rows), 1 + actor.cast_index, np.uint8),
-        part=np.asarray([1 + BONES.index(row[0]) for row in rows], np.uint8),
-        casts_shadow=np.ones(len(rows), np.bool_),
-        shape_center=np.zeros((len(rows), 3), np.float32),
-        shape_half=np.ones((len(rows), 3), np.float32),
-    )
+    def moving(self, state: State) -> Primitives:
+        """The props and the bodies as ``state`` places them."""
+        props = [self._stage.props[prop.prop_index] for prop in state.props]
+        placed = self._placed(
+            np.asarray([prop.position for prop in state.props], np.float32).reshape(-1, 3),
+            np.asarray([prop.half_extent for prop in props], np.float32).reshape(-1, 3),
+            rotation_matrix(np.asarray([prop.rotation for prop in state.props], np.float32).reshape(-1, 4)),
+            [prop.look for prop in props],
+            self._volumes.prop_box,
+            [self._prop_slots[prop.prop_index] for prop in state.props],
+            [True] * len(props),
+        )
+        bodies = [self._body(actor, self._stage.cast[actor.cast_index]) for actor in state.actors]
+        return joined(placed, *bodies)
+
+    def _placed(
+        self,
+        center: FloatArray,
+        half: FloatArray,
+        rotation: FloatArray,
+        looks: list[str],
+        fitted_box: FloatArray,
+        slots: list[int],
+        shadows: list[bool],
+    ) -> Primitives:
+        """Boxes as the engine sent them, filled with their looks' volumes where there are any."""
+        count, volumes = len(slots), self._volumes
+        half = np.maximum(half, _MIN_HALF)
+        which = np.asarray([self._index.get(look, -1) for look in looks], np.int64)
+        has = which >= 0
+        safe = np.where(has, which, 0)
+        step, first_sample = np.ones((count, 3), np.float32), np.zeros((count, 3), np.float32)
+        if has.any():  # of a sample in the box's own coordinates, -1 to 1
+            box = fitted_box[safe]
+            inside = np.maximum(box[:, 3:], 1e-6)
+            step = np.where(has[:, None], volumes.spacing[safe, None] / inside, 1).astype(np.float32)
+            first_sample = np.where(has[:, None], (volumes.low[safe] - box[:, :3]) / inside, 0).astype(np.float32)
+        sizes = volumes.sizes[safe] if has.any() else np.zeros((count, 3), np.int32)
+        width = half * step  # metres a sample
+        return Primitives(
+            to_grid=(np.swapaxes(rotation, -1, -2) / width[:, :, None]).astype(np.float32),
+            origin=(center + np.einsum("nij,nj->ni", rotation, half * first_sample)).astype(np.float32),
+            to_world=(rotation * width[:, None, :]).astype(np.float32),
+            low=np.where(has[:, None], np.zeros((count, 3)), -1).astype(np.float32),
+            high=np.where(has[:, None], sizes - 1, 1).astype(np.float32),
+            local_step=step,
+            local_low=first_sample,
+            kind=np.where(has, VOLUME, BOX).astype(np.int32),
+            size=sizes.astype(np.int32),
+            first=(self._first[safe] if has.any() else np.zeros(count)).astype(np.int64),
+            slot=np.asarray(slots, np.uint8),
+            part=np.full(count, BOX_PART, np.uint8),
+            casts_shadow=np.asarray(shadows, np.bool_),
+        )
+
+    def _body(self, actor: ActorState, member: CastMember) -> Primitives:
+        """One actor's bones: volumes where the costume has them, else capsules."""
+        volumes = self._volumes
+        rest = volumes.rest_joints if len(volumes.names) else actor.joints
+        turned = bone_rotations(actor.joints, rest)
+        lengths, rest_lengths = bone_lengths(actor.joints), np.maximum(bone_lengths(rest), 1e-3)
+        radii = np.asarray(member.radii or DEFAULT_RADII, np.float32)
+        rows = []
+        for number, bone in enumerate(BONES):
+            place = self._index.get(f"{member.costume}:{bone}", -1)
+            if number == _HEADGEAR and (place < 0 or not member.headgear or member.costume not in WITH_HEADGEAR):
+                continue
+            rows.append((number, place))
+        numbers = np.asarray([number for number, _ in rows])
+        which = np.asarray([place for _, place in rows])
+        ends = np.asarray([BONE_JOINTS[BONES[number]] for number in numbers])
+        start, end = actor.joints[ends[:, 0]], actor.joints[ends[:, 1]]
+        thickness = radii[_RADIUS_INDEX[numbers]]
+        has = which >= 0
+        safe = np.where(has, which, 0)
+
+        if has.any():
+            # A longer bone stretches along itself, a stouter build across.
+            stretch = np.clip(lengths[numbers] / rest_lengths[numbers], 0.05, 20)
+            stout = thickness / np.asarray(DEFAULT_RADII, np.float32)[_RADIUS_INDEX[numbers]]
+            along = rest[ends[:, 1]] - rest[ends[:, 0]]
+            along = along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
+            outer = along[:, :, None] * along[:, None, :]
+            shape = stout[:, None, None] * (np.eye(3) - outer) + stretch[:, None, None] * outer
+            to_world_volume = turned[numbers] @ shape * volumes.spacing[safe, None, None]
+            origin_volume = start + np.einsum("nij,nj->ni", turned[numbers] @ shape, volumes.low[safe])
+        else:
+            to_world_volume, origin_volume = np.zeros((len(rows), 3, 3)), start
+
+        # Capsules end at their joints; limbs reach half a radius further, so that neighbours overlap.
+        axes = frame_along(end - start, turned[numbers][:, :, 2])
+        span = np.sqrt(((end - start) ** 2).sum(axis=-1)) + _IS_LIMB[numbers] * thickness
+        half_length = np.maximum(span / 2 / thickness - 1, 0)
+        to_world_capsule = axes * thickness[:, None, None]
+        to_world = np.where(has[:, None, None], to_world_volume, to_world_capsule).astype(np.float32)
+        origin = np.where(has[:, None], origin_volume, (start + end) / 2).astype(np.float32)
+        sizes = volumes.sizes[safe] if has.any() else np.zeros((len(rows), 3), np.int32)
+        reach = np.stack([np.ones_like(half_length), 1 + half_length, np.ones_like(half_length)], axis=1)
+        step = volumes.spacing[safe] if has.any() else np.ones(len(rows), np.float32)
+        low = volumes.low[safe] if has.any() else np.zeros((len(rows), 3), np.float32)
+        return Primitives(
+            to_grid=np.linalg.inv(to_world).astype(np.float32),
+            origin=origin,
+            to_world=to_world,
+            low=np.where(has[:, None], 0, -reach).astype(np.float32),
+            high=np.where(has[:, None], sizes - 1, reach).astype(np.float32),
+            local_step=np.where(has, step, thickness)[:, None].repeat(3, axis=1).astype(np.float32),
+            local_low=np.where(has[:, None], low, 0).astype(np.float32),
+            kind=np.where(has, VOLUME, CAPSULE).astype(np.int32),
+            size=sizes.astype(np.int32),
+            first=(self._first[safe] if has.any() else np.zeros(len(rows))).astype(np.int64),
+            slot=np.full(len(rows), 1 + actor.cast_index, np.uint8),
+            part=(1 + numbers).astype(np.uint8),
+            casts_shadow=np.ones(len(rows), np.bool_),
+        )

@@ -31,29 +31,39 @@ BONE_JOINTS: dict[str, tuple[int, int]] = {
 }
 """Each bone's first joint, about which its frame turns, and its last."""
 BONES: tuple[str, ...] = tuple(BONE_JOINTS)
-_PARENTS = {"upper_arm": "chest", "forearm": "upper_arm", "thigh": "hips", "shin": "thigh", "foot": "shin"}
-_BODY = ("hips", "chest", "head")
+_ENDS = np.asarray(list(BONE_JOINTS.values()))
+_HEADS = [BONES.index("head"), BONES.index("headgear")]
+_HIPS, _CHEST = BONES.index("hips"), BONES.index("chest")
+
+
+def _both(*names: str) -> list[int]:
+    return [BONES.index(f"{name}_{side}") for name in names for side in "lr"]
+
+
+_LIMBS = (  # and what they hang on, parents first
+    (_both("upper_arm", "thigh"), [_CHEST, _CHEST, _HIPS, _HIPS]),
+    (_both("forearm", "shin"), _both("upper_arm", "thigh")),
+    (_both("foot"), _both("shin")),
+)
 
 
 def bone_rotations(joints: FloatArray, rest: FloatArray) -> FloatArray:
     """(len(BONES), 3, 3): how each bone has turned since the rest pose. ``joints`` and ``rest`` are (19, 3) metres."""
-    now, then = _body_frames(joints), _body_frames(rest)
-    turned = dict(zip(_BODY, now @ np.swapaxes(then, -1, -2), strict=True))
-    turned["headgear"] = turned["head"]
-    for limb in ("upper_arm", "forearm", "thigh", "shin", "foot"):  # parents first
-        for side in "lr":
-            bone, parent = f"{limb}_{side}", _PARENTS[limb]
-            above = turned.get(f"{parent}_{side}", turned.get(parent))
-            start, end = BONE_JOINTS[bone]
-            carried = above @ (rest[end] - rest[start])
-            turned[bone] = shortest_turn(carried, joints[end] - joints[start]) @ above
-    return np.stack([turned[bone] for bone in BONES]).astype(np.float32)
+    hips, chest, head = _body_frames(joints) @ np.swapaxes(_body_frames(rest), -1, -2)
+    turned = np.empty((len(BONES), 3, 3), np.float32)
+    turned[_HEADS], turned[_HIPS], turned[_CHEST] = head, hips, chest
+    for limbs, parents in _LIMBS:
+        start, end = _ENDS[limbs].T
+        above = turned[parents]
+        carried = (above @ (rest[end] - rest[start])[..., None])[..., 0]
+        turned[limbs] = shortest_turn(carried, joints[end] - joints[start]) @ above
+    return turned
 
 
 def bone_lengths(joints: FloatArray) -> FloatArray:
     """(len(BONES),) metres between each bone's joints."""
-    ends = np.asarray(list(BONE_JOINTS.values()))
-    lengths: FloatArray = np.sqrt(((joints[ends[:, 1]] - joints[ends[:, 0]]) ** 2).sum(axis=-1)).astype(np.float32)
+    start, end = _ENDS.T
+    lengths: FloatArray = np.sqrt(((joints[end] - joints[start]) ** 2).sum(axis=-1)).astype(np.float32)
     return lengths
 
 

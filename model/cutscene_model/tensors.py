@@ -11,11 +11,12 @@ from cutscene_model.surface import AnchorBatch, GreyboxBatch
 
 
 def greybox_batch(greyboxes: list[Greybox], device: torch.device) -> GreyboxBatch:
-    """B control maps, fields widened to float32."""
+    """B control maps."""
     return GreyboxBatch(
         torch.from_numpy(np.stack([g.slot for g in greyboxes])).to(device),
         torch.from_numpy(np.stack([g.part for g in greyboxes])).to(device),
-        torch.from_numpy(np.stack([g.field for g in greyboxes])).to(device).float(),
+        torch.from_numpy(np.stack([g.sample for g in greyboxes])).to(device),
+        torch.from_numpy(np.stack([g.field for g in greyboxes])).to(device),
         torch.from_numpy(np.stack([g.actors for g in greyboxes])).to(device),
         torch.from_numpy(np.stack([g.globals for g in greyboxes])).to(device),
     )

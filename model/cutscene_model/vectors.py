@@ -43,17 +43,18 @@ def frame_along(axis: FloatArray, forward: FloatArray) -> FloatArray:
 
 
 def shortest_turn(start: FloatArray, end: FloatArray) -> FloatArray:
-    """The smallest rotation (3, 3) that carries the direction of ``start`` (3,) to that of ``end``.
+    """The smallest rotations (..., 3, 3) that carry the directions of ``start`` (..., 3) to those of ``end``.
 
     The identity where either is zero; half a turn about some axis where they are opposite.
     """
     a, b = unit(start), unit(end)
-    if not (a.any() and b.any()):
-        return np.eye(3, dtype=np.float32)
-    cosine = float(a @ b)
-    if cosine < -0.9999:
-        axis = frame_along(a, np.zeros(3, np.float32))[:, 2]
-        return (2 * np.outer(axis, axis) - np.eye(3)).astype(np.float32)
-    x, y, z = np.cross(a, b)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]], np.float32)
-    return (np.eye(3) + cross + cross @ cross / (1 + cosine)).astype(np.float32)
+    b = np.where(a.any(axis=-1, keepdims=True) & b.any(axis=-1, keepdims=True), b, a)
+    cosine = (a * b).sum(axis=-1)[..., None, None]
+    outer = b[..., :, None] * a[..., None, :]
+    cross = outer - np.swapaxes(outer, -1, -2)
+    turn = np.eye(3, dtype=np.float32) + cross + cross @ cross / np.maximum(1 + cosine, 1e-4)
+    opposite = cosine < -0.9999
+    if opposite.any():
+        axis = frame_along(a, np.zeros_like(a))[..., :, 2]
+        turn = np.where(opposite, 2 * axis[..., :, None] * axis[..., None, :] - np.eye(3), turn)
+    return turn.astype(np.float32)

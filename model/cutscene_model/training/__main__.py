@@ -2,12 +2,12 @@
 
   cutscene-train capture     --assets PACKS --out data/train --runs 4000 --seed 1
   cutscene-train capture     --assets PACKS --out data/held-out --runs 150 --seed 9 --split held-out
-  cutscene-train autoencoder --data data/train --held-out data/held-out --run runs/first
-  cutscene-train denoiser    --data data/train --held-out data/held-out --run runs/first
-  cutscene-train finetune    --data data/train --held-out data/held-out --run runs/first
+  cutscene-train autoencoder --shapes data/shapes.npz --data data/train --held-out data/held-out --run runs/first
+  cutscene-train denoiser    --shapes data/shapes.npz --data data/train --held-out data/held-out --run runs/first
+  cutscene-train finetune    --shapes data/shapes.npz --data data/train --held-out data/held-out --run runs/first
   cutscene-train export      --run runs/first --out my-model --name my-game --version 1
   cutscene-train evaluate    --assets PACKS --model my-model
-  cutscene-train shapes      --assets PACKS --out model/cutscene_model/shapes.json
+  cutscene-train shapes      --assets PACKS --out data/shapes.npz
   cutscene-train library     --assets PACKS --out clients/python/cutscene_client/library
 
 Every step is seeded, says how far it is, and goes on where it stopped when it is started again.
@@ -25,12 +25,13 @@ import torch
 from safetensors.torch import save_file
 
 from cutscene_model.allocator import keep_freed_memory
-from cutscene_model.training import capture, library, shapes
+from cutscene_model.training import capture, library, volumes
 from cutscene_model.training.autoencoder_training import AutoencoderRun, finish_autoencoder, train_autoencoder
 from cutscene_model.training.denoiser_training import DenoiserRun, train_denoiser
 from cutscene_model.training.evaluation_command import add_arguments, run_evaluation
 from cutscene_model.training.export import describe_data, read_quality, release
 from cutscene_model.training.prepared import prepared_frames
+from cutscene_model.volumes import read_volumes
 
 FINISHED = "autoencoder-finished.safetensors"
 
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[:1] == ["library"]:
         return library.main(arguments[1:])
     if arguments[:1] == ["shapes"]:
-        return shapes.main(arguments[1:])
+        return volumes.main(arguments[1:])
     options = _parser().parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         return one
 
     steps.add_parser("capture", help="render performances of the stage to disk: see capture --help", add_help=False)
-    steps.add_parser("shapes", help="fit boxes to the looks that fill little of theirs", add_help=False)
+    steps.add_parser("shapes", help="fit shape volumes to looks and costumes", add_help=False)
     steps.add_parser("library", help="write the client's motion library, rooms and looks", add_help=False)
 
     one = add("autoencoder", _autoencoder, "Train the autoencoder on captured frames.")
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--shapes", type=Path, required=True, help="shape volumes, from cutscene-train shapes")
     parser.add_argument("--data", type=Path, required=True, help="captured shards; prepared once, beside them")
     parser.add_argument("--held-out", type=Path, required=True, help="captured shards that are never trained on")
     parser.add_argument("--run", type=Path, required=True, help="run folder: checkpoints, logs, sample pictures")
@@ -126,8 +128,9 @@ def _rates(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _autoencoder(options: argparse.Namespace) -> None:
+    shapes = read_volumes(options.shapes)
     run = AutoencoderRun(
-        prepared_frames(options.data), prepared_frames(options.held_out), options.run, **_rates(options)
+        shapes, *(prepared_frames(path, shapes) for path in (options.data, options.held_out)), options.run, **_rates(options)
     )
     train_autoencoder(run)
     finished = finish_autoencoder(run)
@@ -144,9 +147,9 @@ def _finetune(options: argparse.Namespace) -> None:
 
 
 def _denoiser_run(options: argparse.Namespace) -> DenoiserRun:
-    finished = options.run / FINISHED
-    frames, held_out = (prepared_frames(path, finished) for path in (options.data, options.held_out))
-    return DenoiserRun(frames, held_out, finished, options.run, **_rates(options))
+    finished, shapes = options.run / FINISHED, read_volumes(options.shapes)
+    frames, held_out = (prepared_frames(path, shapes, finished) for path in (options.data, options.held_out))
+    return DenoiserRun(shapes, frames, held_out, finished, options.run, **_rates(options))
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -33,6 +33,7 @@ from cutscene_model.training.progress import (
 )
 from cutscene_model.training.sheets import Comparison, to_picture, write_sheet
 from cutscene_model.vocabulary import COSTUMES, LOOKS
+from cutscene_model.volumes import Volumes
 
 _NEVER = -1e9  # added to the logits of cells that are not there
 
@@ -41,6 +42,7 @@ _NEVER = -1e9  # added to the logits of cells that are not there
 class DenoiserRun:
     """What determines a run: of the denoiser on latents, or with ``pictures`` of everything through the decoder."""
 
+    volumes: Volumes
     frames: PreparedFrames
     held_out: PreparedFrames
     autoencoder: Path  # a finished autoencoder's state, from ``finish_autoencoder``
@@ -135,7 +137,7 @@ def _losses(model: Both, item: Sample) -> tuple[Tensor, Tensor]:
     mix = level[:, None, None, None]
     clean = denoiser((1 - mix) * base + mix * noise, level, conditioning, memory, mask)
     # Actors fill a tenth of the cells and hold most of the error that a viewer sees.
-    weight = 1 + 2 * F.avg_pool2d(cast_mask(item.greybox)[:, None], 8)
+    weight = 1 + 2 * F.avg_pool2d(cast_mask(item.greybox)[:, None], 16)
     # Channels count by what the decoder makes of them: an error in a channel of small deviation hardly shows.
     variance = autoencoder.std.square()
     weight = weight * (variance / variance.mean()).clamp(0.1, 4)
@@ -155,7 +157,7 @@ def train_denoiser(run: DenoiserRun) -> None:
     run.out.mkdir(parents=True, exist_ok=True)
     checkpoint = run.checkpoint
     log = Log(checkpoint.with_suffix(".jsonl"))
-    autoencoder = Autoencoder(len(COSTUMES), len(LOOKS))
+    autoencoder = Autoencoder(len(COSTUMES), len(LOOKS), run.volumes)
     autoencoder.load_state_dict(load_file(run.autoencoder))
     model = Both(autoencoder.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     if run.start_from is not None:
@@ -199,7 +201,7 @@ def train_denoiser(run: DenoiserRun) -> None:
 @torch.inference_mode()
 def evaluate_checkpoint(checkpoint: Path, run: DenoiserRun, count: int = 32) -> list[tuple[str, float]]:
     """First-frame quality on held-out frames without history, at one and two steps; writes a sheet of pictures."""
-    model = Both(Autoencoder(len(COSTUMES), len(LOOKS)))
+    model = Both(Autoencoder(len(COSTUMES), len(LOOKS), run.volumes))
     load_average(checkpoint, model)
     frames = run.held_out
     chosen = np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int)

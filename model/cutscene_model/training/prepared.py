@@ -30,12 +30,13 @@ from cutscene_model.surface import AnchorBatch, GreyboxBatch
 from cutscene_model.tensors import greybox_batch
 from cutscene_model.training.shards import Shard, open_shards
 from cutscene_model.vocabulary import COSTUMES, LOOKS
+from cutscene_model.volumes import Volumes
 
 _ENCODED_AT_ONCE = 8
 HISTORY = 3  # frames before the target that a training sample may see
 GRID = (HEIGHT, WIDTH)  # greybox cells of a frame
 _ANCHORS = tuple(field.name for field in dataclasses.fields(AnchorTable))
-_MAPS = ("slot", "part", "field", "actors", "globals", "camera")
+_MAPS = ("slot", "part", "sample", "field", "actors", "globals", "camera")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Sample:
     coarse: Tensor  # (B, LEVEL_WIDTHS[-1], 9, 16): the surface's coarsest level, as the finished autoencoder sees it
     latents: Tensor  # (B, C, 9, 16)
     past_latents: Tensor  # (B, HISTORY, C, 9, 16)
-    past_summaries: Tensor  # (B, HISTORY, 22, 9, 16)
+    past_summaries: Tensor  # (B, HISTORY, 16, 9, 16)
     past_cameras: Tensor  # (B, HISTORY, 12)
     past_ages: Tensor  # (B, HISTORY) frames
     pictures: Tensor | None  # (B, 3, 288, 512) in -1 to 1
@@ -59,10 +60,10 @@ class Crops:
 
     greybox: GreyboxBatch
     anchors: AnchorBatch
-    pictures: Tensor  # (B, 3, 4 rows, 4 columns) in -1 to 1, channels last in memory
+    pictures: Tensor  # (B, 3, CELL rows, CELL columns) in -1 to 1, channels last in memory
 
 
-def prepare_greyboxes(shard: Shard, out: Path) -> None:
+def prepare_greyboxes(shard: Shard, out: Path, volumes: Volumes) -> None:
     """Writes the control maps and anchor tables of one shard; does nothing if they are there."""
     if (out / "time.npy").exists():
         return
@@ -72,10 +73,11 @@ def prepare_greyboxes(shard: Shard, out: Path) -> None:
     raster, drawn = None, -1
     for record in shard.records:
         if raster is None or record.stage != drawn:
-            raster, drawn = GreyboxRaster(shard.stages[record.stage]), record.stage
+            raster, drawn = GreyboxRaster(shard.stages[record.stage], volumes), record.stage
         greybox = raster.draw(record.state)
         for name in _MAPS:
-            rows[name].append(getattr(greybox, name))
+            value = getattr(greybox, name)
+            rows[name].append(value.astype(np.float16) if name == "field" else value)
         summary = frame_summary(greybox_batch([greybox], torch.device("cpu")))[0]
         rows["summary"].append(summary.numpy().astype(np.float16))
     for name, values in rows.items():
@@ -109,20 +111,20 @@ def prepare_latents(shard: Shard, out: Path, autoencoder: Autoencoder, tag: str)
     np.save(path, np.concatenate(latents))
 
 
-def prepared_frames(data: Path, finished: Path | None = None) -> PreparedFrames:
+def prepared_frames(data: Path, volumes: Volumes, finished: Path | None = None) -> PreparedFrames:
     """All frames captured in ``data``, prepared; with latents if ``finished`` is an autoencoder's file.
 
-    Half a megabyte of disk a frame. Latents are named by that file's digest, so that those of another autoencoder are
+    A megabyte of disk a frame. Latents are named by that file's digest, so that those of another autoencoder are
     never taken for its own.
     """
     shards, out = open_shards(data), data / "prepared"
     coder, tag = None, None
     if finished is not None:
-        coder = Autoencoder(len(COSTUMES), len(LOOKS))
+        coder = Autoencoder(len(COSTUMES), len(LOOKS), volumes)
         coder.load_state_dict(load_file(finished))
         tag = hashlib.blake2b(finished.read_bytes(), digest_size=6).hexdigest()
     for shard in tqdm(shards, unit="shard", desc=f"preparing {data}", mininterval=5.0):
-        prepare_greyboxes(shard, out / shard.name)
+        prepare_greyboxes(shard, out / shard.name, volumes)
         if coder is not None and tag is not None:
             prepare_latents(shard, out / shard.name, coder, tag)
     return PreparedFrames(out, tag, shards)
@@ -152,7 +154,7 @@ class PreparedFrames:
         """A window of ``cells`` (rows, columns) greybox cells at a random place of each frame at ``indices``."""
         picked = [self._index[int(index)] for index in indices]
         rows, columns = cells
-        maps: dict[str, list[npt.NDArray[np.generic]]] = {"slot": [], "part": [], "field": []}
+        maps: dict[str, list[npt.NDArray[np.generic]]] = {"slot": [], "part": [], "sample": [], "field": []}
         pictures = np.empty((len(picked), rows * CELL, columns * CELL, 3), np.uint8)
         for place, (shard, row) in enumerate(picked):
             top, left = (int(random.integers(0, 1 + size - part)) for size, part in zip(GRID, cells, strict=True))
@@ -160,15 +162,15 @@ class PreparedFrames:
                 crops.append(self._arrays[shard][name][row][..., top : top + rows, left : left + columns])
             picture = simplejpeg.decode_jpeg(self._shards[shard].records[row].jpeg)
             pictures[place] = picture[top * CELL : (top + rows) * CELL, left * CELL : (left + columns) * CELL]
-        slot, part, field = (torch.from_numpy(np.stack(values)) for values in maps.values())
+        slot, part, sample, field = (torch.from_numpy(np.stack(values)) for values in maps.values())
         greybox = GreyboxBatch(
-            slot, part, field.float(), self._gather("actors", picked), self._gather("globals", picked)
+            slot, part, sample, field.float(), self._gather("actors", picked), self._gather("globals", picked)
         )
         return Crops(greybox, self._anchors(picked), _signed(pictures))
 
     def _greybox(self, picked: list[tuple[int, int]]) -> GreyboxBatch:
-        maps = [self._gather(name, picked) for name in ("slot", "part", "field", "actors", "globals")]
-        return GreyboxBatch(maps[0], maps[1], maps[2].float(), maps[3], maps[4])
+        maps = [self._gather(name, picked) for name in _MAPS[:-1]]
+        return GreyboxBatch(maps[0], maps[1], maps[2], maps[3].float(), maps[4], maps[5])
 
     def _gather(self, name: str, picked: list[tuple[int, int]]) -> Tensor:
         return torch.from_numpy(np.stack([self._arrays[shard][name][row] for shard, row in picked]))

@@ -7,6 +7,7 @@ since the packs' meshes are open where nobody looks; sheets thinner than the gri
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,14 +22,15 @@ from tqdm import tqdm
 from cutscene_model.scene import CastMember, FloatArray
 from cutscene_model.skeleton import BONE_JOINTS
 from cutscene_model.training.assets import ALL, Look
-from cutscene_model.training.costumes import HEADGEAR, costume_mesh
+from cutscene_model.training.costumes import HEADGEAR, CostumeMesh, costume_glb, costume_mesh
 from cutscene_model.training.motion import Rig, load_rig
 from cutscene_model.training.set_mesh import COSTUME_LAYERS, SetMeshes, texture_layers
 from cutscene_model.volumes import DISTANCE_STEPS, GLOWS, UNTINTED, Volumes, write_volumes
 from cutscene_model.vocabulary import COSTUMES
 
-FINEST, COARSEST = 0.010, 0.034  # metres between samples
-ALONG = 100  # samples along the longest side, within those limits
+FINEST = 0.012  # metres between samples, at least
+ALONG = 118  # samples along the longest side, at most
+SAMPLES = 400_000  # in a look's bounds, at most, or nearly so
 HEAD_SPACING = 0.0145
 BAND = 3.0  # spacings around the surface in which distances are exact
 COLORED = 2.2  # spacings around the surface in which samples have colours
@@ -52,9 +54,11 @@ class Solid:
 
     name: str
     corners: npt.NDArray[np.float64]  # (T, 3, 3)
+    normals: npt.NDArray[np.float64]  # (T, 3, 3) at the corners
     uvs: npt.NDArray[np.float64]  # (T, 3, 2) origin top left
     texture: npt.NDArray[np.uint8]  # (H, W, 3)
     flags: npt.NDArray[np.uint8]  # (T,)
+    sheet: npt.NDArray[np.bool_]  # (T,) has no inside: cloth
     spacing: float
     element_box: tuple[float, ...]
     prop_box: tuple[float, ...]
@@ -66,6 +70,7 @@ class Fitted:
 
     low: npt.NDArray[np.float64]
     distance: npt.NDArray[np.int8]  # (x, y, z)
+    normal: npt.NDArray[np.int8]  # (x, y, z, 3)
     color: npt.NDArray[np.uint8]  # (x, y, z, 3)
     flags: npt.NDArray[np.uint8]  # (x, y, z)
 
@@ -169,17 +174,18 @@ def fit(solid: Solid) -> Fitted:
     near = distance < BAND
 
     inside = np.zeros(tuple(size), np.bool_)
-    inside[near] = _winding(np.argwhere(near).astype(np.float64), corners) > 0.5
+    closed = np.ascontiguousarray(corners[~solid.sheet])
+    inside[near] = _winding(np.argwhere(near).astype(np.float64), closed) > 0.5
     # Away from the surface a whole region is inside or outside at once: ask at one of its samples.
     regions, count = ndimage.label(~near)
     if count:
         samples = np.asarray(ndimage.maximum_position(regions == regions, regions, np.arange(1, count + 1)))
-        deep = _winding(samples.astype(np.float64), corners) > 0.5
+        deep = _winding(samples.astype(np.float64), closed) > 0.5
         inside[~near] = np.concatenate([[False], deep])[regions[~near]]
     far = ndimage.distance_transform_edt(~near) + BAND - 1.5
     signed = np.where(near, distance, far) * np.where(inside, -1, 1)
 
-    thin = _not_captured(signed, corners)
+    thin = solid.sheet | _not_captured(signed, corners)
     if thin.any():
         shell = np.full(tuple(size), np.inf)
         _splat(np.ascontiguousarray(corners[thin]), size, BAND, shell, np.full(tuple(size), -1), np.zeros((*size, 2)))
@@ -187,17 +193,26 @@ def fit(solid: Solid) -> Fitted:
 
     colored = distance < COLORED
     whose, (v, w) = owner[colored], weights[colored].T
-    uv = solid.uvs[whose]
-    place = uv[:, 0] + v[:, None] * (uv[:, 1] - uv[:, 0]) + w[:, None] * (uv[:, 2] - uv[:, 0])
+    uv, bent = (
+        corner[whose, 0] + v[:, None] * (corner[whose, 1] - corner[whose, 0]) + w[:, None] * (corner[whose, 2] - corner[whose, 0])
+        for corner in (solid.uvs, solid.normals)
+    )
     height, width, _ = solid.texture.shape
-    column = np.clip((place[:, 0] * width).astype(int), 0, width - 1)
-    row = np.clip((place[:, 1] * height).astype(int), 0, height - 1)
+    column = np.clip((uv[:, 0] * width).astype(int), 0, width - 1)
+    row = np.clip((uv[:, 1] * height).astype(int), 0, height - 1)
     color = np.zeros((*size, 3), np.uint8)
     color[colored] = solid.texture[row, column]
     flags = np.zeros(tuple(size), np.uint8)
     flags[colored] = solid.flags[whose]
+    normal = np.zeros((*size, 3), np.int8)
+    bent /= np.maximum(np.linalg.norm(bent, axis=1, keepdims=True), 1e-9)
+    normal[colored] = np.round(bent * 127)
+    # Seen through a crack, a place may be far from every triangle: it has the colour of the closest.
+    cell = ndimage.distance_transform_edt(~colored, return_distances=False, return_indices=True)
+    around = ~colored & (np.abs(signed) < COLORED)
+    color[around], flags[around] = (array[tuple(cell[:, around])] for array in (color, flags))
     stored = np.clip(np.round(signed * DISTANCE_STEPS), -127, 127).astype(np.int8)
-    return Fitted(low, stored, color, flags)
+    return Fitted(low, stored, normal, color, flags)
 
 
 def _not_captured(signed: npt.NDArray[np.float64], corners: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
@@ -216,14 +231,17 @@ def _not_captured(signed: npt.NDArray[np.float64], corners: npt.NDArray[np.float
 
 def _look_solid(look: Look, meshes: SetMeshes, textures: list[npt.NDArray[np.uint8]]) -> Solid:
     mesh, layer, glowing = meshes.look_mesh(look.name)
-    size = float((np.array(look.high) - look.low).max())
+    size = np.array(look.high) - look.low
+    spacing = max(float(size.max()) / ALONG, float(np.cbrt(size.prod() / SAMPLES)), FINEST)
     return Solid(
         look.name,
         mesh.positions[mesh.triangles].astype(np.float64),
+        mesh.normals[mesh.triangles].astype(np.float64),
         mesh.uvs[mesh.triangles].astype(np.float64),
         textures[layer],
         np.where(glowing[mesh.triangles].mean(axis=1) > 0.5, GLOWS, 0).astype(np.uint8),
-        float(np.clip(size / ALONG, FINEST, COARSEST)),
+        np.zeros(len(mesh.triangles), np.bool_),
+        spacing,
         (*look.parts[0][0], *look.parts[0][1]),
         (*look.center, *look.half_extent),
     )
@@ -240,6 +258,7 @@ def _costume_solids(assets: Path, costume: str, rig: Rig, textures: list[npt.NDA
     if int((~worn).sum()) != bare:
         raise ValueError(f"{costume}: the headgear's triangles were not found")
     texture = textures[COSTUME_LAYERS[costume]]
+    sheets = _cape(assets, costume, mesh)
     flags = np.where((mesh.tints[mesh.triangles[:, 0]] == 1).all(axis=1), UNTINTED, 0).astype(np.uint8)
     for bone, joints in BONE_JOINTS.items():
         members = _BONES_OF["head" if bone == "headgear" else bone]
@@ -248,12 +267,15 @@ def _costume_solids(assets: Path, costume: str, rig: Rig, textures: list[npt.NDA
         mine = (share[mesh.triangles] >= LEAST_SHARE).any(axis=1) & (worn == (bone == "headgear"))
         if not mine.any():
             continue
-        corners = mesh.positions[mesh.triangles[mine]].astype(np.float64) - rest[joints[0]]
+        chosen = mesh.triangles[mine]
+        corners = mesh.positions[chosen].astype(np.float64) - rest[joints[0]]
         size = float(np.ptp(corners.reshape(-1, 3), axis=0).max())
         spacing = HEAD_SPACING if bone in ("head", "headgear") else float(np.clip(size / 50, FINEST, 0.016))
-        uvs = mesh.uvs[mesh.triangles[mine]].astype(np.float64)
+        normals, uvs = mesh.normals[chosen].astype(np.float64), mesh.uvs[chosen].astype(np.float64)
         nothing = (0.0,) * 6
-        yield Solid(f"{costume}:{bone}", corners, uvs, texture, flags[mine], spacing, nothing, nothing)
+        yield Solid(
+            f"{costume}:{bone}", corners, normals, uvs, texture, flags[mine], sheets[mine], spacing, nothing, nothing
+        )
 
 
 def _worn(assets: Path, costume: str) -> npt.NDArray[np.bool_]:
@@ -264,13 +286,26 @@ def _worn(assets: Path, costume: str) -> npt.NDArray[np.bool_]:
     return np.array([corners.tobytes() not in known for corners in dressed.positions[dressed.triangles]])
 
 
+def _cape(assets: Path, costume: str, mesh: CostumeMesh) -> npt.NDArray[np.bool_]:
+    """(T,) which triangles of a costume are its cape: a sheet that is open towards the wearer."""
+    glb, rig = costume_glb(assets, costume), load_rig(assets)
+    known: set[bytes] = set()
+    for index, node in enumerate(glb.nodes):
+        if "mesh" in node and str(node["name"]).endswith("_Cape"):
+            bone = rig.index[glb.nodes[glb.parents[index]]["name"]]
+            cape = glb.mesh(index).transformed(np.linalg.inv(rig.inverse_binds[bone]) @ glb.local_matrix(index))
+            known |= {corners.tobytes() for corners in cape.positions[cape.triangles]}
+    return np.array([corners.tobytes() in known for corners in mesh.positions[mesh.triangles]])
+
+
 def fit_all(assets: Path) -> Volumes:
     """Volumes of all looks and costumes."""
     meshes, textures, rig = SetMeshes(assets), texture_layers(assets), load_rig(assets)
     solids = [_look_solid(look, meshes, textures) for look in ALL]
     for costume in COSTUMES:
         solids += _costume_solids(assets, costume, rig, textures)
-    fitted = [fit(solid) for solid in tqdm(solids, unit="shape", desc="fitting")]
+    with multiprocessing.get_context("spawn").Pool() as pool:
+        fitted = list(tqdm(pool.imap(fit, solids), total=len(solids), unit="shape", desc="fitting"))
 
     def column(values: list[object]) -> FloatArray:
         return np.asarray(values, np.float32)
@@ -284,6 +319,7 @@ def fit_all(assets: Path) -> Volumes:
         column([solid.prop_box for solid in solids]),
         rig.contract_joints(np.linalg.inv(rig.inverse_binds)),
         np.concatenate([one.distance.ravel() for one in fitted]),
+        np.concatenate([one.normal.reshape(-1, 3) for one in fitted]),
         np.concatenate([one.color.reshape(-1, 3) for one in fitted]),
         np.concatenate([one.flags.ravel() for one in fitted]),
     )

@@ -1,0 +1,58 @@
+"""Faces: brows, eyes and mouth, painted onto the front of a head by what the actor feels and says.
+
+A small network of place and expression, in the manner of coordinate networks with Fourier features
+(arXiv 2006.10739). It is asked for the cells of a head's front only, which are few.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cutscene_model.greybox import ACTOR_CHANNELS
+from cutscene_model.primitives import HEAD_PART
+
+_WAVES = (1.0, 2.0, 4.0, 8.0)  # half turns over a quarter of a metre
+_CENTER, _REACH = (0.0, 0.38), (0.46, 0.46)  # of the face, in the head's own frame, metres
+_FRONT = 0.12  # metres before the head's joint
+
+
+class FaceEncoder(nn.Module):
+    """Paints faces over the albedo of heads."""
+
+    def __init__(self, costumes: int, width: int = 96) -> None:
+        super().__init__()
+        self.place = nn.Linear(2 + 4 * len(_WAVES), width)
+        self.mood = nn.Linear(ACTOR_CHANNELS, 2 * width)
+        self.wearer = nn.Embedding(costumes + 1, 2 * width)
+        self.second = nn.Linear(width, width)
+        self.third = nn.Linear(width, width)
+        self.paint = nn.Linear(width, 4)
+        nn.init.constant_(self.paint.bias, -2.0)
+
+    def forward(self, albedo: Tensor, greybox: object, costume: Tensor) -> Tensor:
+        """``albedo`` (B, H, W, 3) linear, with faces painted over; ``costume`` (B, 65) by slot."""
+        slot, part, field, actors = greybox.slot, greybox.part, greybox.field, greybox.actors  # type: ignore[attr-defined]
+        x, y, z = field[:, 1], field[:, 2], field[:, 3]
+        front = (part == HEAD_PART) & (z > _FRONT)
+        front &= ((x - _CENTER[0]).abs() < _REACH[0]) & ((y - _CENTER[1]).abs() < _REACH[1])
+        where = front.nonzero(as_tuple=True)
+        if not len(where[0]):
+            return albedo
+        owner = slot[where].long()
+        across, up = (x[where] - _CENTER[0]) * 4, (y[where] - _CENTER[1]) * 4
+        place = torch.stack([across, up], dim=-1)
+        waves = [f(math.pi * k * place) for k in _WAVES for f in (torch.sin, torch.cos)]
+        mood = self.mood(actors).flatten(0, 1)[where[0] * actors.shape[1] + owner - 1]
+        wearer = self.wearer(costume.gather(1, torch.arange(5, device=costume.device).expand(len(costume), 5)))
+        gain, shift = (mood + wearer.flatten(0, 1)[where[0] * 5 + owner]).chunk(2, dim=-1)
+        h = F.silu(torch.addcmul(shift, self.place(torch.cat([place, *waves], dim=-1)), 1 + gain))
+        h = F.silu(h + self.second(h))
+        h = F.silu(h + self.third(h))
+        paint = torch.sigmoid(self.paint(h))
+        under = albedo[where]
+        cover = paint[:, 3:]
+        return albedo.index_put(where, under + cover * (paint[:, :3].square() - under))

@@ -1,0 +1,149 @@
+"""Light on the greybox, by the stage's own formula: ambient, one sun with its shadows, and small point lights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from cutscene_model.primitives import Primitives
+from cutscene_model.raycast import Hits, View, cast_rays, light_view
+from cutscene_model.scene import FloatArray, Lights
+from cutscene_model.volumes import Volumes
+
+LIGHT_CHANNELS = (
+    "sun",  # cosine to the sun where it is not shadowed
+    "shadow",  # 1 where the sun reaches
+    "irradiance_r", "irradiance_g", "irradiance_b",  # all lights together, linear, halved; the background's own colour
+)  # fmt: skip
+SHADOW_SIZE = 448
+SHADOW_BIAS = 0.05  # metres
+AMBIENT_UP, AMBIENT_SIDE = 0.3, 0.7  # how much of the ambient light depends on facing up
+_kernel = numba.njit(nogil=True, cache=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Sunlight:
+    """How far the sun's parallel rays reach."""
+
+    view: View
+    depth: FloatArray  # (SHADOW_SIZE, SHADOW_SIZE) metres along the view
+
+
+class ShadowMap:
+    """The depths of a set seen from its sun, kept for as long as the sun stands still."""
+
+    def __init__(self, still: Primitives, volumes: Volumes) -> None:
+        self._casters, self._volumes = still.subset(still.casts_shadow), volumes
+        low, high = _extent(still)
+        self._center = ((low + high) / 2).astype(np.float32)
+        self._radius = max(float(np.linalg.norm(high - low)) / 2, 1.0)
+        self._key: tuple[float, float, float] | None = None
+        self._depth = np.empty((0, 0), np.float32)
+
+    def cast(self, moving: Primitives, lights: Lights) -> Sunlight:
+        """The shadows of the set and of what moves."""
+        view = light_view(np.asarray(lights.sun_direction, np.float32), self._center, self._radius, SHADOW_SIZE)
+        if self._key != lights.sun_direction:
+            self._depth = cast_rays(self._casters, view, self._volumes, only_depth=True).depth
+            self._key = lights.sun_direction
+        depth = cast_rays(moving, view, self._volumes, only_depth=True).depth
+        return Sunlight(view, np.minimum(self._depth, depth, out=depth))
+
+
+def _extent(primitives: Primitives) -> tuple[FloatArray, FloatArray]:
+    """The lowest and highest corner of the set; a metre around the origin where there is none."""
+    if not len(primitives):
+        return np.full(3, -1, np.float32), np.full(3, 1, np.float32)
+    middle, half = (primitives.low + primitives.high) / 2, (primitives.high - primitives.low) / 2
+    center = primitives.origin + np.einsum("nij,nj->ni", primitives.to_world, middle)
+    reach = (np.abs(primitives.to_world) * half[:, None]).sum(axis=-1)
+    return (center - reach).min(axis=0), (center + reach).max(axis=0)
+
+
+def linear_from_srgb(color: FloatArray) -> FloatArray:
+    """Display values, 0 to 1, to linear light (IEC 61966-2-1)."""
+    curve: FloatArray = np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    return curve
+
+
+def shade(channels: FloatArray, hits: Hits, view: View, lights: Lights, sun: Sunlight | None) -> None:
+    """Fills the channels (5, H, W) of ``LIGHT_CHANNELS``, which are zero before."""
+    points = np.zeros((max(len(lights.points), 1), 7), np.float32)
+    for row, point in enumerate(lights.points):
+        points[row] = (*point.position, *point.color, point.range)
+    shadow_view = view if sun is None else sun.view
+    depth = np.zeros((1, 1), np.float32) if sun is None else sun.depth
+    background = linear_from_srgb(np.asarray(lights.background, np.float32)) / 2
+    _shade(
+        channels, hits.primitive, hits.depth, hits.normal,
+        view.origin, np.ascontiguousarray(view.rotation), view.half_width, view.half_height,
+        np.asarray(lights.ambient, np.float32), np.asarray(lights.sun_direction, np.float32),
+        np.asarray(lights.sun_color, np.float32), background, points, len(lights.points),
+        sun is not None, depth, shadow_view.origin, np.ascontiguousarray(shadow_view.rotation), shadow_view.half_width,
+    )  # fmt: skip
+
+
+@_kernel  # type: ignore[untyped-decorator]
+def _shade(  # type: ignore[no-untyped-def]
+    channels, primitive, depth, normal, eye, rotation, half_width, half_height,
+    ambient, sun_direction, sun_color, background, points, point_count,
+    sunny, sun_depth, sun_eye, sun_rotation, sun_half,
+):  # fmt: skip
+    height, width = primitive.shape
+    for row in range(height):
+        v = (1 - (row + 0.5) / height * 2) * half_height
+        for column in range(width):
+            if primitive[row, column] < 0:
+                for k in range(3):
+                    channels[2 + k, row, column] = background[k]
+                continue
+            u = ((column + 0.5) / width * 2 - 1) * half_width
+            t = depth[row, column]
+            x = eye[0] + t * (rotation[0, 0] * u + rotation[0, 1] * v - rotation[0, 2])
+            y = eye[1] + t * (rotation[1, 0] * u + rotation[1, 1] * v - rotation[1, 2])
+            z = eye[2] + t * (rotation[2, 0] * u + rotation[2, 1] * v - rotation[2, 2])
+            nx, ny, nz = normal[row, column, 0], normal[row, column, 1], normal[row, column, 2]
+            level = AMBIENT_SIDE + AMBIENT_UP * ny
+            r, g, b = ambient[0] * level, ambient[1] * level, ambient[2] * level
+            if sunny:
+                facing = -(nx * sun_direction[0] + ny * sun_direction[1] + nz * sun_direction[2])
+                if facing > 0:  # only what faces the sun can be in its light
+                    e = SHADOW_BIAS
+                    lit = _reached(x + e * nx, y + e * ny, z + e * nz, sun_depth, sun_eye, sun_rotation, sun_half)
+                    channels[0, row, column] = facing * lit
+                    channels[1, row, column] = lit
+                    r += facing * lit * sun_color[0]
+                    g += facing * lit * sun_color[1]
+                    b += facing * lit * sun_color[2]
+            for p in range(point_count):
+                lx, ly, lz = points[p, 0] - x, points[p, 1] - y, points[p, 2] - z
+                squared = lx * lx + ly * ly + lz * lz
+                distance = np.sqrt(max(squared, 1e-8))
+                fade = max(1 - distance / points[p, 6], 0.0)
+                cosine = max(nx * lx + ny * ly + nz * lz, 0.0) / distance
+                strength = fade * fade / (1 + squared) * cosine
+                r += strength * points[p, 3]
+                g += strength * points[p, 4]
+                b += strength * points[p, 5]
+            channels[2, row, column] = r / 2
+            channels[3, row, column] = g / 2
+            channels[4, row, column] = b / 2
+
+
+@_kernel  # type: ignore[untyped-decorator]
+def _reached(x, y, z, depth, eye, rotation, half):  # type: ignore[no-untyped-def]
+    """How much of the sun reaches a place, 0 to 1, mixed between the four nearest of its rays."""
+    size = depth.shape[0]
+    x, y, z = x - eye[0], y - eye[1], z - eye[2]
+    u = rotation[0, 0] * x + rotation[1, 0] * y + rotation[2, 0] * z
+    v = rotation[0, 1] * x + rotation[1, 1] * y + rotation[2, 1] * z
+    near = -(rotation[0, 2] * x + rotation[1, 2] * y + rotation[2, 2] * z) - SHADOW_BIAS
+    u = min(max((u / half + 1) / 2 * size - 0.5, 0.0), size - 1.001)
+    v = min(max((1 - v / half) / 2 * size - 0.5, 0.0), size - 1.001)
+    i, j = int(v), int(u)
+    u, v = u - j, v - i
+    top = (1 - u) * (near <= depth[i, j]) + u * (near <= depth[i, j + 1])
+    bottom = (1 - u) * (near <= depth[i + 1, j]) + u * (near <= depth[i + 1, j + 1])
+    return top * (1 - v) + bottom * v
