@@ -15,9 +15,10 @@ from cutscene_model.denoiser import Denoiser
 from cutscene_model.errors import WeightsError
 from cutscene_model.manifest import Manifest, ManifestError, read_manifest, weights_digest
 from cutscene_model.transformer import TransformerEngine
+from cutscene_model.volumes import Volumes, VolumesError, read_volumes, write_volumes
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
-AUTOENCODER_FILE, DENOISER_FILE = "autoencoder.safetensors", "denoiser.safetensors"
+VOLUMES_FILE, AUTOENCODER_FILE, DENOISER_FILE = "shapes.npz", "autoencoder.safetensors", "denoiser.safetensors"
 
 
 def load_engine(directory: Path | None = None, device: str = "cpu", threads: int | None = None) -> TransformerEngine:
@@ -39,29 +40,33 @@ def load_engine(directory: Path | None = None, device: str = "cpu", threads: int
         raise WeightsError(f"no model in {directory}: {error}") from error
     if found != manifest.digest:
         raise WeightsError(f"{directory}: the weights' digest is {found}, the manifest says {manifest.digest}")
-    autoencoder, denoiser = build(manifest)
     try:
+        volumes = read_volumes(directory / VOLUMES_FILE)
+        autoencoder, denoiser = build(manifest, volumes)
         for module, name in ((autoencoder, AUTOENCODER_FILE), (denoiser, DENOISER_FILE)):
             module.load_state_dict({key: value.float() for key, value in load_file(directory / name).items()})
-    except (SafetensorError, RuntimeError, OSError) as error:
+    except (SafetensorError, VolumesError, RuntimeError, OSError) as error:
         raise WeightsError(f"{directory}: {error}") from error
-    return TransformerEngine(manifest, autoencoder, denoiser, torch.device(device))
+    return TransformerEngine(manifest, volumes, autoencoder, denoiser, torch.device(device))
 
 
-def build(manifest: Manifest) -> tuple[Autoencoder, Denoiser]:
+def build(manifest: Manifest, volumes: Volumes) -> tuple[Autoencoder, Denoiser]:
     """The networks that ``manifest`` describes, with random weights."""
     latent = manifest.latent_shape[0]
-    return Autoencoder(len(manifest.costumes), len(manifest.looks), latent), Denoiser(
+    return Autoencoder(len(manifest.costumes), len(manifest.looks), volumes, latent), Denoiser(
         latent, **manifest.architecture.get("denoiser", {})
     )
 
 
-def write_model(directory: Path, manifest: Manifest, autoencoder: Autoencoder, denoiser: Denoiser) -> Manifest:
-    """Writes weights as float16 and the manifest with their digest; returns that manifest."""
+def write_model(
+    directory: Path, manifest: Manifest, volumes: Volumes, autoencoder: Autoencoder, denoiser: Denoiser
+) -> Manifest:
+    """Writes shape volumes, weights as float16 and the manifest with their digest; returns that manifest."""
     directory.mkdir(parents=True, exist_ok=True)
     for module, name in ((autoencoder, AUTOENCODER_FILE), (denoiser, DENOISER_FILE)):
         save_file({k: v.half().contiguous() for k, v in module.state_dict().items()}, directory / name)
-    files = (AUTOENCODER_FILE, DENOISER_FILE)
+    write_volumes(directory / VOLUMES_FILE, volumes)
+    files = (VOLUMES_FILE, AUTOENCODER_FILE, DENOISER_FILE)
     written = dataclasses.replace(manifest, files=files, digest=weights_digest(directory, files))
     written.write(directory)
     return written

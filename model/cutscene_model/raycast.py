@@ -25,6 +25,8 @@ _BANDS = 2  # of rows, traced side by side
 _STEPS = 96  # at most, along one ray through one volume
 _TOUCH = 0.04  # spacings from the surface at which it counts as met
 _LEAST_STEP = 0.2  # spacings that a ray goes on at least
+_EAGER = 1.6  # how far a ray goes at first, for the distance that is safe
+_BEFORE = 0.4  # spacings before the surface at which its colour and normal are read
 _kernel = numba.njit(nogil=True, cache=True)
 _workers = ThreadPoolExecutor(_BANDS, thread_name_prefix="raycast")
 
@@ -110,8 +112,10 @@ def _cast(
 ) -> None:
     _trace(
         order, rectangles, first_row, last_row, view.width, view.height,
-        view.origin, np.ascontiguousarray(view.rotation), view.half_width, view.half_height, view.parallel,
-        primitives.to_grid, primitives.origin, primitives.low, primitives.high, primitives.kind,
+        view.half_width, view.half_height, view.parallel,
+        np.ascontiguousarray(primitives.to_grid @ view.rotation), primitives.to_grid,
+        np.einsum("nij,nj->ni", primitives.to_grid, view.origin - primitives.origin).astype(np.float32),
+        primitives.low, primitives.high, primitives.kind,
         primitives.size, primitives.first, volumes.distance, volumes.normal,
         hits.primitive, hits.depth, hits.grid, hits.normal, hits.sample, only_depth,
     )  # fmt: skip
@@ -159,37 +163,40 @@ def _bounds(primitives: Primitives, view: View) -> tuple[npt.NDArray[np.int32], 
 @_kernel  # type: ignore[untyped-decorator]
 def _trace(  # type: ignore[no-untyped-def]
     order, rectangles, first_row, last_row, width, height,
-    eye, rotation, half_width, half_height, parallel,
-    to_grid, origin, low, high, kind, size, first, distance, normal,
+    half_width, half_height, parallel, view_to_grid, to_grid, eye, low, high, kind, size, first, distance, normal,
     out_primitive, out_depth, out_grid, out_normal, out_sample, only_depth,
 ):  # fmt: skip
     """Traces the rows from ``first_row`` to ``last_row`` (excluded), nearest primitives first."""
+    near = 0.0 if parallel else NEAR
     for n in order:
-        m = to_grid[n]
+        # Scalars all the way in: a slice of an array in the inner loop costs more than the ray it serves.
+        m = view_to_grid[n]
+        m00, m01, m02 = m[0, 0], m[0, 1], m[0, 2]
+        m10, m11, m12 = m[1, 0], m[1, 1], m[1, 2]
+        m20, m21, m22 = m[2, 0], m[2, 1], m[2, 2]
+        lx, ly, lz, hx, hy, hz = low[n, 0], low[n, 1], low[n, 2], high[n, 0], high[n, 1], high[n, 2]
+        sx, sy, sz, at = size[n, 0], size[n, 1], size[n, 2], first[n]
+        ox, oy, oz = eye[n, 0], eye[n, 1], eye[n, 2]
+        dx, dy, dz = -m02, -m12, -m22
         for row in range(max(rectangles[n, 1], first_row), min(rectangles[n, 3], last_row)):
-            v = (1 - (row + 0.5) / height * 2) * half_height
+            v = np.float32((1 - (row + 0.5) / height * 2) * half_height)
             for column in range(rectangles[n, 0], rectangles[n, 2]):
-                u = ((column + 0.5) / width * 2 - 1) * half_width
+                u = np.float32(((column + 0.5) / width * 2 - 1) * half_width)
                 if parallel:
-                    wx = eye[0] + rotation[0, 0] * u + rotation[0, 1] * v - origin[n, 0]
-                    wy = eye[1] + rotation[1, 0] * u + rotation[1, 1] * v - origin[n, 1]
-                    wz = eye[2] + rotation[2, 0] * u + rotation[2, 1] * v - origin[n, 2]
-                    rx, ry, rz = -rotation[0, 2], -rotation[1, 2], -rotation[2, 2]
+                    ox = eye[n, 0] + m00 * u + m01 * v
+                    oy = eye[n, 1] + m10 * u + m11 * v
+                    oz = eye[n, 2] + m20 * u + m21 * v
                 else:
-                    wx, wy, wz = eye[0] - origin[n, 0], eye[1] - origin[n, 1], eye[2] - origin[n, 2]
-                    rx = rotation[0, 0] * u + rotation[0, 1] * v - rotation[0, 2]
-                    ry = rotation[1, 0] * u + rotation[1, 1] * v - rotation[1, 2]
-                    rz = rotation[2, 0] * u + rotation[2, 1] * v - rotation[2, 2]
-                ox = m[0, 0] * wx + m[0, 1] * wy + m[0, 2] * wz
-                oy = m[1, 0] * wx + m[1, 1] * wy + m[1, 2] * wz
-                oz = m[2, 0] * wx + m[2, 1] * wy + m[2, 2] * wz
-                dx = m[0, 0] * rx + m[0, 1] * ry + m[0, 2] * rz
-                dy = m[1, 0] * rx + m[1, 1] * ry + m[1, 2] * rz
-                dz = m[2, 0] * rx + m[2, 1] * ry + m[2, 2] * rz
-
-                enter, leave, axis = _cross(ox, oy, oz, dx, dy, dz, low[n], high[n])
-                near = 0.0 if parallel else NEAR
-                leave = min(leave, out_depth[row, column])
+                    dx, dy, dz = m00 * u + m01 * v - m02, m10 * u + m11 * v - m12, m20 * u + m21 * v - m22
+                ix = 1 / dx if abs(dx) > 1e-12 else np.float32(1e12)
+                iy = 1 / dy if abs(dy) > 1e-12 else np.float32(1e12)
+                iz = 1 / dz if abs(dz) > 1e-12 else np.float32(1e12)
+                ax, bx, ay, by, az, bz = (
+                    (lx - ox) * ix, (hx - ox) * ix, (ly - oy) * iy, (hy - oy) * iy, (lz - oz) * iz, (hz - oz) * iz,
+                )  # fmt: skip
+                nx, ny, nz = min(ax, bx), min(ay, by), min(az, bz)
+                enter = max(nx, ny, nz)
+                leave = min(max(ax, bx), max(ay, by), max(az, bz), out_depth[row, column])
                 if leave <= max(enter, near):
                     continue
                 gx, gy, gz = 0.0, 0.0, 0.0
@@ -197,9 +204,9 @@ def _trace(  # type: ignore[no-untyped-def]
                     if enter <= near:  # a box around the camera is not drawn
                         continue
                     t = enter
-                    if axis == 0:
+                    if enter == nx:
                         gx = -np.sign(dx)
-                    elif axis == 1:
+                    elif enter == ny:
                         gy = -np.sign(dy)
                     else:
                         gz = -np.sign(dz)
@@ -212,7 +219,7 @@ def _trace(  # type: ignore[no-untyped-def]
                     y = oy + t * dy
                     gy = y - min(max(y, -half), half)
                 else:
-                    t = _march(ox, oy, oz, dx, dy, dz, max(enter, near), leave, size[n], first[n], distance)
+                    t = _march(ox, oy, oz, dx, dy, dz, max(enter, near), leave, sx, sy, sz, at, distance)
                     if t < 0:
                         continue
                 out_depth[row, column] = t
@@ -221,23 +228,23 @@ def _trace(  # type: ignore[no-untyped-def]
                 x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
                 sample = -1
                 if kind[n] == 2:
-                    gx, gy, gz = _slope(x, y, z, size[n], first[n], distance)
-                    # A little outside the surface, where the closest triangle is one that can be seen.
-                    length = 0.4 / max(np.sqrt(gx * gx + gy * gy + gz * gz), 1e-12)
-                    px, py, pz = x + gx * length, y + gy * length, z + gz * length
-                    i = min(max(int(px + 0.5), 0), size[n, 0] - 1)
-                    j = min(max(int(py + 0.5), 0), size[n, 1] - 1)
-                    k = min(max(int(pz + 0.5), 0), size[n, 2] - 1)
-                    sample = first[n] + (i * size[n, 1] + j) * size[n, 2] + k
-                    ax, ay, az = _normal(px, py, pz, size[n], first[n], normal)
-                    if abs(ax) + abs(ay) + abs(az) > 40:
-                        gx, gy, gz = ax, ay, az
+                    # A little before the surface, where the closest triangle is one that can be seen.
+                    length = _BEFORE / max(np.sqrt(dx * dx + dy * dy + dz * dz), 1e-12)
+                    px, py, pz = x - dx * length, y - dy * length, z - dz * length
+                    i = min(max(int(px + 0.5), 0), sx - 1)
+                    j = min(max(int(py + 0.5), 0), sy - 1)
+                    k = min(max(int(pz + 0.5), 0), sz - 1)
+                    sample = at + (i * sy + j) * sz + k
+                    gx, gy, gz = _normal(px, py, pz, sx, sy, sz, at, normal)
+                    if abs(gx) + abs(gy) + abs(gz) < 40:  # no normals here, or opposite ones
+                        gx, gy, gz = _slope(x, y, z, sx, sy, sz, at, distance)
                 # Normals map by the transpose of the inverse, which is here the transpose of the map to the grid.
-                nx = m[0, 0] * gx + m[1, 0] * gy + m[2, 0] * gz
-                ny = m[0, 1] * gx + m[1, 1] * gy + m[2, 1] * gz
-                nz = m[0, 2] * gx + m[1, 2] * gy + m[2, 2] * gz
-                if nx * rx + ny * ry + nz * rz > 0:
-                    nx, ny, nz = -nx, -ny, -nz
+                if gx * dx + gy * dy + gz * dz > 0:
+                    gx, gy, gz = -gx, -gy, -gz
+                g = to_grid[n]
+                nx = g[0, 0] * gx + g[1, 0] * gy + g[2, 0] * gz
+                ny = g[0, 1] * gx + g[1, 1] * gy + g[2, 1] * gz
+                nz = g[0, 2] * gx + g[1, 2] * gy + g[2, 2] * gz
                 scale = 1 / max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-12)
                 out_primitive[row, column] = n
                 out_grid[row, column, 0] = x
@@ -247,23 +254,6 @@ def _trace(  # type: ignore[no-untyped-def]
                 out_normal[row, column, 1] = ny * scale
                 out_normal[row, column, 2] = nz * scale
                 out_sample[row, column] = sample
-
-
-@_kernel  # type: ignore[untyped-decorator]
-def _cross(ox, oy, oz, dx, dy, dz, low, high):  # type: ignore[no-untyped-def]
-    """Where a ray enters and leaves a box, and through which axis it enters."""
-    enter, leave, axis = -np.inf, np.inf, 0
-    for k in range(3):
-        o = ox if k == 0 else (oy if k == 1 else oz)
-        d = dx if k == 0 else (dy if k == 1 else dz)
-        inverse = 1 / d if abs(d) > 1e-12 else 1e12
-        a, b = (low[k] - o) * inverse, (high[k] - o) * inverse
-        if a > b:
-            a, b = b, a
-        if a > enter:
-            enter, axis = a, k
-        leave = min(leave, b)
-    return enter, leave, axis
 
 
 @_kernel  # type: ignore[untyped-decorator]
@@ -285,14 +275,14 @@ def _capsule(ox, oy, oz, dx, dy, dz, half):  # type: ignore[no-untyped-def]
 
 
 @_kernel  # type: ignore[untyped-decorator]
-def _distance(x, y, z, size, first, distance):  # type: ignore[no-untyped-def]
+def _distance(x, y, z, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def]
     """The distance at a place in a volume's grid, in spacings, interpolated between the eight samples around."""
-    x = min(max(x, 0.0), size[0] - 1.001)
-    y = min(max(y, 0.0), size[1] - 1.001)
-    z = min(max(z, 0.0), size[2] - 1.001)
+    x = min(max(x, 0.0), sx - 1.001)
+    y = min(max(y, 0.0), sy - 1.001)
+    z = min(max(z, 0.0), sz - 1.001)
     i, j, k = int(x), int(y), int(z)
     x, y, z = x - i, y - j, z - k
-    row, slab = size[2], size[1] * size[2]
+    row, slab = sz, sy * sz
     at = first + i * slab + j * row + k
     a = distance[at] * (1 - z) + distance[at + 1] * z
     b = distance[at + row] * (1 - z) + distance[at + row + 1] * z
@@ -304,49 +294,62 @@ def _distance(x, y, z, size, first, distance):  # type: ignore[no-untyped-def]
 
 
 @_kernel  # type: ignore[untyped-decorator]
-def _march(ox, oy, oz, dx, dy, dz, start, end, size, first, distance):  # type: ignore[no-untyped-def]
-    """Where a ray meets the surface between two depths, coming from outside; -1 if it does not."""
-    step = 1 / max(np.sqrt(dx * dx + dy * dy + dz * dz), 1e-12)  # depth a spacing
-    t, outside, last, last_t = start, False, 0.0, start
+def _march(ox, oy, oz, dx, dy, dz, start, end, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def]
+    """Where a ray meets the surface between two depths, coming from outside; -1 if it does not.
+
+    Steps are longer than is safe, and taken back where the spheres of two steps do not touch (Keinert et al. 2014).
+    """
+    spacing = 1 / max(np.sqrt(dx * dx + dy * dy + dz * dz), 1e-12)  # of depth
+    t, outside, last, step, eager = start, False, 0.0, 0.0, _EAGER
     for _ in range(_STEPS):
-        d = _distance(ox + t * dx, oy + t * dy, oz + t * dz, size, first, distance)
+        x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
+        d = _distance(x, y, z, sx, sy, sz, first, distance)
         if d < _TOUCH:
             if outside:
                 if d < 0:  # it went a little too far: the surface lies between this place and the last
-                    t = last_t + (t - last_t) * last / (last - d)
+                    t -= step * spacing * -d / (last - d)
                 return t if t < end else -1.0
-            d = max(-d, 0.3)  # inside from the start, as a camera in a wall: go on until outside
+            step = max(-d, 0.3)  # inside from the start, as a camera in a wall: go on until outside
+        elif outside and eager > 1 and d + last < step:
+            t -= (step - last) * spacing
+            step, eager = last, 1.0
+            continue
         else:
-            outside, last, last_t = True, d, t
-        t += max(d, _LEAST_STEP) * step
+            outside, last = True, d
+            step = max(d * eager, _LEAST_STEP)
+        t += step * spacing
         if t >= end:
-            return -1.0
+            # The last step may have been too long: what lies within reach of the last place is still to be seen.
+            if not outside or eager == 1 or t - (step - last) * spacing >= end:
+                return -1.0
+            t -= (step - last) * spacing
+            step, eager = last, 1.0
     return -1.0
 
 
 @_kernel  # type: ignore[untyped-decorator]
-def _slope(x, y, z, size, first, distance):  # type: ignore[no-untyped-def]
+def _slope(x, y, z, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def]
     """The gradient of the distance."""
     e = 0.5
-    gx = _distance(x + e, y, z, size, first, distance) - _distance(x - e, y, z, size, first, distance)
-    gy = _distance(x, y + e, z, size, first, distance) - _distance(x, y - e, z, size, first, distance)
-    gz = _distance(x, y, z + e, size, first, distance) - _distance(x, y, z - e, size, first, distance)
+    gx = _distance(x + e, y, z, sx, sy, sz, first, distance) - _distance(x - e, y, z, sx, sy, sz, first, distance)
+    gy = _distance(x, y + e, z, sx, sy, sz, first, distance) - _distance(x, y - e, z, sx, sy, sz, first, distance)
+    gz = _distance(x, y, z + e, sx, sy, sz, first, distance) - _distance(x, y, z - e, sx, sy, sz, first, distance)
     return gx, gy, gz
 
 
 @_kernel  # type: ignore[untyped-decorator]
-def _normal(x, y, z, size, first, normal):  # type: ignore[no-untyped-def]
+def _normal(x, y, z, sx, sy, sz, first, normal):  # type: ignore[no-untyped-def]
     """The stored normal at a place in a volume's grid, mixed between the eight samples around; not of unit length."""
-    x = min(max(x, 0.0), size[0] - 1.001)
-    y = min(max(y, 0.0), size[1] - 1.001)
-    z = min(max(z, 0.0), size[2] - 1.001)
+    x = min(max(x, 0.0), sx - 1.001)
+    y = min(max(y, 0.0), sy - 1.001)
+    z = min(max(z, 0.0), sz - 1.001)
     i, j, k = int(x), int(y), int(z)
     x, y, z = x - i, y - j, z - k
     nx, ny, nz = 0.0, 0.0, 0.0
     for a in range(2):
         for b in range(2):
             for c in range(2):
-                at = first + ((i + a) * size[1] + j + b) * size[2] + k + c
+                at = first + ((i + a) * sy + j + b) * sz + k + c
                 share = (x if a else 1 - x) * (y if b else 1 - y) * (z if c else 1 - z)
                 nx += share * normal[at, 0]
                 ny += share * normal[at, 1]

@@ -24,6 +24,7 @@ from cutscene_model.sampler import sample
 from cutscene_model.scene import SceneState, Stage
 from cutscene_model.surface import GreyboxBatch, Surface
 from cutscene_model.tensors import anchor_batch, greybox_batch
+from cutscene_model.volumes import Volumes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class _Remembered:
     frame_index: int
     key: bytes  # digest of what follows
     latent: torch.Tensor  # (1, C, 9, 16) float16
-    summary: torch.Tensor  # (1, 22, 9, 16) float32, of the greybox
+    summary: torch.Tensor  # (1, 16, 9, 16) float32, of the greybox
     camera: torch.Tensor  # (1, 12) float32
 
 
@@ -43,12 +44,14 @@ class TransformerEngine:
     def __init__(
         self,
         manifest: Manifest,
+        volumes: Volumes,
         autoencoder: Autoencoder,
         denoiser: Denoiser,
         device: torch.device,
         pool: BlockPool | None = None,
     ) -> None:
         self.manifest = manifest
+        self.volumes = volumes
         self.pool = BlockPool() if pool is None else pool
         self.device = device
         self.autoencoder = autoencoder.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -69,7 +72,7 @@ class TransformerTimeline:
     def __init__(self, engine: TransformerEngine, stage: Stage, seed: int) -> None:
         self._engine, self._seed = engine, seed
         manifest = engine.manifest
-        self._raster = GreyboxRaster(stage)
+        self._raster = GreyboxRaster(stage, engine.volumes)
         table = anchor_table(stage, manifest.costumes, manifest.looks)
         with torch.inference_mode():
             self._looks = engine.autoencoder.surface.describe(anchor_batch([table], engine.device))

@@ -16,6 +16,7 @@ from cutscene_model.scene import (
     SetElement,
     Stage,
 )
+from cutscene_model.volumes import DISTANCE_STEPS, Volumes
 
 FLOOR = SetElement(ElementClass.FLOOR, "floor/tile", Box((0.0, -0.05, 0.0), (6.0, 0.05, 6.0)))
 CRATE = SetElement(ElementClass.CONTAINER, "crate/large", Box((2.0, 0.5, 0.0), (0.5, 0.5, 0.5)))
@@ -44,6 +45,34 @@ def actor(index: int = 0, x: float = 0.0, z: float = 0.0, emotion: int = 0, mout
     """An actor who stands at (x, z) and faces +Z."""
     joints = np.asarray([_STANCE[name] for name in JOINTS], np.float32) + np.array([x, 0, z], np.float32)
     return ActorState(index, joints, emotion, 1.0 if emotion else 0.0, mouth)
+
+
+def ball_volume(look: str, notch: bool = False, samples: int = 41) -> Volumes:
+    """A ball of radius one for a look whose box is the cube of half extent one; white, its upper half red.
+
+    With ``notch`` a bite is taken out of its upper right.
+    """
+    spacing = 2.4 / (samples - 1)
+    x, y, z = np.meshgrid(*[np.linspace(-1.2, 1.2, samples)] * 3, indexing="ij")
+    distance = np.sqrt(x * x + y * y + z * z) - 1
+    if notch:
+        distance = np.maximum(distance, 0.5 - np.sqrt((x - 0.8) ** 2 + (y - 0.6) ** 2 + z * z))
+    color = np.full((samples**3, 3), 255, np.uint8)
+    color[y.ravel() > 0, 1:] = 0
+    box = np.array([[0, 0, 0, 1, 1, 1]], np.float32)
+    return Volumes(
+        names=(look,),
+        sizes=np.full((1, 3), samples, np.int32),
+        low=np.full((1, 3), -1.2, np.float32),
+        spacing=np.array([spacing], np.float32),
+        element_box=box,
+        prop_box=box,
+        rest_joints=actor().joints,
+        distance=np.clip(np.round(distance / spacing * DISTANCE_STEPS), -127, 127).astype(np.int8).ravel(),
+        normal=np.zeros((samples**3, 3), np.int8),
+        color=color,
+        flags=np.zeros(samples**3, np.uint8),
+    )
 
 
 def stage(cast: int = 2) -> Stage:

@@ -11,13 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cutscene_model.greybox import ASPECT, FIELD_CHANNELS, HEIGHT, WIDTH, GreyboxRaster
-from cutscene_model.primitives import BONES, BOX_PART, HEAD_PART, look_shapes, set_slots
-from cutscene_model.scene import Box, Camera, ElementClass, Lights, PointLight, SceneState, SetElement, Stage
+from cutscene_model.greybox import ASPECT, FIELD_CHANNELS, HEIGHT, WIDTH, Greybox, GreyboxRaster
+from cutscene_model.primitives import BOX_PART, HEAD_PART, set_slots
+from cutscene_model.raycast import camera_view
+from cutscene_model.scene import Box, Camera, ElementClass, FloatArray, Lights, PointLight, SceneState, SetElement, Stage
+from cutscene_model.skeleton import BONES
 from cutscene_model.surface import display
 from cutscene_model.vectors import frame_along, rotation_matrix
-from cutscene_model.vocabulary import LOOKS
-from small_scenes import CRATE, FLOOR, actor, stage, state
+from cutscene_model.volumes import Volumes, no_volumes
+from small_scenes import CRATE, FLOOR, actor, ball_volume, stage, state
 
 FRONT = Camera(
     (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), math.pi / 2
@@ -28,13 +30,29 @@ def box_stage(center: tuple[float, float, float], half: tuple[float, float, floa
     return Stage((), (SetElement(ElementClass.WALL, "crate/large", Box(center, half)),))
 
 
+def raster(stage: Stage, volumes: Volumes | None = None) -> GreyboxRaster:
+    """Boxes and capsules, unless ``volumes`` say more."""
+    return GreyboxRaster(stage, no_volumes() if volumes is None else volumes)
+
+
+def world_of(greybox: Greybox, camera: Camera = FRONT) -> FloatArray:
+    """(3, rows, columns) metres: where each cell lies, told from its depth."""
+    inverse = np.maximum(greybox.field[channel("inverse_depth")], 1e-6)
+    view = camera_view(camera, WIDTH, HEIGHT, ASPECT)
+    v, u = np.mgrid[0:HEIGHT, 0:WIDTH] + 0.5
+    across, up = (u / WIDTH * 2 - 1) * view.half_width, (1 - v / HEIGHT * 2) * view.half_height
+    rays = np.einsum("ij,jyx->iyx", view.rotation, np.stack([across, up, -np.ones_like(u)]))
+    world: FloatArray = (view.origin[:, None, None] + rays * (1 / inverse - 1)).astype(np.float32)
+    return world
+
+
 def channel(name: str) -> int:
     return FIELD_CHANNELS.index(name)
 
 
 def test_a_box_covers_the_cells_that_its_projection_covers() -> None:
     # The front face, at depth 4, reaches 1 m to each side: 1/4 of the half height, 1/4 / aspect of the half width.
-    greybox = GreyboxRaster(box_stage((0, 0, -5), (1, 1, 1))).draw(SceneState(FRONT))
+    greybox = raster(box_stage((0, 0, -5), (1, 1, 1))).draw(SceneState(FRONT))
     rows, columns = np.nonzero(greybox.slot)
     middle_x, middle_y = WIDTH / 2, HEIGHT / 2
     assert rows.min() == middle_y - HEIGHT / 2 / 4
@@ -45,38 +63,38 @@ def test_a_box_covers_the_cells_that_its_projection_covers() -> None:
 
 
 def test_depth_is_along_the_viewing_axis() -> None:
-    greybox = GreyboxRaster(box_stage((0, 0, -5), (3, 3, 1))).draw(SceneState(FRONT))
-    inverse = greybox.field[channel("inverse_depth")].astype(np.float32)
+    greybox = raster(box_stage((0, 0, -5), (3, 3, 1))).draw(SceneState(FRONT))
+    inverse = greybox.field[channel("inverse_depth")]
     seen = greybox.slot > 0
     np.testing.assert_allclose(inverse[seen], 1 / (1 + 4.0), rtol=1e-3)  # the same over a face that is square to it
     assert (inverse[~seen] == 0).all()
 
 
 def test_local_positions_span_the_face_and_normals_point_at_the_camera() -> None:
-    greybox = GreyboxRaster(box_stage((0, 0, -5), (1, 1, 1))).draw(SceneState(FRONT))
+    greybox = raster(box_stage((0, 0, -5), (1, 1, 1))).draw(SceneState(FRONT))
     seen = greybox.slot > 0
-    local_x = greybox.field[channel("local_x")].astype(np.float32)[seen]
-    local_z = greybox.field[channel("local_z")].astype(np.float32)[seen]
+    local_x = greybox.field[channel("local_x")][seen]
+    local_z = greybox.field[channel("local_z")][seen]
     assert local_x.min() < -0.9
     assert local_x.max() > 0.9
     np.testing.assert_allclose(local_z, 1.0, atol=2e-3)
-    np.testing.assert_allclose(greybox.field[channel("normal_z")].astype(np.float32)[seen], 1.0, atol=1e-3)
+    np.testing.assert_allclose(greybox.field[channel("normal_z")][seen], 1.0, atol=1e-3)
 
 
 def test_world_positions_are_those_of_the_surface() -> None:
-    greybox = GreyboxRaster(box_stage((2, 1, -7), (1.5, 1.5, 0.5))).draw(SceneState(FRONT))
+    greybox = raster(box_stage((2, 1, -7), (1.5, 1.5, 0.5))).draw(SceneState(FRONT))
     seen = greybox.slot > 0
-    world = greybox.field[channel("world_x") : channel("world_z") + 1].astype(np.float32)[:, seen] * 10
+    world = world_of(greybox)[:, seen]
     assert world[0].min() >= 0.5 - 0.01
     assert world[0].max() <= 3.5 + 0.01
-    facing = greybox.field[channel("normal_z")].astype(np.float32)[seen] > 0.5
+    facing = greybox.field[channel("normal_z")][seen] > 0.5
     np.testing.assert_allclose(world[2][facing], -6.5, atol=0.01)
 
 
 def test_a_head_is_a_ball_of_the_costumes_radius() -> None:
     scene = replace(state(actors=1), actors=(actor(0),), camera=Camera((0, 1.72, 4.0), (0, 0, 0, 1), 0.8))
     bare = Stage((replace(stage(1).cast[0], headgear=False),), ())
-    greybox = GreyboxRaster(bare).draw(scene)
+    greybox = raster(bare).draw(scene)
     head = greybox.part == HEAD_PART
     rows, columns = np.nonzero(head)
     # A ball of radius r at distance d spans asin(r / d) to each side.
@@ -84,8 +102,8 @@ def test_a_head_is_a_ball_of_the_costumes_radius() -> None:
     expected = tangent / (math.tan(0.4) * ASPECT) * WIDTH / 2
     assert abs((columns.max() - columns.min() + 1) / 2 - expected) <= 1
     assert abs((columns.max() + columns.min() + 1) / 2 - WIDTH / 2) <= 1
-    forward = greybox.field[channel("local_z")].astype(np.float32)[head]
-    assert forward.max() == pytest.approx(1.0, abs=0.02)  # the nose side of the head faces the camera
+    forward = greybox.field[channel("local_z")][head]
+    assert forward.max() == pytest.approx(0.54, abs=0.02)  # metres: the nose side of the head faces the camera
     assert rows.size > 100
 
 
@@ -95,54 +113,57 @@ def test_nearer_things_hide_farther_ones_whatever_the_order() -> None:
     for elements in ((near, far), (far, near)):
         set_ = Stage((), elements)
         slots = dict(zip((e.look for e in elements), set_slots(set_)[1], strict=True))
-        greybox = GreyboxRaster(set_).draw(SceneState(FRONT))
+        greybox = raster(set_).draw(SceneState(FRONT))
         assert greybox.slot[HEIGHT // 2, WIDTH // 2] == slots["wall/plain"]
         assert greybox.slot[HEIGHT // 2, 5] == slots["floor/tile"]
 
 
 def test_a_box_around_the_camera_is_not_drawn_and_one_behind_it_neither() -> None:
-    behind = GreyboxRaster(box_stage((0, 0, 5), (1, 1, 1))).draw(SceneState(FRONT))
+    behind = raster(box_stage((0, 0, 5), (1, 1, 1))).draw(SceneState(FRONT))
     assert not behind.slot.any()
-    around = GreyboxRaster(box_stage((0, 0, 0), (1, 1, 1))).draw(SceneState(FRONT))
+    around = raster(box_stage((0, 0, 0), (1, 1, 1))).draw(SceneState(FRONT))
     assert not around.slot.any()
 
 
 def test_a_box_that_reaches_behind_the_camera_keeps_its_visible_part() -> None:
-    greybox = GreyboxRaster(box_stage((0, -1.5, 0), (2, 0.5, 20))).draw(SceneState(FRONT))
+    greybox = raster(box_stage((0, -1.5, 0), (2, 0.5, 20))).draw(SceneState(FRONT))
     assert greybox.slot[-1].all()  # the bottom row looks down at its top face
     assert not greybox.slot[0].any()
 
 
-def test_a_look_with_a_shape_is_drawn_as_its_boxes_in_the_frame_of_the_one_that_was_sent() -> None:
-    boxes = look_shapes()["weapon/sword_1h"]
-    sword = Stage((), (SetElement(ElementClass.WEAPON, "weapon/sword_1h", Box((0, 0, -5), (1, 1, 0.1))),))
-    whole = GreyboxRaster(box_stage((0, 0, -5), (1, 1, 0.1))).draw(SceneState(FRONT))
-    greybox = GreyboxRaster(sword).draw(SceneState(FRONT))
+def test_a_look_with_a_volume_fills_its_box_with_it() -> None:
+    # A ball of radius one in a box twice as wide as it is high: an ellipsoid.
+    greybox = raster(box_stage((0, 0, -8), (2, 1, 1)), ball_volume("crate/large")).draw(SceneState(FRONT))
     seen = greybox.slot > 0
-    assert 0.3 < seen.sum() / (whole.slot > 0).sum() < 0.8
-    assert not (seen & (whole.slot == 0)).any()
-    # Where a cell lies is said in the whole sword's frame: it is within one of its boxes there.
-    x, y = (greybox.field[channel(name)].astype(np.float32)[seen] for name in ("local_x", "local_y"))
-    np.testing.assert_allclose(x, whole.field[channel("local_x")].astype(np.float32)[seen], atol=0.03)
-    beside = np.abs(x[:, None] - boxes[:, 0]) - boxes[:, 3]
-    above = np.abs(y[:, None] - boxes[:, 1]) - boxes[:, 4]
-    assert (np.maximum(beside, above).min(axis=1) <= 0.01).all()
-    turned = replace(sword.elements[0], box=Box((0, 0, -5), (1, 1, 0.1), (0.0, 0.0, 1.0, 0.0)))
-    upside_down = GreyboxRaster(Stage((), (turned,))).draw(SceneState(FRONT))
-    np.testing.assert_array_equal(upside_down.slot, greybox.slot[::-1, ::-1])
+    rows, columns = np.nonzero(seen)
+    # A ball of radius r at distance d spans tan(asin(r / d)); across, the map to the picture is stretched.
+    half_rows = math.tan(math.asin(1 / 8)) * HEIGHT / 2
+    assert abs((rows.max() - rows.min() + 1) / 2 - half_rows) <= 1
+    half_columns = math.tan(math.asin(2 / 8)) / ASPECT * WIDTH / 2
+    assert abs((columns.max() - columns.min() + 1) / 2 - half_columns) <= 2
+    local = greybox.field[channel("local_x") : channel("local_z") + 1][:, seen]
+    np.testing.assert_allclose(np.sqrt((local**2).sum(axis=0)), 1, atol=0.02)
+    normal = greybox.field[channel("normal_x") : channel("normal_z") + 1][:, seen]
+    expected = local / np.array([2, 1, 1])[:, None]
+    expected /= np.sqrt((expected**2).sum(axis=0))
+    assert np.quantile((normal * expected).sum(axis=0), 0.05) > 0.97
+    assert (greybox.sample[seen] >= 0).all()
+    assert (greybox.sample[~seen] == -1).all()
 
 
-def test_every_shape_lies_within_its_look() -> None:
-    assert set(look_shapes()) <= set(LOOKS)
-    for look, boxes in look_shapes().items():
-        assert 1 <= len(boxes) <= 6, look
-        assert (boxes[:, 3:] > 0).all(), look
-        assert (np.abs(boxes[:, :3]) + boxes[:, 3:] <= 1.002).all(), look
+def test_volumes_turn_with_their_boxes() -> None:
+    turned = SetElement(ElementClass.WALL, "crate/large", Box((1, 0, -6), (2, 1, 1), (0.0, 0.0, 1.0, 0.0)))
+    upright = replace(turned, box=Box((-1, 0, -6), (2, 1, 1)))
+    volumes = ball_volume("crate/large", notch=True)
+    first = raster(Stage((), (turned,)), volumes).draw(SceneState(FRONT))
+    second = raster(Stage((), (upright,)), volumes).draw(SceneState(FRONT))
+    differing = (first.slot != second.slot[::-1, ::-1]).sum()
+    assert differing <= 0.01 * (first.slot > 0).sum()
 
 
-def test_a_boxs_faces_are_told_apart() -> None:
-    greybox = GreyboxRaster(box_stage((0, -3, -5), (1, 1, 1))).draw(SceneState(FRONT))
-    assert set(np.unique(greybox.part)) == {0, BOX_PART + 3, BOX_PART + 5}  # its top, and its front
+def test_a_camera_inside_a_solid_volume_looks_out_of_it() -> None:
+    around = raster(box_stage((0, 0, 0), (1, 1, 1)), ball_volume("crate/large")).draw(SceneState(FRONT))
+    assert not around.slot.any()
 
 
 def test_slots_are_shared_by_equal_looks_and_numbered_in_order_of_appearance() -> None:
@@ -153,10 +174,10 @@ def test_slots_are_shared_by_equal_looks_and_numbered_in_order_of_appearance() -
 
 
 def test_parts_tell_bones_and_boxes_apart() -> None:
-    greybox = GreyboxRaster(stage()).draw(state())
+    greybox = raster(stage()).draw(state())
     parts = set(np.unique(greybox.part)) - {0}
     assert HEAD_PART in parts
-    assert 1 + BONES.index("torso") in parts
+    assert 1 + BONES.index("chest") in parts
     assert BOX_PART in parts
     assert set(np.unique(greybox.slot[greybox.part == HEAD_PART])) == {1, 2}
 
@@ -165,11 +186,10 @@ def test_the_sun_is_shadowed_under_a_roof_and_not_beside_it() -> None:
     roof = SetElement(ElementClass.WALL, "wall/plain", Box((-3.0, 3.0, 0.0), (2.5, 0.1, 5.0)))
     lights = Lights((0, 0, 0), (0.0, -1.0, 0.0), (1, 1, 1))
     camera = Camera((0.0, 1.5, 5.0), (-0.1305262, 0.0, 0.0, 0.9914449), 1.0)
-    greybox = GreyboxRaster(Stage((), (FLOOR, roof))).draw(SceneState(camera, (), (), lights))
+    greybox = raster(Stage((), (FLOOR, roof))).draw(SceneState(camera, (), (), lights))
     floor = greybox.slot == 5
-    x = greybox.field[channel("world_x")].astype(np.float32) * 10
-    shadow = greybox.field[channel("shadow")].astype(np.float32)
-    z = greybox.field[channel("world_z")].astype(np.float32) * 10
+    x, _, z = world_of(greybox, camera)
+    shadow = greybox.field[channel("shadow")]
     under = floor & (x < -1.5) & (x > -4.5) & (np.abs(z) < 4)
     assert under.any()
     assert shadow[under].max() == 0
@@ -179,11 +199,11 @@ def test_the_sun_is_shadowed_under_a_roof_and_not_beside_it() -> None:
 def test_irradiance_follows_the_stages_formula() -> None:
     light = PointLight((0.0, 0.0, -2.0), (2.0, 1.0, 0.5), 10.0)
     lights = Lights((0.2, 0.3, 0.4), (0.0, -1.0, 0.0), (0, 0, 0), (0, 0, 0), (light,))
-    greybox = GreyboxRaster(box_stage((0, 0, -5), (4, 4, 1))).draw(SceneState(FRONT, (), (), lights))
+    greybox = raster(box_stage((0, 0, -5), (4, 4, 1))).draw(SceneState(FRONT, (), (), lights))
     row, column = HEIGHT // 2, WIDTH // 2
-    got = greybox.field[channel("irradiance_r") :, row, column].astype(np.float32) * 2
+    got = greybox.field[channel("irradiance_r") :, row, column] * 2
     # The wall faces the camera (normal.y = 0) at depth 4: two metres from the light, all but square to it.
-    world = greybox.field[channel("world_x") : channel("world_z") + 1, row, column].astype(np.float32) * 10
+    world = world_of(greybox)[:, row, column]
     toward = np.asarray(light.position) - world
     squared = float(toward @ toward)
     cosine = toward[2] / math.sqrt(squared)
@@ -195,22 +215,22 @@ def test_irradiance_follows_the_stages_formula() -> None:
 
 def test_faces_reach_the_actor_channels_by_cast_index() -> None:
     scene = replace(state(), actors=(actor(1, emotion=2, mouth=0.5),))
-    faces = GreyboxRaster(stage()).draw(scene).actors
+    faces = raster(stage()).draw(scene).actors
     assert faces[1, 2] == 1.0
     assert faces[1, -1] == 0.5
     assert not faces[0].any()
 
 
 def test_an_empty_set_and_an_empty_state_draw_nothing() -> None:
-    greybox = GreyboxRaster(Stage()).draw(SceneState(FRONT))
+    greybox = raster(Stage()).draw(SceneState(FRONT))
     assert not greybox.slot.any()
     assert not greybox.field.any()
 
 
 def test_past_every_wall_the_light_is_the_backgrounds_own_colour() -> None:
     lights = Lights((0, 0, 0), (0.0, -1.0, 0.0), (0, 0, 0), (0.5, 0.02, 1.0))
-    greybox = GreyboxRaster(box_stage((0, 0, -5), (1, 1, 1))).draw(SceneState(FRONT, (), (), lights))
-    got = greybox.field[channel("irradiance_r") :, 0, 0].astype(np.float32) * 2
+    greybox = raster(box_stage((0, 0, -5), (1, 1, 1))).draw(SceneState(FRONT, (), (), lights))
+    got = greybox.field[channel("irradiance_r") :, 0, 0] * 2
     np.testing.assert_allclose(got, [((0.5 + 0.055) / 1.055) ** 2.4, 0.02 / 12.92, 1.0], rtol=2e-3)
     np.testing.assert_allclose(display(torch.from_numpy(got)), lights.background, atol=2e-3)
 
@@ -237,11 +257,11 @@ def test_quaternions_turn_the_way_gltf_says() -> None:
 @given(st.lists(st.tuples(*(st.floats(-40, 40, width=32) for _ in range(3))), min_size=19, max_size=19))
 def test_any_finite_joints_give_a_finite_greybox(points: list[tuple[float, float, float]]) -> None:
     odd = replace(actor(0), joints=np.asarray(points, np.float32))
-    greybox = GreyboxRaster(stage()).draw(replace(state(), actors=(odd,)))
+    greybox = raster(stage()).draw(replace(state(), actors=(odd,)))
     assert np.isfinite(greybox.field).all()
 
 
 def test_collapsed_joints_give_a_finite_greybox() -> None:
     flat = replace(actor(0), joints=np.zeros((19, 3), np.float32))
-    greybox = GreyboxRaster(stage()).draw(replace(state(), actors=(flat,)))
+    greybox = raster(stage()).draw(replace(state(), actors=(flat,)))
     assert np.isfinite(greybox.field).all()

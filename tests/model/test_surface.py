@@ -1,4 +1,4 @@
-"""The surface: which texture a cell reads, what its shaded colour is made of, and what a pixel may choose among."""
+"""The surface: what a cell is painted with, what its shaded colour is made of, and what a pixel may choose among."""
 
 from __future__ import annotations
 
@@ -8,101 +8,121 @@ import pytest
 import torch
 
 from cutscene_model.decoder import Decoder
-from cutscene_model.greybox import ACTOR_CHANNELS, GLOBAL_CHANNELS
-from cutscene_model.primitives import BOX_PART, HEAD_PART, PART_COUNT
+from cutscene_model.faces import FaceEncoder
+from cutscene_model.greybox import ACTOR_CHANNELS, FIELD_CHANNELS, GLOBAL_CHANNELS
+from cutscene_model.primitives import BOX_PART, HEAD_PART
 from cutscene_model.surface import (
+    GLOW,
     LEVEL_WIDTHS,
     AnchorBatch,
     GreyboxBatch,
+    Materials,
     Surface,
     SurfaceEncoder,
-    Textures,
     display,
 )
+from cutscene_model.volumes import GLOWS, UNTINTED
+from small_scenes import ball_volume
 
 COSTUMES, LOOKS = 5, 7
+LIGHT = FIELD_CHANNELS.index("irradiance_r")
+VOLUMES = ball_volume("crate/large", samples=5)
+RED, WHITE = 5 * 5 * 5 - 1, 0  # samples of the ball's upper and lower half
 
 
-def greybox(slot: int, part: int, local: tuple[float, float, float] = (0.0, 0.0, 1.0)) -> GreyboxBatch:
-    """A frame that shows one thing everywhere."""
-    field = torch.zeros(1, 18, 72, 128)
-    field[:, 1:4] = torch.tensor(local)[None, :, None, None]
-    field[:, 15:18] = 0.5
-    slots, parts = (torch.full((1, 72, 128), value, dtype=torch.uint8) for value in (slot, part))
-    return GreyboxBatch(slots, parts, field, torch.zeros(1, 4, ACTOR_CHANNELS), torch.zeros(1, GLOBAL_CHANNELS))
+def greybox(slot: int, part: int = BOX_PART, sample: int = WHITE) -> GreyboxBatch:
+    """A frame that shows one thing everywhere, in a light of one half."""
+    field = torch.zeros(1, len(FIELD_CHANNELS), 144, 256)
+    field[:, LIGHT:] = 0.25
+    slots, parts = (torch.full((1, 144, 256), value, dtype=torch.uint8) for value in (slot, part))
+    samples = torch.full((1, 144, 256), sample, dtype=torch.int32)
+    return GreyboxBatch(
+        slots, parts, samples, field, torch.zeros(1, 4, ACTOR_CHANNELS), torch.zeros(1, GLOBAL_CHANNELS)
+    )
 
 
 def anchors() -> AnchorBatch:
-    """Slot 1 is a bare knight, slot 2 a knight with headgear, slot 5 the third look."""
+    """Slot 1 is a knight, slot 5 the third look, tinted."""
     zeros = torch.zeros(1, 65, dtype=torch.int64)
     batch = AnchorBatch(zeros.clone(), zeros.clone(), zeros.clone(), zeros.clone(), torch.ones(1, 65, 3))
-    batch.costume[0, 1:3] = 1
-    batch.headgear[0, 2] = 1
+    batch.costume[0, 1] = 1
     batch.element_class[0, 5], batch.look[0, 5] = 1, 3
+    batch.tint[0, 5] = torch.tensor([0.5, 1.0, 1.0])
     return batch
 
 
 @pytest.fixture
-def textures() -> Textures:
+def encoder() -> SurfaceEncoder:
     torch.manual_seed(0)
-    return Textures(COSTUMES, LOOKS, 4)
+    return SurfaceEncoder(COSTUMES, LOOKS, VOLUMES)
 
 
-def touched(textures: Textures, frame: GreyboxBatch) -> set[int]:
-    """The texture rows that drawing ``frame`` reads."""
-    textures.zero_grad()
-    textures(frame, textures.rows(anchors())).sum().backward()
-    assert textures.texels.grad is not None
-    return set((textures.texels.grad.abs().sum(dim=1).nonzero()[:, 0] // Textures.SIZE**2).tolist())
-
-
-def test_every_box_face_of_a_look_has_its_own_texture(textures: Textures) -> None:
-    parts = range(BOX_PART, PART_COUNT)  # six faces, and the further parts of furniture
-    rows = [touched(textures, greybox(5, part)) for part in parts]
-    assert rows == [{len(parts) * 2 + face} for face in range(len(parts))]
-
-
-def test_every_bone_of_a_costume_has_its_own_and_headgear_makes_another(textures: Textures) -> None:
-    bones = (PART_COUNT - BOX_PART) * LOOKS
-    assert touched(textures, greybox(1, HEAD_PART)) == {bones + HEAD_PART}
-    assert touched(textures, greybox(2, HEAD_PART)) == {bones + BOX_PART + HEAD_PART}
-
-
-def test_where_nothing_is_seen_the_last_row_is_read(textures: Textures) -> None:
-    (row,) = touched(textures, greybox(0, 0))
-    assert (row + 1) * Textures.SIZE**2 == len(textures.texels)
-
-
-def test_a_texel_is_read_where_it_lies_and_mixed_between(textures: Textures) -> None:
-    with torch.no_grad():
-        textures.texels.zero_()
-        textures.mix.weight.fill_(1.0)
-        textures.mix.bias.zero_()
-        front = ((PART_COUNT - BOX_PART) * 2 + 5) * Textures.SIZE**2  # of the third look
-        textures.texels[front + 3 * Textures.SIZE + 4] = 1.0
-        step = 2 / (Textures.SIZE - 1)
-        x, y = -1 + 4 * step, -1 + 3 * step
-        at, half, beside = (
-            textures(greybox(5, BOX_PART + 5, (x + away, y, 1.0)), textures.rows(anchors()))[0, 0, 0, 0]
-            for away in (0.0, step / 2, step)
-        )
-    full = Textures.FEATURES * Textures.GAIN
-    assert [float(value) for value in (at, half, beside)] == pytest.approx([full, full / 2, 0.0], abs=1e-3)
-
-
-def test_shaded_colour_follows_the_light() -> None:
-    torch.manual_seed(0)
-    encoder = SurfaceEncoder(COSTUMES, LOOKS)
+def test_a_cell_has_its_samples_colour_times_its_slots_tint(encoder: SurfaceEncoder) -> None:
     looks = encoder.describe(anchors())
-    frame = greybox(5, BOX_PART)
+    for sample, color in ((WHITE, (0.5, 1.0, 1.0)), (RED, (0.5, 0.0, 0.0))):
+        albedo, glows = encoder.materials(greybox(5, sample=sample), looks)
+        torch.testing.assert_close(albedo[0, 0, 0], torch.tensor(color))
+        assert not glows.any()
+
+
+def test_skin_keeps_its_colour_and_flames_glow() -> None:
+    volumes = replace(VOLUMES, flags=VOLUMES.flags.copy())
+    volumes.flags[WHITE], volumes.flags[RED] = UNTINTED, GLOWS
+    encoder = SurfaceEncoder(COSTUMES, LOOKS, volumes)
+    looks = encoder.describe(anchors())
+    albedo, glows = encoder.materials(greybox(5, sample=WHITE), looks)
+    torch.testing.assert_close(albedo[0, 0, 0], torch.ones(3))
+    assert not glows.any()
+    assert encoder.materials(greybox(5, sample=RED), looks)[1].all()
+    shaded = encoder(greybox(5, sample=RED), looks).shaded[0, :, 0, 0]
+    expected = display((torch.tensor([0.5, 0.0, 0.0]) * (0.5 + GLOW)).clamp(max=1)) * 2 - 1
+    torch.testing.assert_close(shaded, expected)
+
+
+def test_what_has_no_volume_has_a_learnt_colour_of_its_slot(encoder: SurfaceEncoder) -> None:
+    looks = encoder.describe(anchors())
+    albedo, _ = encoder.materials(greybox(5, sample=-1), looks)
+    torch.testing.assert_close(albedo[0, 0, 0], looks.plain[0, 5])
+    assert Materials(replace(VOLUMES)).colors.shape == (125, 4)
+
+
+def test_shaded_colour_follows_the_light(encoder: SurfaceEncoder) -> None:
+    looks = encoder.describe(anchors())
+    frame = greybox(5)
     dark = replace(frame, field=frame.field.clone())
-    dark.field[:, 15:18] = 0
+    dark.field[:, LIGHT:] = 0
     with torch.no_grad():
         surface = encoder(frame, looks)
         assert encoder(dark, looks).shaded.max() == -1
-    assert surface.shaded.min() > -1
+    expected = display(torch.tensor([0.25, 0.5, 0.5])) * 2 - 1
+    torch.testing.assert_close(surface.shaded[0, :, 0, 0], expected)
     assert [level.shape[1] for level in surface.levels] == list(LEVEL_WIDTHS)
     assert [tuple(level.shape[2:]) for level in surface.levels] == [(72, 128), (36, 64), (18, 32), (9, 16)]
+
+
+def test_past_everything_the_background_is_seen_as_it_is(encoder: SurfaceEncoder) -> None:
+    frame = greybox(0, part=0, sample=-1)
+    frame.globals[0, 12:15] = torch.tensor([0.5, 0.02, 1.0])
+    shaded = encoder(frame, encoder.describe(anchors())).shaded[0, :, 3, 3]
+    torch.testing.assert_close(shaded, torch.tensor([0.0, -0.96, 1.0]))
+
+
+def test_faces_are_painted_on_the_front_of_heads_only_and_follow_the_mood() -> None:
+    torch.manual_seed(0)
+    faces = FaceEncoder(COSTUMES)
+    costume = anchors().costume
+    white = torch.ones(1, 144, 256, 3)
+    frame = greybox(1, HEAD_PART)
+    frame.field[:, 1:4] = torch.tensor([0.1, 0.4, 0.5])[None, :, None, None]
+    frame.field[:, 3, :72] = -0.5  # the upper half shows the back of the head
+    with torch.no_grad():
+        painted = faces(white, frame, costume)
+        torch.testing.assert_close(painted[:, :72], white[:, :72])
+        assert (painted[:, 72:] < 1).any()
+        frame.actors[0, 0, 2] = 1.0
+        assert not torch.allclose(faces(white, frame, costume), painted)
+        frame.part.fill_(BOX_PART)
+        torch.testing.assert_close(faces(white, frame, costume), white)
 
 
 def test_display_is_the_srgb_curve() -> None:
@@ -114,13 +134,13 @@ def test_a_new_decoder_shows_the_shaded_colours_with_edges_at_the_cells() -> Non
     # Until its detail is trained, a pixel is a mixture of its cell's colour and the four beside it, and nothing else.
     torch.manual_seed(0)
     decoder = Decoder()
-    shaded = torch.zeros(1, 3, 72, 128)
-    shaded[..., 64:] = 1.0
+    shaded = torch.zeros(1, 3, 144, 256)
+    shaded[..., 128:] = 1.0
     levels = tuple(torch.zeros(1, width, 72 >> k, 128 >> k) for k, width in enumerate(LEVEL_WIDTHS))
     with torch.no_grad():
         picture = decoder(torch.zeros(1, 64, 9, 16), Surface(shaded, torch.zeros(1, 3), levels))
     assert picture.shape == (1, 3, 288, 512)
-    torch.testing.assert_close(picture[..., : 4 * 63], torch.zeros(1, 3, 288, 4 * 63))
-    right = picture[..., 4 * 65 :]
+    torch.testing.assert_close(picture[..., : 2 * 127], torch.zeros(1, 3, 288, 2 * 127))
+    right = picture[..., 2 * 129 :]
     assert right.min() > 0.8, "but for what little of the background, black here, shows before training"
     assert right.max() <= 1

@@ -5,7 +5,7 @@
   cutscene-train autoencoder --shapes data/shapes.npz --data data/train --held-out data/held-out --run runs/first
   cutscene-train denoiser    --shapes data/shapes.npz --data data/train --held-out data/held-out --run runs/first
   cutscene-train finetune    --shapes data/shapes.npz --data data/train --held-out data/held-out --run runs/first
-  cutscene-train export      --run runs/first --out my-model --name my-game --version 1
+  cutscene-train export      --shapes data/shapes.npz --run runs/first --out my-model --name my-game --version 1
   cutscene-train evaluate    --assets PACKS --model my-model
   cutscene-train shapes      --assets PACKS --out data/shapes.npz
   cutscene-train library     --assets PACKS --out clients/python/cutscene_client/library
@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
     one = add("export", _export, "Write a trained run as a model that cutscene-server can load.")
     one.add_argument("--run", type=Path, required=True)
+    one.add_argument("--shapes", type=Path, required=True, help="the shape volumes that it was trained with")
     one.add_argument("--out", type=Path, required=True)
     one.add_argument("--name", required=True)
     one.add_argument("--version", required=True)
@@ -156,7 +157,7 @@ def _export(options: argparse.Namespace) -> None:
     notes = dict(note.partition("=")[::2] for note in options.note)
     data = describe_data(options.data) if options.data else {}
     quality = read_quality(options.quality)
-    manifest = release(options.run, options.out, options.name, options.version, data, notes, quality)
+    manifest = release(options.run, read_volumes(options.shapes), options.out, options.name, options.version, data, notes, quality)
     print(f"{options.out}: {manifest.name} {manifest.version}, digest {manifest.digest[:16]}")
 
 

@@ -53,7 +53,7 @@ class _Ceiling:
 
     def __init__(self, engine: TransformerEngine, stage: Stage) -> None:
         self._coder, self._device = engine.autoencoder, engine.device
-        self._raster = GreyboxRaster(stage)
+        self._raster = GreyboxRaster(stage, engine.volumes)
         table = anchor_table(stage, engine.manifest.costumes, engine.manifest.looks)
         self._looks = self._coder.surface.describe(anchor_batch([table], self._device))
 

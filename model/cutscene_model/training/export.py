@@ -16,6 +16,7 @@ from cutscene_model.training.prepared import HISTORY
 from cutscene_model.training.progress import load_average, read_step
 from cutscene_model.training.shards import read_shard, shard_paths
 from cutscene_model.vocabulary import COSTUMES, LOOKS
+from cutscene_model.volumes import Volumes
 
 LICENSE = (
     "MIT (weights); trained on renders of KayKit Adventurers and KayKit Dungeon Remastered by Kay Lousberg, CC0 1.0"
@@ -24,6 +25,7 @@ LICENSE = (
 
 def release(
     run: Path,
+    volumes: Volumes,
     out: Path,
     name: str,
     version: str,
@@ -42,7 +44,7 @@ def release(
         if (run / file).exists()
     }
     checkpoint = run / ("finetuned.safetensors" if "finetune_steps" in steps else "denoiser.safetensors")
-    model = Both(Autoencoder(len(COSTUMES), len(LOOKS)))
+    model = Both(Autoencoder(len(COSTUMES), len(LOOKS), volumes))
     load_average(checkpoint, model)
     manifest = Manifest(
         name=name,
@@ -64,7 +66,7 @@ def release(
         training={**steps, **training},
         quality=quality,
     )
-    return write_model(out, manifest, model.autoencoder, model.denoiser)
+    return write_model(out, manifest, volumes, model.autoencoder, model.denoiser)
 
 
 def read_quality(path: Path | None) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from cutscene_model.loading import load_engine
 from cutscene_model.training.__main__ import main
 from cutscene_model.training.progress import read_step
 from cutscene_model.training.shards import Record, Shard, open_shards, write_shard
-from small_scenes import stage, state
+from cutscene_model.volumes import write_volumes
+from small_scenes import ball_volume, stage, state
 
 
 def tiny_shard(name: str, seed: int) -> Shard:
@@ -34,7 +35,9 @@ def test_the_commands_lead_from_shards_to_a_model_that_draws(tmp_path: Path) -> 
     for folder, seed in ((data, 1), (held, 2)):
         folder.mkdir()
         write_shard(folder, tiny_shard("s0", seed))
-    where = ["--data", str(data), "--held-out", str(held), "--run", str(run)]
+    write_volumes(tmp_path / "shapes.npz", ball_volume("crate/large"))
+    shapes = ["--shapes", str(tmp_path / "shapes.npz")]
+    where = [*shapes, "--data", str(data), "--held-out", str(held), "--run", str(run)]
 
     for steps in (1, 3):  # the second call goes on where the first stopped
         main(["autoencoder", *where, "--steps", str(steps), "--batch", "2"])
@@ -49,7 +52,7 @@ def test_the_commands_lead_from_shards_to_a_model_that_draws(tmp_path: Path) -> 
         assert (run / f"{name}.png").stat().st_size > 1000
 
     out = tmp_path / "model"
-    main(["export", "--run", str(run), "--out", str(out), "--name", "tiny", "--version", "0", "--data", str(data)])
+    main(["export", *shapes, "--run", str(run), "--out", str(out), "--name", "tiny", "--version", "0", "--data", str(data)])
     engine = load_engine(out)
     assert engine.manifest.data["frames"] == 6
     assert engine.manifest.training == {"autoencoder_steps": 3, "denoiser_steps": 3, "finetune_steps": 2}
