@@ -41,9 +41,9 @@ TABLE = [
     _rule(
         "cutscene_model.training",
         {"cutscene_model"},
-        {"torch", "numpy", "safetensors", *ENGINE_AND_DATA_TOOLS},
+        {"torch", "numpy", "numba", "safetensors", *ENGINE_AND_DATA_TOOLS},
     ),
-    _rule("cutscene_model", {"cutscene_model"}, {"torch", "numpy", "safetensors"}),
+    _rule("cutscene_model", {"cutscene_model"}, {"torch", "numpy", "numba", "safetensors"}),
     _rule(
         "cutscene_client",
         {"cutscene_client", "cutscene_proto"},

@@ -74,8 +74,8 @@ class Decoder(nn.Module):
         self.choose = nn.Conv2d(e, _CHOICES * pixels, 1)
         self.detail = nn.Conv2d(e, 3 * pixels, 1)
         nn.init.zeros_(self.detail.weight)
-        nn.init.zeros_(self.detail.bias)
         nn.init.normal_(self.choose.weight, std=0.01)
+        self.detail.bias = nn.Parameter(torch.zeros(3 * pixels))
         # A cell's own colour is the first guess, the background the last.
         guess = torch.zeros(_CHOICES, pixels)
         guess[0], guess[-1] = 3, -3
@@ -96,7 +96,7 @@ class Decoder(nn.Module):
 
 
 def _chosen(shaded: Tensor, background: Tensor, logits: Tensor) -> Tensor:
-    """Each pixel's mixture of its cell's, the neighbours' and the background's colours: (B, 3 * CELL**2, rows, columns)."""
+    """Each pixel's mixture of its cell's, the neighbours' and the background's colours: (B, 3 * 4, rows, columns)."""
     weights = logits.unflatten(1, (_CHOICES, CELL**2)).softmax(dim=1)
     around = F.pad(shaded, (1, 1, 1, 1), mode="replicate")
     rows, columns = shaded.shape[2:]

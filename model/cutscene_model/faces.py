@@ -16,7 +16,7 @@ from cutscene_model.greybox import ACTOR_CHANNELS
 from cutscene_model.primitives import HEAD_PART
 
 _WAVES = (1.0, 2.0, 4.0, 8.0)  # half turns over a quarter of a metre
-_CENTER, _REACH = (0.0, 0.38), (0.46, 0.46)  # of the face, in the head's own frame, metres
+CENTER, REACH = (0.0, 0.38), (0.46, 0.46)  # of the face, in the head's own frame, metres
 _FRONT = 0.12  # metres before the head's joint
 
 
@@ -38,21 +38,28 @@ class FaceEncoder(nn.Module):
         slot, part, field, actors = greybox.slot, greybox.part, greybox.field, greybox.actors  # type: ignore[attr-defined]
         x, y, z = field[:, 1], field[:, 2], field[:, 3]
         front = (part == HEAD_PART) & (z > _FRONT)
-        front &= ((x - _CENTER[0]).abs() < _REACH[0]) & ((y - _CENTER[1]).abs() < _REACH[1])
+        front &= ((x - CENTER[0]).abs() < REACH[0]) & ((y - CENTER[1]).abs() < REACH[1])
         where = front.nonzero(as_tuple=True)
         if not len(where[0]):
             return albedo
         owner = slot[where].long()
-        across, up = (x[where] - _CENTER[0]) * 4, (y[where] - _CENTER[1]) * 4
-        place = torch.stack([across, up], dim=-1)
-        waves = [f(math.pi * k * place) for k in _WAVES for f in (torch.sin, torch.cos)]
+        place = torch.stack([x[where] - CENTER[0], y[where] - CENTER[1]], dim=-1)
         mood = self.mood(actors).flatten(0, 1)[where[0] * actors.shape[1] + owner - 1]
         wearer = self.wearer(costume.gather(1, torch.arange(5, device=costume.device).expand(len(costume), 5)))
-        gain, shift = (mood + wearer.flatten(0, 1)[where[0] * 5 + owner]).chunk(2, dim=-1)
-        h = F.silu(torch.addcmul(shift, self.place(torch.cat([place, *waves], dim=-1)), 1 + gain))
-        h = F.silu(h + self.second(h))
-        h = F.silu(h + self.third(h))
-        paint = torch.sigmoid(self.paint(h))
+        paint = self.painted(place, mood + wearer.flatten(0, 1)[where[0] * 5 + owner])
         under = albedo[where]
         cover = paint[:, 3:]
         return albedo.index_put(where, under + cover * (paint[:, :3].square() - under))
+
+    def painted(self, place: Tensor, state: Tensor) -> Tensor:
+        """Square roots of linear colours, and coverage, (n, 4) in 0 to 1.
+
+        ``place`` (n, 2) is metres from the face's middle; ``state`` (n, 2 * width) sums ``mood`` and ``wearer``.
+        """
+        place = 4 * place
+        waves = [f(math.pi * k * place) for k in _WAVES for f in (torch.sin, torch.cos)]
+        gain, shift = state.chunk(2, dim=-1)
+        h = F.silu(torch.addcmul(shift, self.place(torch.cat([place, *waves], dim=-1)), 1 + gain))
+        h = F.silu(h + self.second(h))
+        h = F.silu(h + self.third(h))
+        return torch.sigmoid(self.paint(h))

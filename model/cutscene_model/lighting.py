@@ -85,7 +85,7 @@ def shade(channels: FloatArray, hits: Hits, view: View, lights: Lights, sun: Sun
     )  # fmt: skip
 
 
-@_kernel  # type: ignore[untyped-decorator]
+@_kernel
 def _shade(  # type: ignore[no-untyped-def]
     channels, primitive, depth, normal, eye, rotation, half_width, half_height,
     ambient, sun_direction, sun_color, background, points, point_count,
@@ -132,7 +132,7 @@ def _shade(  # type: ignore[no-untyped-def]
             channels[4, row, column] = b / 2
 
 
-@_kernel  # type: ignore[untyped-decorator]
+@_kernel
 def _reached(x, y, z, depth, eye, rotation, half):  # type: ignore[no-untyped-def]
     """How much of the sun reaches a place, 0 to 1, mixed between the four nearest of its rays."""
     size = depth.shape[0]

@@ -16,8 +16,8 @@ from cutscene_model.scene import MAX_CAST, ActorState, CastMember, ElementClass,
 from cutscene_model.scene import SceneState as State
 from cutscene_model.skeleton import BONE_JOINTS, BONES, bone_lengths, bone_rotations
 from cutscene_model.vectors import frame_along, rotation_matrix
-from cutscene_model.volumes import Volumes
 from cutscene_model.vocabulary import WITH_HEADGEAR
+from cutscene_model.volumes import Volumes
 
 HEAD_PART = 1 + BONES.index("head")
 BOX_PART = 1 + len(BONES)  # whatever is not a bone

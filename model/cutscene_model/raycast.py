@@ -6,6 +6,7 @@ Volumes are sphere-traced (Hart 1996): a stored distance says how far a ray may 
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -92,7 +93,7 @@ def cast_rays(primitives: Primitives, view: View, volumes: Volumes, only_depth: 
         limits = np.linspace(0, view.height, _BANDS + 1).astype(int)
         bands = [
             _workers.submit(_cast, primitives, view, volumes, rectangles, order, int(a), int(b), hits, only_depth)
-            for a, b in zip(limits[:-1], limits[1:], strict=True)
+            for a, b in itertools.pairwise(limits)
         ]
         for band in bands:
             band.result()
@@ -160,7 +161,7 @@ def _bounds(primitives: Primitives, view: View) -> tuple[npt.NDArray[np.int32], 
     return rect.astype(np.int32), nearest
 
 
-@_kernel  # type: ignore[untyped-decorator]
+@_kernel
 def _trace(  # type: ignore[no-untyped-def]
     order, rectangles, first_row, last_row, width, height,
     half_width, half_height, parallel, view_to_grid, to_grid, eye, low, high, kind, size, first, distance, normal,
@@ -256,7 +257,7 @@ def _trace(  # type: ignore[no-untyped-def]
                 out_sample[row, column] = sample
 
 
-@_kernel  # type: ignore[untyped-decorator]
+@_kernel
 def _capsule(ox, oy, oz, dx, dy, dz, half):  # type: ignore[no-untyped-def]
     """Where a ray enters a capsule of unit radius along y; -1 if it misses (Quilez, "capsule intersection")."""
     a = max(dx * dx + dz * dz, 1e-12)
@@ -274,7 +275,7 @@ def _capsule(ox, oy, oz, dx, dy, dz, half):  # type: ignore[no-untyped-def]
     return (-b - np.sqrt(h)) / dd if h >= 0 else -1.0
 
 
-@_kernel  # type: ignore[untyped-decorator]
+@_kernel
 def _distance(x, y, z, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def]
     """The distance at a place in a volume's grid, in spacings, interpolated between the eight samples around."""
     x = min(max(x, 0.0), sx - 1.001)
@@ -293,7 +294,7 @@ def _distance(x, y, z, sx, sy, sz, first, distance):  # type: ignore[no-untyped-
     return (a * (1 - x) + c * x) / DISTANCE_STEPS
 
 
-@_kernel  # type: ignore[untyped-decorator]
+@_kernel
 def _march(ox, oy, oz, dx, dy, dz, start, end, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def]
     """Where a ray meets the surface between two depths, coming from outside; -1 if it does not.
 
@@ -327,7 +328,7 @@ def _march(ox, oy, oz, dx, dy, dz, start, end, sx, sy, sz, first, distance):  # 
     return -1.0
 
 
-@_kernel  # type: ignore[untyped-decorator]
+@_kernel
 def _slope(x, y, z, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def]
     """The gradient of the distance."""
     e = 0.5
@@ -337,7 +338,7 @@ def _slope(x, y, z, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def
     return gx, gy, gz
 
 
-@_kernel  # type: ignore[untyped-decorator]
+@_kernel
 def _normal(x, y, z, sx, sy, sz, first, normal):  # type: ignore[no-untyped-def]
     """The stored normal at a place in a volume's grid, mixed between the eight samples around; not of unit length."""
     x = min(max(x, 0.0), sx - 1.001)

@@ -88,7 +88,8 @@ def read_volumes(path: Path) -> Volumes:
     """Reads what ``write_volumes`` wrote; never unpickles. Raises ``VolumesError`` for anything else."""
     types = {
         "sizes": np.int32, "low": np.float32, "spacing": np.float32, "element_box": np.float32,
-        "prop_box": np.float32, "rest_joints": np.float32, "distance": np.int8, "normal": np.int8, "color": np.uint8, "flags": np.uint8,
+        "prop_box": np.float32, "rest_joints": np.float32, "distance": np.int8, "normal": np.int8,
+        "color": np.uint8, "flags": np.uint8,
     }  # fmt: skip
     try:
         with zipfile.ZipFile(path) as archive:

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from cutscene_model.greybox import ASPECT, FIELD_CHANNELS, HEIGHT, WIDTH, Greybox, GreyboxRaster
 from cutscene_model.primitives import BOX_PART, HEAD_PART, set_slots
 from cutscene_model.raycast import camera_view
-from cutscene_model.scene import Box, Camera, ElementClass, FloatArray, Lights, PointLight, SceneState, SetElement, Stage
+from cutscene_model.scene import (
+    Box,
+    Camera,
+    ElementClass,
+    FloatArray,
+    Lights,
+    PointLight,
+    SceneState,
+    SetElement,
+    Stage,
+)
 from cutscene_model.skeleton import BONES
 from cutscene_model.surface import display
 from cutscene_model.vectors import frame_along, rotation_matrix

@@ -32,7 +32,7 @@ def test_a_body_that_turns_as_a_whole_turns_every_bone_alike(quaternion: tuple[f
 def test_a_raised_forearm_turns_alone() -> None:
     raised = REST.copy()
     elbow = raised[JOINT_INDEX["elbow_l"]]
-    raised[JOINT_INDEX["hand_l"]] = elbow + (0, 0, 0.26)
+    raised[JOINT_INDEX["hand_l"]] = elbow + np.array([0, 0, 0.26], np.float32)
     turned = bone_rotations(raised, REST)
     start, end = BONE_JOINTS["forearm_l"]
     forward = turned[BONES.index("forearm_l")] @ (REST[end] - REST[start])

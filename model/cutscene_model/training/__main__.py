@@ -2,6 +2,7 @@
 
   cutscene-train capture     --assets PACKS --out data/train --runs 4000 --seed 1
   cutscene-train capture     --assets PACKS --out data/held-out --runs 150 --seed 9 --split held-out
+  cutscene-train faces       --assets PACKS --run runs/first
   cutscene-train autoencoder --shapes data/shapes.npz --data data/train --held-out data/held-out --run runs/first
   cutscene-train denoiser    --shapes data/shapes.npz --data data/train --held-out data/held-out --run runs/first
   cutscene-train finetune    --shapes data/shapes.npz --data data/train --held-out data/held-out --run runs/first
@@ -30,10 +31,11 @@ from cutscene_model.training.autoencoder_training import AutoencoderRun, finish_
 from cutscene_model.training.denoiser_training import DenoiserRun, train_denoiser
 from cutscene_model.training.evaluation_command import add_arguments, run_evaluation
 from cutscene_model.training.export import describe_data, read_quality, release
+from cutscene_model.training.faces_training import train_faces
 from cutscene_model.training.prepared import prepared_frames
 from cutscene_model.volumes import read_volumes
 
-FINISHED = "autoencoder-finished.safetensors"
+FINISHED, FACES = "autoencoder-finished.safetensors", "faces.safetensors"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     steps.add_parser("capture", help="render performances of the stage to disk: see capture --help", add_help=False)
     steps.add_parser("shapes", help="fit shape volumes to looks and costumes", add_help=False)
     steps.add_parser("library", help="write the client's motion library, rooms and looks", add_help=False)
+
+    one = add("faces", _faces, "Train the painter of faces on the stage's own faces; the autoencoder starts with it.")
+    one.add_argument("--assets", type=Path, required=True, help="folder of the art packs")
+    one.add_argument("--run", type=Path, required=True, help="run folder")
+    one.add_argument("--steps", type=int, default=2000, help="batches in all (default 2000)")
 
     one = add("autoencoder", _autoencoder, "Train the autoencoder on captured frames.")
     _add_places(one)
@@ -128,10 +135,16 @@ def _rates(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names}
 
 
+def _faces(options: argparse.Namespace) -> None:
+    error = train_faces(options.assets, options.run / FACES, options.steps)
+    print(f"{options.run / FACES}: mean error of coverage {error:.4f}")
+
+
 def _autoencoder(options: argparse.Namespace) -> None:
-    shapes = read_volumes(options.shapes)
+    shapes, faces = read_volumes(options.shapes), options.run / FACES
+    frames, held_out = (prepared_frames(path, shapes) for path in (options.data, options.held_out))
     run = AutoencoderRun(
-        shapes, *(prepared_frames(path, shapes) for path in (options.data, options.held_out)), options.run, **_rates(options)
+        shapes, frames, held_out, options.run, faces=faces if faces.exists() else None, **_rates(options)
     )
     train_autoencoder(run)
     finished = finish_autoencoder(run)
@@ -157,7 +170,9 @@ def _export(options: argparse.Namespace) -> None:
     notes = dict(note.partition("=")[::2] for note in options.note)
     data = describe_data(options.data) if options.data else {}
     quality = read_quality(options.quality)
-    manifest = release(options.run, read_volumes(options.shapes), options.out, options.name, options.version, data, notes, quality)
+    manifest = release(
+        options.run, read_volumes(options.shapes), options.out, options.name, options.version, data, notes, quality
+    )
     print(f"{options.out}: {manifest.name} {manifest.version}, digest {manifest.digest[:16]}")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor
 
 from cutscene_model.autoencoder import Autoencoder
@@ -60,6 +61,7 @@ class AutoencoderRun:
     adam_rate: float = 1.5e-3
     decay_from: float = 0.3  # share of the steps after which the rates fall
     start_from: Path | None = None  # a checkpoint whose weights a new run begins with; what it lacks starts fresh
+    faces: Path | None = None  # a painter of faces, from ``train_faces``, that a new run begins with
 
 
 def batches(run: AutoencoderRun, start: int) -> Iterator[Crops]:
@@ -118,6 +120,8 @@ def train_autoencoder(run: AutoencoderRun) -> None:
     model = Autoencoder(len(COSTUMES), len(LOOKS), run.volumes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if run.start_from is not None:
         load_weights(run.start_from, model)
+    if run.faces is not None:
+        model.surface.faces.load_state_dict(load_file(run.faces))
     average = Average(model)
     optimizer = MuonAdam(model.named_parameters(), run.muon_rate, run.adam_rate)
     step = load_checkpoint(checkpoint, model, average, optimizer) if checkpoint.exists() else 0

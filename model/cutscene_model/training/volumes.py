@@ -25,8 +25,9 @@ from cutscene_model.training.assets import ALL, Look
 from cutscene_model.training.costumes import HEADGEAR, CostumeMesh, costume_glb, costume_mesh
 from cutscene_model.training.motion import Rig, load_rig
 from cutscene_model.training.set_mesh import COSTUME_LAYERS, SetMeshes, texture_layers
-from cutscene_model.volumes import DISTANCE_STEPS, GLOWS, UNTINTED, Volumes, write_volumes
+from cutscene_model.training.transforms import Array
 from cutscene_model.vocabulary import COSTUMES
+from cutscene_model.volumes import DISTANCE_STEPS, GLOWS, UNTINTED, Volumes, write_volumes
 
 FINEST = 0.012  # metres between samples, at least
 ALONG = 118  # samples along the longest side, at most
@@ -75,7 +76,7 @@ class Fitted:
     flags: npt.NDArray[np.uint8]  # (x, y, z)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _closest(p, a, b, c):  # type: ignore[no-untyped-def]
     """Squared distance from p to a triangle and the closest point's weights of b and c (Ericson 2005, 5.1.5)."""
     ab, ac, ap = b - a, c - a, p - a
@@ -111,7 +112,7 @@ def _closest(p, a, b, c):  # type: ignore[no-untyped-def]
     return q @ q, v, w
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _splat(corners, size, reach, squared, owner, weights):  # type: ignore[no-untyped-def]
     """Lowers ``squared`` distances around each triangle (in samples), keeping whose and where the closest point is."""
     for t in range(len(corners)):
@@ -134,7 +135,7 @@ def _splat(corners, size, reach, squared, owner, weights):  # type: ignore[no-un
                         weights[x, y, z, 1] = w
 
 
-@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True)
 def _winding(points, corners):  # type: ignore[no-untyped-def]
     """How often the mesh winds around each point: the sum of signed solid angles (van Oosterom and Strackee 1983)."""
     result = np.zeros(len(points))
@@ -194,7 +195,9 @@ def fit(solid: Solid) -> Fitted:
     colored = distance < COLORED
     whose, (v, w) = owner[colored], weights[colored].T
     uv, bent = (
-        corner[whose, 0] + v[:, None] * (corner[whose, 1] - corner[whose, 0]) + w[:, None] * (corner[whose, 2] - corner[whose, 0])
+        corner[whose, 0]
+        + v[:, None] * (corner[whose, 1] - corner[whose, 0])
+        + w[:, None] * (corner[whose, 2] - corner[whose, 0])
         for corner in (solid.uvs, solid.normals)
     )
     height, width, _ = solid.texture.shape
@@ -249,11 +252,10 @@ def _look_solid(look: Look, meshes: SetMeshes, textures: list[npt.NDArray[np.uin
 
 def _costume_solids(assets: Path, costume: str, rig: Rig, textures: list[npt.NDArray[np.uint8]]) -> Iterator[Solid]:
     """One solid a bone, about the bone's first joint, with the axes of the bind pose."""
-    rest = rig.contract_joints(np.linalg.inv(rig.inverse_binds))
+    rest = _rest(rig)
     marked = CastMember("", costume, headgear=True, tint=(0.5, 0.5, 0.5))
     mesh = costume_mesh(assets, marked)
     bare = len(costume_mesh(assets, CastMember("", costume, headgear=False)).triangles)
-    # Headgear, where there is any, is what the bare mesh lacks; islands keep their order of nodes, so find it by corners.
     worn = _worn(assets, costume) if costume in HEADGEAR else np.zeros(len(mesh.triangles), np.bool_)
     if int((~worn).sum()) != bare:
         raise ValueError(f"{costume}: the headgear's triangles were not found")
@@ -276,6 +278,12 @@ def _costume_solids(assets: Path, costume: str, rig: Rig, textures: list[npt.NDA
         yield Solid(
             f"{costume}:{bone}", corners, normals, uvs, texture, flags[mine], sheets[mine], spacing, nothing, nothing
         )
+
+
+def _rest(rig: Rig) -> FloatArray:
+    """(19, 3) the contract's joints in the bind pose."""
+    binds: Array = np.linalg.inv(rig.inverse_binds).astype(np.float64)
+    return rig.contract_joints(binds)
 
 
 def _worn(assets: Path, costume: str) -> npt.NDArray[np.bool_]:
@@ -317,7 +325,7 @@ def fit_all(assets: Path) -> Volumes:
         column([solid.spacing for solid in solids]),
         column([solid.element_box for solid in solids]),
         column([solid.prop_box for solid in solids]),
-        rig.contract_joints(np.linalg.inv(rig.inverse_binds)),
+        _rest(rig),
         np.concatenate([one.distance.ravel() for one in fitted]),
         np.concatenate([one.normal.reshape(-1, 3) for one in fitted]),
         np.concatenate([one.color.reshape(-1, 3) for one in fitted]),

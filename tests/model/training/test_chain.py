@@ -52,7 +52,22 @@ def test_the_commands_lead_from_shards_to_a_model_that_draws(tmp_path: Path) -> 
         assert (run / f"{name}.png").stat().st_size > 1000
 
     out = tmp_path / "model"
-    main(["export", *shapes, "--run", str(run), "--out", str(out), "--name", "tiny", "--version", "0", "--data", str(data)])
+    main(
+        [
+            "export",
+            *shapes,
+            "--run",
+            str(run),
+            "--out",
+            str(out),
+            "--name",
+            "tiny",
+            "--version",
+            "0",
+            "--data",
+            str(data),
+        ]
+    )
     engine = load_engine(out)
     assert engine.manifest.data["frames"] == 6
     assert engine.manifest.training == {"autoencoder_steps": 3, "denoiser_steps": 3, "finetune_steps": 2}

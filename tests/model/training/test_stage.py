@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cutscene_model.greybox import GreyboxRaster
+from cutscene_model.greybox import HEIGHT, WIDTH, GreyboxRaster
+from cutscene_model.loading import load_engine
 from cutscene_model.scene import (
     JOINT_INDEX,
     ActorState,
@@ -94,13 +95,13 @@ def test_the_greybox_sees_the_light_that_the_stage_draws(renderer: StageRenderer
     lamp = PointLight((-1.0, 2.5, 1.5), (5.0, 3.0, 1.5), 6.0)
     lit = Lights((0.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 0.0), points=(lamp,))
     renderer.open(stage)
-    raster = GreyboxRaster(stage)
+    raster = GreyboxRaster(stage, load_engine().volumes)
     drawn, light = [], []
     for lights in (lit, FLAT):
         picture = linear(renderer.render(SceneState(view, (), (), lights)) / 255.0)
         # The mean over a greybox cell's pixels, and the cell's own light.
-        drawn.append(picture.reshape(72, 4, 128, 4, 3).mean(axis=(1, 3)))
-        light.append(raster.draw(SceneState(view, (), (), lights)).field[15:18].astype(np.float64).transpose(1, 2, 0))
+        drawn.append(picture.reshape(HEIGHT, 2, WIDTH, 2, 3).mean(axis=(1, 3)))
+        light.append(raster.draw(SceneState(view, (), (), lights)).field[-3:].astype(np.float64).transpose(1, 2, 0))
     # Two lights on one wall: their ratio is free of what the wall is painted with.
     steady = (drawn[1].min(axis=-1) > 0.02) & (drawn[0].max(axis=-1) < 0.95) & (drawn[0].min(axis=-1) > 0.01)
     ratio = (drawn[0] / np.maximum(drawn[1], 1e-9))[steady] / (light[0] / np.maximum(light[1], 1e-9))[steady]
