@@ -8,16 +8,19 @@ map, so all are met in their own space, and stretched bodies cost nothing extra.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from cutscene_model.scene import MAX_CAST, ActorState, CastMember, ElementClass, FloatArray, Stage
 from cutscene_model.scene import SceneState as State
-from cutscene_model.skeleton import BONE_JOINTS, BONES, bone_lengths, bone_rotations
-from cutscene_model.vectors import frame_along, rotation_matrix
+from cutscene_model.skeleton import BONE_ENDS, BONES, bone_lengths, bone_rotations
+from cutscene_model.vectors import frame_along, rotation_matrix, unit
 from cutscene_model.vocabulary import WITH_HEADGEAR
 from cutscene_model.volumes import Volumes
+
+_Number = TypeVar("_Number", np.int32, np.int64, np.float32)
 
 HEAD_PART = 1 + BONES.index("head")
 BOX_PART = 1 + len(BONES)  # whatever is not a bone
@@ -77,13 +80,26 @@ def set_slots(stage: Stage) -> tuple[list[tuple[ElementClass, str, tuple[float, 
     return list(looks), elements, props
 
 
+def _with_last(rows: npt.NDArray[_Number], last: object) -> npt.NDArray[_Number]:
+    return np.concatenate([rows, np.asarray([last], rows.dtype)])
+
+
 class SceneShapes:
     """Turns the states of one stage into primitives."""
 
     def __init__(self, stage: Stage, volumes: Volumes) -> None:
-        self._stage, self._volumes = stage, volumes
-        self._index, self._first = volumes.index, volumes.first
+        self._stage = stage
+        self._index = volumes.index
         _, self._element_slots, self._prop_slots = set_slots(stage)
+        # A last row stands for "no volume", so that index -1 finds what suits a box or a capsule.
+        unit_box = [0, 0, 0, 1, 1, 1]
+        self._sizes = _with_last(volumes.sizes, [0, 0, 0])
+        self._first = _with_last(volumes.first, 0)
+        self._spacing = _with_last(volumes.spacing, 1)
+        self._low = _with_last(volumes.low, [0, 0, 0])
+        self._element_box = _with_last(volumes.element_box, unit_box)
+        self._prop_box = _with_last(volumes.prop_box, unit_box)
+        self._rest = volumes.rest_joints if len(volumes.names) else None
 
     def still(self) -> Primitives:
         """The set. A look with a volume is drawn whole where the first of its boxes says."""
@@ -98,7 +114,7 @@ class SceneShapes:
             np.asarray([box.half_extent for box in boxes], np.float32).reshape(-1, 3),
             rotation_matrix(np.asarray([box.rotation for box in boxes], np.float32).reshape(-1, 4)),
             [element.look for element, _ in chosen],
-            self._volumes.element_box,
+            self._element_box,
             [slot for _, slot in chosen],
             [element.element_class is not ElementClass.FLOOR for element, _ in chosen],
         )
@@ -111,7 +127,7 @@ class SceneShapes:
             np.asarray([prop.half_extent for prop in props], np.float32).reshape(-1, 3),
             rotation_matrix(np.asarray([prop.rotation for prop in state.props], np.float32).reshape(-1, 4)),
             [prop.look for prop in props],
-            self._volumes.prop_box,
+            self._prop_box,
             [self._prop_slots[prop.prop_index] for prop in state.props],
             [True] * len(props),
         )
@@ -129,92 +145,73 @@ class SceneShapes:
         shadows: list[bool],
     ) -> Primitives:
         """Boxes as the engine sent them, filled with their looks' volumes where there are any."""
-        count, volumes = len(slots), self._volumes
         half = np.maximum(half, _MIN_HALF)
         which = np.asarray([self._index.get(look, -1) for look in looks], np.int64)
-        has = which >= 0
-        safe = np.where(has, which, 0)
-        step, first_sample = np.ones((count, 3), np.float32), np.zeros((count, 3), np.float32)
-        if has.any():  # of a sample in the box's own coordinates, -1 to 1
-            box = fitted_box[safe]
-            inside = np.maximum(box[:, 3:], 1e-6)
-            step = np.where(has[:, None], volumes.spacing[safe, None] / inside, 1).astype(np.float32)
-            first_sample = np.where(has[:, None], (volumes.low[safe] - box[:, :3]) / inside, 0).astype(np.float32)
-        sizes = volumes.sizes[safe] if has.any() else np.zeros((count, 3), np.int32)
+        has = (which >= 0)[:, None]
+        # A volume's samples in the coordinates of the box that was sent, which go from -1 to 1.
+        box = fitted_box[which]
+        inside = np.maximum(box[:, 3:], 1e-6)
+        step = (self._spacing[which, None] / inside).astype(np.float32)
+        first_sample = ((self._low[which] - box[:, :3]) / inside).astype(np.float32)
         width = half * step  # metres a sample
         return Primitives(
             to_grid=(np.swapaxes(rotation, -1, -2) / width[:, :, None]).astype(np.float32),
             origin=(center + np.einsum("nij,nj->ni", rotation, half * first_sample)).astype(np.float32),
             to_world=(rotation * width[:, None, :]).astype(np.float32),
-            low=np.where(has[:, None], np.zeros((count, 3)), -1).astype(np.float32),
-            high=np.where(has[:, None], sizes - 1, 1).astype(np.float32),
+            low=np.broadcast_to(np.where(has, 0, -1), (len(slots), 3)).astype(np.float32),
+            high=np.where(has, self._sizes[which] - 1, 1).astype(np.float32),
             local_step=step,
             local_low=first_sample,
-            kind=np.where(has, VOLUME, BOX).astype(np.int32),
-            size=sizes.astype(np.int32),
-            first=(self._first[safe] if has.any() else np.zeros(count)).astype(np.int64),
+            kind=np.where(has[:, 0], VOLUME, BOX).astype(np.int32),
+            size=self._sizes[which],
+            first=self._first[which],
             slot=np.asarray(slots, np.uint8),
-            part=np.full(count, BOX_PART, np.uint8),
+            part=np.full(len(slots), BOX_PART, np.uint8),
             casts_shadow=np.asarray(shadows, np.bool_),
         )
 
     def _body(self, actor: ActorState, member: CastMember) -> Primitives:
         """One actor's bones: volumes where the costume has them, else capsules."""
-        volumes = self._volumes
-        rest = volumes.rest_joints if len(volumes.names) else actor.joints
-        turned = bone_rotations(actor.joints, rest)
-        lengths, rest_lengths = bone_lengths(actor.joints), np.maximum(bone_lengths(rest), 1e-3)
+        rest = actor.joints if self._rest is None else self._rest
+        rotations = bone_rotations(actor.joints, rest)
         radii = np.asarray(member.radii or DEFAULT_RADII, np.float32)
-        rows = []
-        for number, bone in enumerate(BONES):
-            place = self._index.get(f"{member.costume}:{bone}", -1)
-            if number == _HEADGEAR and (place < 0 or not member.headgear or member.costume not in WITH_HEADGEAR):
-                continue
-            rows.append((number, place))
-        numbers = np.asarray([number for number, _ in rows])
-        which = np.asarray([place for _, place in rows])
-        ends = np.asarray([BONE_JOINTS[BONES[number]] for number in numbers])
-        start, end = actor.joints[ends[:, 0]], actor.joints[ends[:, 1]]
-        thickness = radii[_RADIUS_INDEX[numbers]]
-        has = which >= 0
-        safe = np.where(has, which, 0)
+        worn = member.headgear and member.costume in WITH_HEADGEAR
+        found = [self._index.get(f"{member.costume}:{bone}", -1) for bone in BONES]
+        numbers = np.asarray([n for n, place in enumerate(found) if n != _HEADGEAR or (worn and place >= 0)])
+        which = np.asarray(found)[numbers]
+        has = (which >= 0)[:, None]
+        start, end = (actor.joints[joints] for joints in BONE_ENDS[numbers].T)
+        turned, thickness = rotations[numbers], radii[_RADIUS_INDEX[numbers]]
 
-        if has.any():
-            # A longer bone stretches along itself, a stouter build across.
-            stretch = np.clip(lengths[numbers] / rest_lengths[numbers], 0.05, 20)
-            stout = thickness / np.asarray(DEFAULT_RADII, np.float32)[_RADIUS_INDEX[numbers]]
-            along = rest[ends[:, 1]] - rest[ends[:, 0]]
-            along = along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
-            outer = along[:, :, None] * along[:, None, :]
-            shape = stout[:, None, None] * (np.eye(3) - outer) + stretch[:, None, None] * outer
-            to_world_volume = turned[numbers] @ shape * volumes.spacing[safe, None, None]
-            origin_volume = start + np.einsum("nij,nj->ni", turned[numbers] @ shape, volumes.low[safe])
-        else:
-            to_world_volume, origin_volume = np.zeros((len(rows), 3, 3)), start
+        # A longer bone stretches along itself, a stouter build across.
+        stretch = np.clip(bone_lengths(actor.joints) / np.maximum(bone_lengths(rest), 1e-3), 0.05, 20)[numbers]
+        stout = thickness / np.asarray(DEFAULT_RADII, np.float32)[_RADIUS_INDEX[numbers]]
+        along = unit(rest[BONE_ENDS[numbers, 1]] - rest[BONE_ENDS[numbers, 0]])
+        outer = along[:, :, None] * along[:, None, :]
+        shape = turned @ (stout[:, None, None] * (np.eye(3) - outer) + stretch[:, None, None] * outer)
+        to_world_volume = shape * self._spacing[which, None, None]
+        origin_volume = start + np.einsum("nij,nj->ni", shape, self._low[which])
 
         # Capsules end at their joints; limbs reach half a radius further, so that neighbours overlap.
-        axes = frame_along(end - start, turned[numbers][:, :, 2])
+        axes = frame_along(end - start, turned[:, :, 2])
         span = np.sqrt(((end - start) ** 2).sum(axis=-1)) + _IS_LIMB[numbers] * thickness
         half_length = np.maximum(span / 2 / thickness - 1, 0)
-        to_world_capsule = axes * thickness[:, None, None]
-        to_world = np.where(has[:, None, None], to_world_volume, to_world_capsule).astype(np.float32)
-        origin = np.where(has[:, None], origin_volume, (start + end) / 2).astype(np.float32)
-        sizes = volumes.sizes[safe] if has.any() else np.zeros((len(rows), 3), np.int32)
         reach = np.stack([np.ones_like(half_length), 1 + half_length, np.ones_like(half_length)], axis=1)
-        step = volumes.spacing[safe] if has.any() else np.ones(len(rows), np.float32)
-        low = volumes.low[safe] if has.any() else np.zeros((len(rows), 3), np.float32)
+        to_world = np.where(has[..., None], to_world_volume, axes * thickness[:, None, None]).astype(np.float32)
         return Primitives(
             to_grid=np.linalg.inv(to_world).astype(np.float32),
-            origin=origin,
+            origin=np.where(has, origin_volume, (start + end) / 2).astype(np.float32),
             to_world=to_world,
-            low=np.where(has[:, None], 0, -reach).astype(np.float32),
-            high=np.where(has[:, None], sizes - 1, reach).astype(np.float32),
-            local_step=np.where(has, step, thickness)[:, None].repeat(3, axis=1).astype(np.float32),
-            local_low=np.where(has[:, None], low, 0).astype(np.float32),
-            kind=np.where(has, VOLUME, CAPSULE).astype(np.int32),
-            size=sizes.astype(np.int32),
-            first=(self._first[safe] if has.any() else np.zeros(len(rows))).astype(np.int64),
-            slot=np.full(len(rows), 1 + actor.cast_index, np.uint8),
+            low=np.where(has, 0, -reach).astype(np.float32),
+            high=np.where(has, self._sizes[which] - 1, reach).astype(np.float32),
+            local_step=np.where(has[:, 0], self._spacing[which], thickness)[:, None]
+            .repeat(3, axis=1)
+            .astype(np.float32),
+            local_low=self._low[which],
+            kind=np.where(has[:, 0], VOLUME, CAPSULE).astype(np.int32),
+            size=self._sizes[which],
+            first=self._first[which],
+            slot=np.full(len(numbers), 1 + actor.cast_index, np.uint8),
             part=(1 + numbers).astype(np.uint8),
-            casts_shadow=np.ones(len(rows), np.bool_),
+            casts_shadow=np.ones(len(numbers), np.bool_),
         )

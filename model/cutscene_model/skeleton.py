@@ -31,7 +31,7 @@ BONE_JOINTS: dict[str, tuple[int, int]] = {
 }
 """Each bone's first joint, about which its frame turns, and its last."""
 BONES: tuple[str, ...] = tuple(BONE_JOINTS)
-_ENDS = np.asarray(list(BONE_JOINTS.values()))
+BONE_ENDS = np.asarray(list(BONE_JOINTS.values()))  # (len(BONES), 2)
 _HEADS = [BONES.index("head"), BONES.index("headgear")]
 _HIPS, _CHEST = BONES.index("hips"), BONES.index("chest")
 
@@ -53,7 +53,7 @@ def bone_rotations(joints: FloatArray, rest: FloatArray) -> FloatArray:
     turned = np.empty((len(BONES), 3, 3), np.float32)
     turned[_HEADS], turned[_HIPS], turned[_CHEST] = head, hips, chest
     for limbs, parents in _LIMBS:
-        start, end = _ENDS[limbs].T
+        start, end = BONE_ENDS[limbs].T
         above = turned[parents]
         carried = (above @ (rest[end] - rest[start])[..., None])[..., 0]
         turned[limbs] = shortest_turn(carried, joints[end] - joints[start]) @ above
@@ -62,7 +62,7 @@ def bone_rotations(joints: FloatArray, rest: FloatArray) -> FloatArray:
 
 def bone_lengths(joints: FloatArray) -> FloatArray:
     """(len(BONES),) metres between each bone's joints."""
-    start, end = _ENDS.T
+    start, end = BONE_ENDS.T
     lengths: FloatArray = np.sqrt(((joints[end] - joints[start]) ** 2).sum(axis=-1)).astype(np.float32)
     return lengths
 

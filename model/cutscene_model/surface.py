@@ -92,16 +92,14 @@ class SlotEncoder(nn.Module):
 class Materials(nn.Module):
     """The colour of every greybox cell under white light, from the shape volumes and the anchors."""
 
-    colors: Tensor
+    paint: Tensor
     linear: Tensor
 
     def __init__(self, volumes: Volumes) -> None:
         super().__init__()
-        colors = torch.cat([torch.from_numpy(volumes.color), torch.from_numpy(volumes.flags)[:, None]], dim=1)
-        if not len(colors):
-            colors = torch.zeros(1, 4, dtype=torch.uint8)
+        paint = torch.from_numpy(volumes.paint) if len(volumes.paint) else torch.zeros(1, 4, dtype=torch.uint8)
         # Not among the weights: the volumes travel in a file of their own.
-        self.register_buffer("colors", colors, persistent=False)
+        self.register_buffer("paint", paint, persistent=False)
         levels = torch.arange(256) / 255
         curve = torch.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
         self.register_buffer("linear", curve, persistent=False)
@@ -111,7 +109,7 @@ class Materials(nn.Module):
         batch, slots = looks.tint.shape[:2]
         offset = torch.arange(batch, device=greybox.slot.device)[:, None, None] * slots
         slot = greybox.slot.long() + offset
-        painted = self.colors[greybox.sample.clamp(min=0).long()]
+        painted = self.paint[greybox.sample.clamp(min=0).long()]
         color, flags = self.linear[painted[..., :3].int()], painted[..., 3]
         tint = looks.tint.flatten(0, 1)[slot]
         color = color * torch.where((flags & UNTINTED > 0)[..., None], torch.ones((), device=tint.device), tint)

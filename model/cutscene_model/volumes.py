@@ -39,15 +39,14 @@ class Volumes:
     rest_joints: FloatArray  # (19, 3) where the contract's joints lie when bones' frames are the world's
     distance: npt.NDArray[np.int8]  # (samples,) outside positive, in 1 / DISTANCE_STEPS of the spacing
     normal: npt.NDArray[np.int8]  # (samples, 3) of the closest triangle, as it is shaded, times 127; 0 far away
-    color: npt.NDArray[np.uint8]  # (samples, 3) sRGB albedo; black far from the surface
-    flags: npt.NDArray[np.uint8]  # (samples,) GLOWS, UNTINTED
+    paint: npt.NDArray[np.uint8]  # (samples, 4) sRGB albedo, black far from the surface, and GLOWS or UNTINTED
 
     def __post_init__(self) -> None:
         count, samples = len(self.names), int(self.sizes.astype(np.int64).prod(axis=-1).sum())
         shapes = {
             "sizes": (count, 3), "low": (count, 3), "spacing": (count,), "element_box": (count, 6),
             "prop_box": (count, 6), "rest_joints": (len(JOINTS), 3), "distance": (samples,),
-            "normal": (samples, 3), "color": (samples, 3), "flags": (samples,),
+            "normal": (samples, 3), "paint": (samples, 4),
         }  # fmt: skip
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
@@ -73,7 +72,7 @@ def no_volumes() -> Volumes:
     return Volumes(
         (), np.zeros((0, 3), np.int32), np.zeros((0, 3), np.float32), np.zeros(0, np.float32),
         np.zeros((0, 6), np.float32), np.zeros((0, 6), np.float32), np.zeros((len(JOINTS), 3), np.float32),
-        np.zeros(0, np.int8), np.zeros((0, 3), np.int8), np.zeros((0, 3), np.uint8), np.zeros(0, np.uint8),
+        np.zeros(0, np.int8), np.zeros((0, 3), np.int8), np.zeros((0, 4), np.uint8),
     )  # fmt: skip
 
 
@@ -88,8 +87,7 @@ def read_volumes(path: Path) -> Volumes:
     """Reads what ``write_volumes`` wrote; never unpickles. Raises ``VolumesError`` for anything else."""
     types = {
         "sizes": np.int32, "low": np.float32, "spacing": np.float32, "element_box": np.float32,
-        "prop_box": np.float32, "rest_joints": np.float32, "distance": np.int8, "normal": np.int8,
-        "color": np.uint8, "flags": np.uint8,
+        "prop_box": np.float32, "rest_joints": np.float32, "distance": np.int8, "normal": np.int8, "paint": np.uint8,
     }  # fmt: skip
     try:
         with zipfile.ZipFile(path) as archive:

@@ -57,8 +57,9 @@ def ball_volume(look: str, notch: bool = False, samples: int = 41) -> Volumes:
     distance = np.sqrt(x * x + y * y + z * z) - 1
     if notch:
         distance = np.maximum(distance, 0.5 - np.sqrt((x - 0.8) ** 2 + (y - 0.6) ** 2 + z * z))
-    color = np.full((samples**3, 3), 255, np.uint8)
-    color[y.ravel() > 0, 1:] = 0
+    paint = np.zeros((samples**3, 4), np.uint8)
+    paint[:, :3] = 255
+    paint[y.ravel() > 0, 1:] = 0
     box = np.array([[0, 0, 0, 1, 1, 1]], np.float32)
     return Volumes(
         names=(look,),
@@ -70,8 +71,7 @@ def ball_volume(look: str, notch: bool = False, samples: int = 41) -> Volumes:
         rest_joints=actor().joints,
         distance=np.clip(np.round(distance / spacing * DISTANCE_STEPS), -127, 127).astype(np.int8).ravel(),
         normal=np.zeros((samples**3, 3), np.int8),
-        color=color,
-        flags=np.zeros(samples**3, np.uint8),
+        paint=paint,
     )
 
 

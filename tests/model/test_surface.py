@@ -21,7 +21,7 @@ from cutscene_model.surface import (
     SurfaceEncoder,
     display,
 )
-from cutscene_model.volumes import GLOWS, UNTINTED
+from cutscene_model.volumes import GLOWS, UNTINTED, no_volumes
 from small_scenes import ball_volume
 
 COSTUMES, LOOKS = 5, 7
@@ -66,8 +66,8 @@ def test_a_cell_has_its_samples_colour_times_its_slots_tint(encoder: SurfaceEnco
 
 
 def test_skin_keeps_its_colour_and_flames_glow() -> None:
-    volumes = replace(VOLUMES, flags=VOLUMES.flags.copy())
-    volumes.flags[WHITE], volumes.flags[RED] = UNTINTED, GLOWS
+    volumes = replace(VOLUMES, paint=VOLUMES.paint.copy())
+    volumes.paint[WHITE, 3], volumes.paint[RED, 3] = UNTINTED, GLOWS
     encoder = SurfaceEncoder(COSTUMES, LOOKS, volumes)
     looks = encoder.describe(anchors())
     albedo, glows = encoder.materials(greybox(5, sample=WHITE), looks)
@@ -83,7 +83,7 @@ def test_what_has_no_volume_has_a_learnt_colour_of_its_slot(encoder: SurfaceEnco
     looks = encoder.describe(anchors())
     albedo, _ = encoder.materials(greybox(5, sample=-1), looks)
     torch.testing.assert_close(albedo[0, 0, 0], looks.plain[0, 5])
-    assert Materials(replace(VOLUMES)).colors.shape == (125, 4)
+    assert Materials(no_volumes()).paint.shape == (1, 4)
 
 
 def test_shaded_colour_follows_the_light(encoder: SurfaceEncoder) -> None:

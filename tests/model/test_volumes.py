@@ -29,7 +29,7 @@ def test_volumes_follow_one_another_in_the_atlas() -> None:
         names=("a", "b"),
         **{
             name: np.concatenate([getattr(ball, name)] * 2)
-            for name in ("sizes", "low", "spacing", "element_box", "prop_box", "distance", "normal", "color", "flags")
+            for name in ("sizes", "low", "spacing", "element_box", "prop_box", "distance", "normal", "paint")
         },
     )
     assert two.first.tolist() == [0, 125]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -73,16 +73,18 @@ def _batch(assets: Path, random: np.random.Generator) -> tuple[Tensor, ...]:
     )
 
 
-def train_faces(assets: Path, out: Path, steps: int, seed: int = 3) -> float:
-    """Trains and writes ``out``; returns the mean error of coverage over the last fifty steps, 0 to 1."""
+def train_faces(assets: Path, out: Path, steps: int, seed: int = 3, rate: float = 4e-3) -> float:
+    """Trains and writes ``out``, going on from what is there; returns the mean error of coverage over the last fifty steps, 0 to 1."""
     torch.manual_seed(seed)
     model = FaceEncoder(len(COSTUMES))
+    if out.exists():
+        model.load_state_dict(load_file(out))
     optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98))
     errors: list[float] = []
     with tqdm(range(steps), unit="step", desc="faces", mininterval=5.0) as bar:
         for step in bar:
             for group in optimizer.param_groups:
-                group["lr"] = 4e-3 * schedule(step, steps, decay_from=0.3)
+                group["lr"] = rate * schedule(step, steps, decay_from=0.3)
             place, mood, costume, target = _batch(assets, np.random.default_rng((seed, step)))
             paint = model.painted(place, model.mood(mood) + model.wearer(costume))
             covered = target[:, 3:]

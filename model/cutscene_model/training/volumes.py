@@ -72,8 +72,7 @@ class Fitted:
     low: npt.NDArray[np.float64]
     distance: npt.NDArray[np.int8]  # (x, y, z)
     normal: npt.NDArray[np.int8]  # (x, y, z, 3)
-    color: npt.NDArray[np.uint8]  # (x, y, z, 3)
-    flags: npt.NDArray[np.uint8]  # (x, y, z)
+    paint: npt.NDArray[np.uint8]  # (x, y, z, 4)
 
 
 @numba.njit(cache=True)
@@ -203,19 +202,18 @@ def fit(solid: Solid) -> Fitted:
     height, width, _ = solid.texture.shape
     column = np.clip((uv[:, 0] * width).astype(int), 0, width - 1)
     row = np.clip((uv[:, 1] * height).astype(int), 0, height - 1)
-    color = np.zeros((*size, 3), np.uint8)
-    color[colored] = solid.texture[row, column]
-    flags = np.zeros(tuple(size), np.uint8)
-    flags[colored] = solid.flags[whose]
+    paint = np.zeros((*size, 4), np.uint8)
+    paint[colored, :3] = solid.texture[row, column]
+    paint[colored, 3] = solid.flags[whose]
     normal = np.zeros((*size, 3), np.int8)
     bent /= np.maximum(np.linalg.norm(bent, axis=1, keepdims=True), 1e-9)
     normal[colored] = np.round(bent * 127)
     # Seen through a crack, a place may be far from every triangle: it has the colour of the closest.
     cell = ndimage.distance_transform_edt(~colored, return_distances=False, return_indices=True)
     around = ~colored & (np.abs(signed) < COLORED)
-    color[around], flags[around] = (array[tuple(cell[:, around])] for array in (color, flags))
+    paint[around] = paint[tuple(cell[:, around])]
     stored = np.clip(np.round(signed * DISTANCE_STEPS), -127, 127).astype(np.int8)
-    return Fitted(low, stored, normal, color, flags)
+    return Fitted(low, stored, normal, paint)
 
 
 def _not_captured(signed: npt.NDArray[np.float64], corners: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
@@ -328,8 +326,7 @@ def fit_all(assets: Path) -> Volumes:
         _rest(rig),
         np.concatenate([one.distance.ravel() for one in fitted]),
         np.concatenate([one.normal.reshape(-1, 3) for one in fitted]),
-        np.concatenate([one.color.reshape(-1, 3) for one in fitted]),
-        np.concatenate([one.flags.ravel() for one in fitted]),
+        np.concatenate([one.paint.reshape(-1, 4) for one in fitted]),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cutscene_model.greybox import HEIGHT, WIDTH, GreyboxRaster
+from cutscene_model.greybox import GreyboxRaster
 from cutscene_model.loading import load_engine
 from cutscene_model.scene import (
     JOINT_INDEX,
@@ -100,7 +100,7 @@ def test_the_greybox_sees_the_light_that_the_stage_draws(renderer: StageRenderer
     for lights in (lit, FLAT):
         picture = linear(renderer.render(SceneState(view, (), (), lights)) / 255.0)
         # The mean over a greybox cell's pixels, and the cell's own light.
-        drawn.append(picture.reshape(HEIGHT, 2, WIDTH, 2, 3).mean(axis=(1, 3)))
+        drawn.append(picture.reshape(144, 2, 256, 2, 3).mean(axis=(1, 3)))
         light.append(raster.draw(SceneState(view, (), (), lights)).field[-3:].astype(np.float64).transpose(1, 2, 0))
     # Two lights on one wall: their ratio is free of what the wall is painted with.
     steady = (drawn[1].min(axis=-1) > 0.02) & (drawn[0].max(axis=-1) < 0.95) & (drawn[0].min(axis=-1) > 0.01)
