@@ -13,7 +13,9 @@ from cutscene_model.allocator import keep_freed_memory
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.denoiser import Denoiser
 from cutscene_model.errors import WeightsError
+from cutscene_model.greybox import GreyboxRaster
 from cutscene_model.manifest import Manifest, ManifestError, read_manifest, weights_digest
+from cutscene_model.scene import Box, Camera, ElementClass, SceneState, SetElement, Stage
 from cutscene_model.transformer import TransformerEngine
 from cutscene_model.volumes import Volumes, VolumesError, read_volumes, write_volumes
 
@@ -47,7 +49,15 @@ def load_engine(directory: Path | None = None, device: str = "cpu", threads: int
             module.load_state_dict({key: value.float() for key, value in load_file(directory / name).items()})
     except (SafetensorError, VolumesError, RuntimeError, OSError) as error:
         raise WeightsError(f"{directory}: {error}") from error
+    _compile_kernels(volumes)
     return TransformerEngine(manifest, volumes, autoencoder, denoiser, torch.device(device))
+
+
+def _compile_kernels(volumes: Volumes) -> None:
+    """Has the greybox's kernels compiled now, some seconds once a machine, and not at a session's first frame."""
+    box = SetElement(ElementClass.WALL, "", Box((0.0, 0.0, -2.0), (1.0, 1.0, 1.0)))
+    camera = Camera((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), 1.0)
+    GreyboxRaster(Stage((), (box,)), volumes).draw(SceneState(camera))
 
 
 def build(manifest: Manifest, volumes: Volumes) -> tuple[Autoencoder, Denoiser]:

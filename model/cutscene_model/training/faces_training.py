@@ -74,7 +74,10 @@ def _batch(assets: Path, random: np.random.Generator) -> tuple[Tensor, ...]:
 
 
 def train_faces(assets: Path, out: Path, steps: int, seed: int = 3, rate: float = 4e-3) -> float:
-    """Trains and writes ``out``, going on from what is there; returns the mean error of coverage over the last fifty steps, 0 to 1."""
+    """Trains and writes ``out``, going on from what is there.
+
+    Returns the mean error of coverage over the last fifty steps, 0 to 1.
+    """
     torch.manual_seed(seed)
     model = FaceEncoder(len(COSTUMES))
     if out.exists():
