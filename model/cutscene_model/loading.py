@@ -31,8 +31,8 @@ def load_engine(directory: Path | None = None, device: str = "cpu", threads: int
     ``WeightsError`` if the files are missing, damaged, or not those that the manifest describes.
     """
     directory = SHIPPED_WEIGHTS if directory is None else directory
-    if threads is not None:
-        torch.set_num_threads(threads)
+    # Said even where it is the default: until it is, MKL may take fewer threads at times, and then it rounds otherwise.
+    torch.set_num_threads(torch.get_num_threads() if threads is None else threads)
     if device == "cpu":
         keep_freed_memory()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from cutscene_model.anchors import AnchorTable
@@ -12,13 +13,12 @@ from cutscene_model.surface import AnchorBatch, GreyboxBatch
 
 def greybox_batch(greyboxes: list[Greybox], device: torch.device) -> GreyboxBatch:
     """B control maps."""
+
+    def stacked(name: str) -> torch.Tensor:
+        return _stacked([getattr(greybox, name) for greybox in greyboxes], device)
+
     return GreyboxBatch(
-        torch.from_numpy(np.stack([g.slot for g in greyboxes])).to(device),
-        torch.from_numpy(np.stack([g.part for g in greyboxes])).to(device),
-        torch.from_numpy(np.stack([g.sample for g in greyboxes])).to(device),
-        torch.from_numpy(np.stack([g.field for g in greyboxes])).to(device),
-        torch.from_numpy(np.stack([g.actors for g in greyboxes])).to(device),
-        torch.from_numpy(np.stack([g.globals for g in greyboxes])).to(device),
+        stacked("slot"), stacked("part"), stacked("sample"), stacked("field"), stacked("actors"), stacked("globals")
     )
 
 
@@ -26,7 +26,7 @@ def anchor_batch(tables: list[AnchorTable], device: torch.device) -> AnchorBatch
     """B anchor tables, indices widened to int64."""
 
     def stacked(name: str) -> torch.Tensor:
-        return torch.from_numpy(np.stack([getattr(table, name) for table in tables])).to(device)
+        return _stacked([getattr(table, name) for table in tables], device)
 
     return AnchorBatch(
         stacked("costume").long(),
@@ -35,3 +35,12 @@ def anchor_batch(tables: list[AnchorTable], device: torch.device) -> AnchorBatch
         stacked("look").long(),
         stacked("tint"),
     )
+
+
+def _stacked(arrays: list[npt.NDArray[np.generic]], device: torch.device) -> torch.Tensor:
+    """One tensor of several arrays, in torch's own memory.
+
+    Numpy aligns to 16 bytes, torch to 64, and how MKL rounds may depend on it (oneMKL's notes on conditional numerical
+    reproducibility): a tensor over numpy's memory could differ from run to run.
+    """
+    return torch.stack([torch.from_numpy(array) for array in arrays]).to(device)

@@ -110,7 +110,7 @@ class TransformerTimeline:
         maps = greybox_batch([greybox], engine.device)
         rastered = time.perf_counter_ns()
         shape = engine.manifest.latent_shape
-        noise = torch.from_numpy(frame_noise(self._seed, self._next_frame, (1, *shape))).to(engine.device)
+        noise = torch.tensor(frame_noise(self._seed, self._next_frame, (1, *shape)), device=engine.device)
         surface = engine.autoencoder.surface(maps, self._looks)
         conditioning = denoiser.condition(maps.globals, surface.levels[-1])
         clean = sample(denoiser, noise, conditioning, self._read(), engine.manifest.tiers[tier])
@@ -170,7 +170,7 @@ class TransformerTimeline:
         return pixels
 
     def _remember(self, index: int, latent: torch.Tensor, greybox: Greybox, maps: GreyboxBatch) -> _Remembered:
-        camera = torch.from_numpy(greybox.camera)[None].to(self._engine.device)
+        camera = torch.tensor(greybox.camera, device=self._engine.device)[None]
         summary = frame_summary(maps)
         digest = hashlib.blake2b(digest_size=16)
         for piece in (latent, summary, camera):

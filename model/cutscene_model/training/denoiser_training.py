@@ -172,7 +172,8 @@ def train_denoiser(run: DenoiserRun) -> None:
     for step, item in batches(frames, run, first):
         optimizer.scale = schedule(step, run.steps, decay_from=run.decay_from)
         latent_loss, picture_loss = _losses(model, item)
-        loss = latent_loss + (3 * picture_loss if item.pictures is not None else 0)
+        # A latent that is right on average hurts a decoder that trusts it: once there are pictures, they decide.
+        loss = latent_loss if item.pictures is None else 0.1 * latent_loss + 3 * picture_loss
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)

@@ -230,7 +230,8 @@ def _not_captured(signed: npt.NDArray[np.float64], corners: npt.NDArray[np.float
     return result
 
 
-def _look_solid(look: Look, meshes: SetMeshes, textures: list[npt.NDArray[np.uint8]]) -> Solid:
+def look_solid(look: Look, meshes: SetMeshes, textures: list[npt.NDArray[np.uint8]]) -> Solid:
+    """What is fitted for a look: its mesh in the asset's own frame."""
     mesh, layer, glowing = meshes.look_mesh(look.name)
     size = np.array(look.high) - look.low
     spacing = max(float(size.max()) / ALONG, float(np.cbrt(size.prod() / SAMPLES)), FINEST)
@@ -307,7 +308,7 @@ def _cape(assets: Path, costume: str, mesh: CostumeMesh) -> npt.NDArray[np.bool_
 def fit_all(assets: Path) -> Volumes:
     """Volumes of all looks and costumes."""
     meshes, textures, rig = SetMeshes(assets), texture_layers(assets), load_rig(assets)
-    solids = [_look_solid(look, meshes, textures) for look in ALL]
+    solids = [look_solid(look, meshes, textures) for look in ALL]
     for costume in COSTUMES:
         solids += _costume_solids(assets, costume, rig, textures)
     with multiprocessing.get_context("spawn").Pool() as pool:
