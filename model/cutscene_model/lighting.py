@@ -20,7 +20,7 @@ LIGHT_CHANNELS = (
 SHADOW_SIZE = 448
 SHADOW_BIAS = 0.05  # metres
 AMBIENT_UP, AMBIENT_SIDE = 0.3, 0.7  # how much of the ambient light depends on facing up
-_kernel = numba.njit(nogil=True, cache=True)
+_kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ _TOUCH = 0.04  # spacings from the surface at which it counts as met
 _LEAST_STEP = 0.2  # spacings that a ray goes on at least
 _EAGER = 1.6  # how far a ray goes at first, for the distance that is safe
 _BEFORE = 0.4  # spacings before the surface at which its colour and normal are read
-_kernel = numba.njit(nogil=True, cache=True)
+_kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 _workers = ThreadPoolExecutor(_BANDS, thread_name_prefix="raycast")
 
 

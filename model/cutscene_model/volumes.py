@@ -38,7 +38,7 @@ class Volumes:
     prop_box: FloatArray  # (n, 6) ... and of the box of a prop
     rest_joints: FloatArray  # (19, 3) where the contract's joints lie when bones' frames are the world's
     distance: npt.NDArray[np.int8]  # (samples,) outside positive, in 1 / DISTANCE_STEPS of the spacing
-    normal: npt.NDArray[np.int8]  # (samples, 3) of the closest triangle, as it is shaded, times 127; 0 far away
+    normal: npt.NDArray[np.int8]  # (samples, 3) of the closest triangle, as it is shaded, times 126; 0 far away
     paint: npt.NDArray[np.uint8]  # (samples, 4) sRGB albedo, black far from the surface, and GLOWS or UNTINTED
 
     def __post_init__(self) -> None:

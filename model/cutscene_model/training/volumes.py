@@ -35,6 +35,7 @@ SAMPLES = 400_000  # in a look's bounds, at most, or nearly so
 HEAD_SPACING = 0.0145
 BAND = 3.0  # spacings around the surface in which distances are exact
 COLORED = 2.2  # spacings around the surface in which samples have colours
+NORMAL_LEVELS = 21  # of each of a normal's components to either side of zero: fewer deflate better
 MARGIN = 2  # empty samples around the mesh
 LEAST_SHARE = 0.35  # of a corner's weight that a bone must have for the triangle to be its
 _BONES_OF: dict[str, tuple[str, ...]] = {
@@ -207,7 +208,7 @@ def fit(solid: Solid) -> Fitted:
     paint[colored, 3] = solid.flags[whose]
     normal = np.zeros((*size, 3), np.int8)
     bent /= np.maximum(np.linalg.norm(bent, axis=1, keepdims=True), 1e-9)
-    normal[colored] = np.round(bent * 127)
+    normal[colored] = np.round(bent * NORMAL_LEVELS) * (127 // NORMAL_LEVELS)
     # Seen through a crack, a place may be far from every triangle: it has the colour of the closest.
     cell = ndimage.distance_transform_edt(~colored, return_distances=False, return_indices=True)
     around = ~colored & (np.abs(signed) < COLORED)

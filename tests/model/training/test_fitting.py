@@ -87,7 +87,7 @@ def test_samples_near_the_surface_carry_its_colour_normal_and_flags() -> None:
         & (np.abs(place[..., 2] - 0.5) < 0.3)
     )
     assert (fitted.paint[above] == (200, 10, 10, GLOWS)).all()
-    assert (fitted.normal[above] == (0, 127, 0)).all()
+    assert (fitted.normal[above] == (0, 126, 0)).all()
     assert not fitted.paint[np.abs(distance) > 0.2].any()
 
 

@@ -104,9 +104,10 @@ def test_the_greybox_sees_the_light_that_the_stage_draws(renderer: StageRenderer
         light.append(raster.draw(SceneState(view, (), (), lights)).field[-3:].astype(np.float64).transpose(1, 2, 0))
     # Two lights on one wall: their ratio is free of what the wall is painted with.
     steady = (drawn[1].min(axis=-1) > 0.02) & (drawn[0].max(axis=-1) < 0.95) & (drawn[0].min(axis=-1) > 0.01)
+    steady &= light[0].min(axis=-1) > 0.001
     ratio = (drawn[0] / np.maximum(drawn[1], 1e-9))[steady] / (light[0] / np.maximum(light[1], 1e-9))[steady]
     assert steady.sum() > 1000
-    # Bricks stand out of the wall that is a box to the greybox: single cells differ, the whole does not.
+    # Edges of bricks are rounder to the greybox than to the stage: single cells differ, the whole does not.
     assert abs(np.median(ratio) - 1) < 0.05
     assert np.quantile(ratio, 0.1) > 0.8
     assert np.quantile(ratio, 0.9) < 1.25
