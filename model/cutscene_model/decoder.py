@@ -104,5 +104,5 @@ def _chosen(shaded: Tensor, background: Tensor, logits: Tensor) -> Tensor:
     total = weights[:, None, -1] * background[:, :, None, None, None]
     for index, (top, left) in enumerate(places):
         color = around[:, :, None, top : top + rows, left : left + columns]
-        total = total + weights[:, None, index] * color
+        total = torch.addcmul(total, weights[:, None, index], color)
     return total.flatten(1, 2)

@@ -161,6 +161,19 @@ def test_a_look_with_a_volume_fills_its_box_with_it() -> None:
     assert (greybox.sample[~seen] == -1).all()
 
 
+def test_a_costumes_volume_rides_on_its_bone() -> None:
+    # The head's volume is a ball about the neck's joint; the other bones remain capsules.
+    scene = replace(state(actors=1), actors=(actor(0),), camera=Camera((0, 1.24, 4.0), (0, 0, 0, 1), 0.8))
+    greybox = raster(Stage(stage(1).cast, ()), ball_volume("knight:head")).draw(scene)
+    head = greybox.part == HEAD_PART
+    rows = np.nonzero(head)[0]
+    half = math.tan(math.asin(1 / 4)) / math.tan(0.4) * HEIGHT / 2
+    assert abs((rows.max() - rows.min() + 1) / 2 - half) <= 2
+    assert abs((rows.max() + rows.min() + 1) / 2 - HEIGHT / 2) <= 2
+    assert (greybox.sample[head] >= 0).all()
+    assert (greybox.sample[(greybox.slot > 0) & ~head] == -1).all()
+
+
 def test_volumes_turn_with_their_boxes() -> None:
     turned = SetElement(ElementClass.WALL, "crate/large", Box((1, 0, -6), (2, 1, 1), (0.0, 0.0, 1.0, 0.0)))
     upright = replace(turned, box=Box((-1, 0, -6), (2, 1, 1)))
@@ -267,11 +280,12 @@ def test_quaternions_turn_the_way_gltf_says() -> None:
 @given(st.lists(st.tuples(*(st.floats(-40, 40, width=32) for _ in range(3))), min_size=19, max_size=19))
 def test_any_finite_joints_give_a_finite_greybox(points: list[tuple[float, float, float]]) -> None:
     odd = replace(actor(0), joints=np.asarray(points, np.float32))
-    greybox = raster(stage()).draw(replace(state(), actors=(odd,)))
-    assert np.isfinite(greybox.field).all()
+    for volumes in (no_volumes(), ball_volume("knight:forearm_l")):
+        greybox = raster(stage(), volumes).draw(replace(state(), actors=(odd,)))
+        assert np.isfinite(greybox.field).all()
 
 
 def test_collapsed_joints_give_a_finite_greybox() -> None:
     flat = replace(actor(0), joints=np.zeros((19, 3), np.float32))
-    greybox = raster(stage()).draw(replace(state(), actors=(flat,)))
+    greybox = raster(stage(), ball_volume("knight:head")).draw(replace(state(), actors=(flat,)))
     assert np.isfinite(greybox.field).all()
