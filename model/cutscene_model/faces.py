@@ -7,6 +7,7 @@ A small network of place and expression, in the manner of coordinate networks wi
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 
 from cutscene_model.greybox import ACTOR_CHANNELS
 from cutscene_model.primitives import HEAD_PART
+
+if TYPE_CHECKING:
+    from cutscene_model.surface import GreyboxBatch
 
 _WAVES = (1.0, 2.0, 4.0, 8.0)  # half turns over a quarter of a metre
 CENTER, REACH = (0.0, 0.38), (0.46, 0.46)  # of the face, in the head's own frame, metres
@@ -33,9 +37,9 @@ class FaceEncoder(nn.Module):
         self.paint = nn.Linear(width, 4)
         nn.init.constant_(self.paint.bias, -2.0)
 
-    def forward(self, albedo: Tensor, greybox: object, costume: Tensor) -> Tensor:
+    def forward(self, albedo: Tensor, greybox: GreyboxBatch, costume: Tensor) -> Tensor:
         """``albedo`` (B, H, W, 3) linear, with faces painted over; ``costume`` (B, 65) by slot."""
-        slot, part, field, actors = greybox.slot, greybox.part, greybox.field, greybox.actors  # type: ignore[attr-defined]
+        slot, part, field, actors = greybox.slot, greybox.part, greybox.field, greybox.actors
         x, y, z = field[:, 1], field[:, 2], field[:, 3]
         front = (part == HEAD_PART) & (z > _FRONT)
         front &= ((x - CENTER[0]).abs() < REACH[0]) & ((y - CENTER[1]).abs() < REACH[1])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cutscene_model.lighting import LIGHT_CHANNELS, ShadowMap, Sunlight, shade
+from cutscene_model.lighting import LIGHT_CHANNELS, ShadowMap, shade
 from cutscene_model.primitives import SceneShapes, joined
 from cutscene_model.raycast import camera_view, cast_rays
 from cutscene_model.scene import EMOTIONS, MAX_CAST, FloatArray, SceneState, Stage
@@ -69,7 +69,7 @@ class GreyboxRaster:
         local = primitives.local_low[who] + primitives.local_step[who] * hits.grid[seen]
         field[1:4, seen] = np.clip(local, -30, 30).T
         field[4:7] = np.moveaxis(hits.normal, -1, 0)
-        sun: Sunlight | None = self._shadows.cast(moving, state.lights) if max(state.lights.sun_color) > 0 else None
+        sun = self._shadows.cast(moving, state.lights) if max(state.lights.sun_color) > 0 else None
         shade(field[7:], hits, view, state.lights, sun)
         return Greybox(
             slot,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of the reference implementation
 _EMBEDDINGS = ("costume", "headgear", "element_class", "look", "part", "place", "sink")
-_OUTER = frozenset((*_EMBEDDINGS, "leave", "enter", "albedo", "choose", "detail"))  # with first and last layers
+_OUTER = frozenset((*_EMBEDDINGS, "leave", "enter", "choose", "detail"))  # with first and last layers
 
 
 def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:

@@ -180,7 +180,7 @@ def fit(solid: Solid) -> Fitted:
     # Away from the surface a whole region is inside or outside at once: ask at one of its samples.
     regions, count = ndimage.label(~near)
     if count:
-        samples = np.asarray(ndimage.maximum_position(regions == regions, regions, np.arange(1, count + 1)))
+        samples = np.asarray(ndimage.maximum_position(np.ones_like(regions), regions, np.arange(1, count + 1)))
         deep = _winding(samples.astype(np.float64), closed) > 0.5
         inside[~near] = np.concatenate([[False], deep])[regions[~near]]
     far = ndimage.distance_transform_edt(~near) + BAND - 1.5
