@@ -25,7 +25,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cutscene_client as cc
@@ -97,6 +99,7 @@ def bare_loop(options: argparse.Namespace) -> int:
     """The process of ``BareLoop``: draws the states once for each line that it reads."""
     import importlib
 
+    from cutscene_model.pipeline import Pipeline
     from cutscene_server.wire.scene import names_of, read_stage, read_state
     from cutscene_server.wire.violations import Violations
 
@@ -108,12 +111,21 @@ def bare_loop(options: argparse.Namespace) -> int:
     names = names_of(stage, engine.manifest)
     states = [read_state(violations, "state", s, names) for s in states_of(expansion, options.frames)]
     violations.raise_if_any()
-    timeline = engine.begin(stage, 1)
+    timeline, pipeline = engine.begin(stage, 1), Pipeline()
     for _ in sys.stdin:
         begun = time.perf_counter()
-        for state in states:
-            timeline.draw(state, options.tier)
+        preparing = [pipeline.prepare(timeline, lambda: states[0])]
+        decoding: list[Future[None]] = []
+        for index in range(len(states)):
+            prepared = preparing.pop().result().value
+            if following := states[index + 1 : index + 2]:
+                preparing.append(pipeline.prepare(timeline, following.pop))
+            latent = timeline.draw(prepared, options.tier).latent
+            if decoding:
+                decoding.pop().result()
+            decoding.append(pipeline.finish(partial(timeline.decode, prepared, latent)))
             timeline.commit()
+        decoding.pop().result()
         print((time.perf_counter() - begun) / len(states), flush=True)
     return 0
 

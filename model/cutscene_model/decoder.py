@@ -32,7 +32,10 @@ class Residual(nn.Module):
 
 
 class _Up(nn.Module):
-    """Doubles height and width; the shortcut repeats channels before depth-to-space (DC-AE, arXiv 2410.10733)."""
+    """Doubles height and width; the shortcut repeats channels before depth-to-space (DC-AE, arXiv 2410.10733).
+
+    Where channels do not divide, it fills the first of them and leaves the others to the convolution.
+    """
 
     def __init__(self, inner: int, outer: int) -> None:
         super().__init__()
@@ -40,7 +43,12 @@ class _Up(nn.Module):
         self.outer = outer
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.conv(F.silu(x)) + regrouped(x, self.outer * 4), 2)
+        y = self.conv(F.silu(x))
+        # The shortcut is added where it belongs, for to build it first costs more than the convolution.
+        have = x.shape[1]
+        repeats = y.shape[1] // have if y.shape[1] % have == 0 else 1
+        y[:, : repeats * have].unflatten(1, (have, repeats)).add_(x[:, :, None])
+        return F.pixel_shuffle(y, 2)
 
 
 def regrouped(x: Tensor, channels: int) -> Tensor:

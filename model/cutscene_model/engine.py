@@ -3,13 +3,16 @@
 An engine knows nothing of connections, clients or files of sessions. A timeline is the model's side of one
 performance: its anchors, its window of frame blocks, its place in time. Backends with another way of remembering
 (chained causal checkpoints, say) implement these same two protocols.
+
+A frame is made in three stages, ``prepare``, ``draw`` and ``decode``. Only the middle one depends on the frames before
+and changes the timeline; so the three can go on side by side for frames that follow one another (see ``pipeline``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,24 +23,23 @@ from cutscene_model.scene import SceneState, Stage
 TIERS: tuple[str, ...] = ("draft", "standard", "high")
 
 
+Pixels = npt.NDArray[np.uint8]  # (height, width, 3) RGB, rows top down
+
+
 @dataclass(frozen=True, slots=True)
 class DrawnFrame:
-    """One finished frame and what it cost."""
+    """One frame as it is remembered, before it is decoded, and what it cost."""
 
     frame_index: int
-    pixels: npt.NDArray[np.uint8]  # (height, width, 3) RGB, rows top down; owned by the receiver
     latent: npt.NDArray[np.float16]  # (channels, height / 32, width / 32): the durable form
     tier: str
     blocks_reused: int  # anchors and frame blocks read from the cache
     blocks_computed: int  # anchors and frame blocks that had to be made before this frame could be drawn
-    greybox_us: int
-    denoise_us: int
-    decode_us: int
 
 
 @dataclass(frozen=True, slots=True)
 class PastFrame:
-    """A frame that was drawn before, in its durable form: enough to remember it, and to show it again."""
+    """A frame that was drawn before, in its durable form: enough to remember it."""
 
     frame_index: int
     state: SceneState
@@ -45,14 +47,24 @@ class PastFrame:
 
 
 class Timeline(Protocol):
-    """The model's side of one performance. Not thread-safe: one caller at a time."""
+    """The model's side of one performance.
+
+    ``prepare`` and ``decode`` are functions of what they are given and of the stage: each may be called from a thread
+    of its own, one call at a time, while another thread draws. All else is for one caller at a time.
+    """
 
     @property
     def next_frame(self) -> int:
         """The index of the frame that the next ``draw`` makes."""
 
-    def draw(self, state: SceneState, tier: str) -> DrawnFrame:
+    def prepare(self, state: SceneState) -> Any:
+        """What a frame owes to its scene state alone, for ``draw`` and ``decode`` of this timeline."""
+
+    def draw(self, prepared: Any, tier: str) -> DrawnFrame:
         """Draws the next frame. Its block is made by ``commit``, or by the next ``draw`` if that was not called."""
+
+    def decode(self, prepared: Any, latent: npt.NDArray[np.float16]) -> Pixels:
+        """The pixels of a frame, drawn now or long ago, from its state and latent; owned by the receiver."""
 
     def commit(self) -> None:
         """Makes the last frame's block, so that the next ``draw`` need not. Call it once the frame is on its way."""
@@ -60,11 +72,15 @@ class Timeline(Protocol):
     def cut(self) -> None:
         """A shot change: the next frame attends to the anchors only, and the window starts anew."""
 
-    def show(self, past: PastFrame) -> npt.NDArray[np.uint8]:
-        """The pixels of a frame that was drawn before, exactly as they were. The timeline stays where it is."""
-
     def close(self) -> None:
         """Lets go of what the timeline holds. It cannot be used afterwards."""
+
+
+def draw_whole(timeline: Timeline, state: SceneState, tier: str) -> tuple[DrawnFrame, Pixels]:
+    """The next frame from beginning to end, one stage after the other."""
+    prepared = timeline.prepare(state)
+    frame = timeline.draw(prepared, tier)
+    return frame, timeline.decode(prepared, frame.latent)
 
 
 class Engine(Protocol):

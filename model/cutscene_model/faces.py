@@ -48,9 +48,8 @@ class FaceEncoder(nn.Module):
             return albedo
         owner = slot[where].long()
         place = torch.stack([x[where] - CENTER[0], y[where] - CENTER[1]], dim=-1)
-        mood = self.mood(actors).flatten(0, 1)[where[0] * actors.shape[1] + owner - 1]
-        wearer = self.wearer(costume.gather(1, torch.arange(5, device=costume.device).expand(len(costume), 5)))
-        paint = self.painted(place, mood + wearer.flatten(0, 1)[where[0] * 5 + owner])
+        state = self.mood(actors) + self.wearer(costume[:, 1 : 1 + actors.shape[1]])  # (B, 4, 2 * width)
+        paint = self.painted(place, F.embedding(where[0] * actors.shape[1] + owner - 1, state.flatten(0, 1)))
         under = albedo[where]
         cover = paint[:, 3:]
         return albedo.index_put(where, under + cover * (paint[:, :3].square() - under))

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
 from cutscene_model.lighting import LIGHT_CHANNELS, ShadowMap, shade
 from cutscene_model.primitives import SceneShapes, joined
-from cutscene_model.raycast import camera_view, cast_rays
+from cutscene_model.raycast import camera_view, cast_rays, in_bands
 from cutscene_model.scene import EMOTIONS, MAX_CAST, FloatArray, SceneState, Stage
 from cutscene_model.vectors import rotation_matrix
 from cutscene_model.volumes import Volumes
@@ -30,6 +31,7 @@ FIELD_CHANNELS: tuple[str, ...] = (
 )  # fmt: skip
 ACTOR_CHANNELS = len(EMOTIONS) + 1  # emotion one-hot times intensity, mouth opening
 GLOBAL_CHANNELS = 17
+_FARTHEST = 30.0  # from a bone's joint, metres, that is still told apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,9 @@ class GreyboxRaster:
         hits = cast_rays(primitives, view, self._volumes)
         field = np.zeros((len(FIELD_CHANNELS), HEIGHT, WIDTH), np.float32)
         slot, part = np.zeros((HEIGHT, WIDTH), np.uint8), np.zeros((HEIGHT, WIDTH), np.uint8)
-        seen = hits.primitive >= 0
-        who = hits.primitive[seen]
-        slot[seen], part[seen] = primitives.slot[who], primitives.part[who]
-        field[0, seen] = 1 / (1 + hits.depth[seen])
-        local = primitives.local_low[who] + primitives.local_step[who] * hits.grid[seen]
-        field[1:4, seen] = np.clip(local, -30, 30).T
-        field[4:7] = np.moveaxis(hits.normal, -1, 0)
+        seen = (hits.primitive, hits.depth, hits.grid, hits.normal)
+        what = (primitives.slot, primitives.part, primitives.local_low, primitives.local_step)
+        in_bands(HEIGHT, lambda first, last: _describe(first, last, *seen, *what, slot, part, field))
         sun = self._shadows.cast(moving, state.lights) if max(state.lights.sun_color) > 0 else None
         shade(field[7:], hits, view, state.lights, sun)
         return Greybox(
@@ -80,6 +78,24 @@ class GreyboxRaster:
             _globals(state),
             np.concatenate([view.origin / 10, view.rotation.reshape(-1)]).astype(np.float32),
         )
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _describe(  # type: ignore[no-untyped-def]
+    first_row, last_row, primitive, depth, grid, normal, slots, parts, local_low, local_step, slot, part, field
+):
+    """Fills ``slot``, ``part`` and all of ``field`` but the light, which are zero before, for some rows."""
+    for row in range(first_row, last_row):
+        for column in range(primitive.shape[1]):
+            who = primitive[row, column]
+            if who < 0:
+                continue
+            slot[row, column], part[row, column] = slots[who], parts[who]
+            field[0, row, column] = 1 / (1 + depth[row, column])
+            for axis in range(3):
+                local = local_low[who, axis] + local_step[who, axis] * grid[row, column, axis]
+                field[1 + axis, row, column] = min(max(local, -_FARTHEST), _FARTHEST)
+                field[4 + axis, row, column] = normal[row, column, axis]
 
 
 def _faces(state: SceneState) -> FloatArray:

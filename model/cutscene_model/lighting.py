@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 from cutscene_model.primitives import Primitives
-from cutscene_model.raycast import Hits, View, cast_rays, light_view
+from cutscene_model.raycast import Hits, View, cast_rays, in_bands, light_view
 from cutscene_model.scene import FloatArray, Lights
 from cutscene_model.volumes import Volumes
 
@@ -76,23 +76,26 @@ def shade(channels: FloatArray, hits: Hits, view: View, lights: Lights, sun: Sun
     shadow_view = view if sun is None else sun.view
     depth = np.zeros((1, 1), np.float32) if sun is None else sun.depth
     background = linear_from_srgb(np.asarray(lights.background, np.float32)) / 2
-    _shade(
-        channels, hits.primitive, hits.depth, hits.normal,
-        view.origin, np.ascontiguousarray(view.rotation), view.half_width, view.half_height,
+    light = (
         np.asarray(lights.ambient, np.float32), np.asarray(lights.sun_direction, np.float32),
         np.asarray(lights.sun_color, np.float32), background, points, len(lights.points),
         sun is not None, depth, shadow_view.origin, np.ascontiguousarray(shadow_view.rotation), shadow_view.half_width,
     )  # fmt: skip
+    seen = (
+        channels, hits.primitive, hits.depth, hits.normal,
+        view.origin, np.ascontiguousarray(view.rotation), view.half_width, view.half_height,
+    )  # fmt: skip
+    in_bands(view.height, lambda first, last: _shade(first, last, *seen, *light))
 
 
 @_kernel
 def _shade(  # type: ignore[no-untyped-def]
-    channels, primitive, depth, normal, eye, rotation, half_width, half_height,
+    first_row, last_row, channels, primitive, depth, normal, eye, rotation, half_width, half_height,
     ambient, sun_direction, sun_color, background, points, point_count,
     sunny, sun_depth, sun_eye, sun_rotation, sun_half,
 ):  # fmt: skip
     height, width = primitive.shape
-    for row in range(height):
+    for row in range(first_row, last_row):
         v = (1 - (row + 0.5) / height * 2) * half_height
         for column in range(width):
             if primitive[row, column] < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import torch
@@ -26,13 +27,14 @@ VOLUMES_FILE, AUTOENCODER_FILE, DENOISER_FILE = "shapes.npz", "autoencoder.safet
 def load_engine(directory: Path | None = None, device: str = "cpu", threads: int | None = None) -> TransformerEngine:
     """Loads the model in ``directory``, or the one that ships with this package.
 
-    ``device`` is a torch device ("cpu", "cuda:0"); ``threads`` sets torch's CPU threads for this process. On
-    the CPU the process's allocator is told to keep freed memory (see ``allocator``). Raises
-    ``WeightsError`` if the files are missing, damaged, or not those that the manifest describes.
+    ``device`` is a torch device ("cpu", "cuda:0"). ``threads`` is how many an operation on the CPU is shared out among:
+    by default half of the cores, for two stages of frames go on at once (see ``pipeline``). On the CPU the process's
+    allocator is told to keep freed memory (see ``allocator``). Raises ``WeightsError`` if the files are missing,
+    damaged, or not those that the manifest describes.
     """
     directory = SHIPPED_WEIGHTS if directory is None else directory
-    # Said even where it is the default: until it is, MKL may take fewer threads at times, and then it rounds otherwise.
-    torch.set_num_threads(torch.get_num_threads() if threads is None else threads)
+    # Said even where it is torch's own choice: until it is, MKL may take fewer at times, and then it rounds otherwise.
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2) if threads is None else threads)
     if device == "cpu":
         keep_freed_memory()
     try:

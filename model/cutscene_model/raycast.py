@@ -7,6 +7,7 @@ Volumes are sphere-traced (Hart 1996): a stored distance says how far a ray may 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -22,14 +23,16 @@ from cutscene_model.volumes import DISTANCE_STEPS, Volumes
 NEAR = 0.05  # metres; nothing nearer to the camera is drawn
 _CORNERS = np.asarray([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.float32)
 _EDGES = np.asarray([(a, b) for a in range(8) for b in range(a + 1, 8) if bin(a ^ b).count("1") == 1])
-_BANDS = 2  # of rows, traced side by side
+_WORKERS = 2  # threads that trace
+_BANDS = 8  # of rows; several a thread, for some rows are empty and some crowded
 _STEPS = 96  # at most, along one ray through one volume
 _TOUCH = 0.04  # spacings from the surface at which it counts as met
 _LEAST_STEP = 0.2  # spacings that a ray goes on at least
 _EAGER = 1.6  # how far a ray goes at first, for the distance that is safe
 _BEFORE = 0.4  # spacings before the surface at which its colour and normal are read
 _kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-_workers = ThreadPoolExecutor(_BANDS, thread_name_prefix="raycast")
+_RAY = 12  # numbers kept of a ray: origin, direction, depth, end, and what its march needs
+_workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="raycast")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,36 +93,23 @@ def cast_rays(primitives: Primitives, view: View, volumes: Volumes, only_depth: 
         rectangles, nearest = _bounds(primitives, view)
         order = np.argsort(nearest, kind="stable")
         order = order[rectangles[order, 2] > rectangles[order, 0]].astype(np.int64)
-        limits = np.linspace(0, view.height, _BANDS + 1).astype(int)
-        bands = [
-            _workers.submit(_cast, primitives, view, volumes, rectangles, order, int(a), int(b), hits, only_depth)
-            for a, b in itertools.pairwise(limits)
-        ]
-        for band in bands:
-            band.result()
+        scene = (
+            np.ascontiguousarray(primitives.to_grid @ view.rotation), primitives.to_grid,
+            np.einsum("nij,nj->ni", primitives.to_grid, view.origin - primitives.origin).astype(np.float32),
+            primitives.low, primitives.high, primitives.kind,
+            primitives.size, primitives.first, volumes.distance, volumes.normal,
+        )  # fmt: skip
+        out = (hits.primitive, hits.depth, hits.grid, hits.normal, hits.sample, only_depth)
+        lens = (view.width, view.height, view.half_width, view.half_height, view.parallel)
+        in_bands(view.height, lambda first, last: _trace(order, rectangles, first, last, *lens, *scene, *out))
     return hits
 
 
-def _cast(
-    primitives: Primitives,
-    view: View,
-    volumes: Volumes,
-    rectangles: npt.NDArray[np.int32],
-    order: npt.NDArray[np.int64],
-    first_row: int,
-    last_row: int,
-    hits: Hits,
-    only_depth: bool,
-) -> None:
-    _trace(
-        order, rectangles, first_row, last_row, view.width, view.height,
-        view.half_width, view.half_height, view.parallel,
-        np.ascontiguousarray(primitives.to_grid @ view.rotation), primitives.to_grid,
-        np.einsum("nij,nj->ni", primitives.to_grid, view.origin - primitives.origin).astype(np.float32),
-        primitives.low, primitives.high, primitives.kind,
-        primitives.size, primitives.first, volumes.distance, volumes.normal,
-        hits.primitive, hits.depth, hits.grid, hits.normal, hits.sample, only_depth,
-    )  # fmt: skip
+def in_bands(height: int, work: Callable[[int, int], object]) -> None:
+    """Has ``work(first_row, last_row)`` done for bands that make up ``height`` rows, several at a time."""
+    limits = [height * band // _BANDS for band in range(_BANDS + 1)]
+    for done in [_workers.submit(work, first, last) for first, last in itertools.pairwise(limits)]:
+        done.result()
 
 
 def _bounds(primitives: Primitives, view: View) -> tuple[npt.NDArray[np.int32], FloatArray]:
@@ -169,6 +159,8 @@ def _trace(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Traces the rows from ``first_row`` to ``last_row`` (excluded), nearest primitives first."""
     near = 0.0 if parallel else NEAR
+    rays = np.empty((_RAY, width), np.float32)
+    columns = np.empty(width, np.int64)
     for n in order:
         # Scalars all the way in: a slice of an array in the inner loop costs more than the ray it serves.
         m = view_to_grid[n]
@@ -181,6 +173,7 @@ def _trace(  # type: ignore[no-untyped-def]
         dx, dy, dz = -m02, -m12, -m22
         for row in range(max(rectangles[n, 1], first_row), min(rectangles[n, 3], last_row)):
             v = np.float32((1 - (row + 0.5) / height * 2) * half_height)
+            count = 0
             for column in range(rectangles[n, 0], rectangles[n, 2]):
                 u = np.float32(((column + 0.5) / width * 2 - 1) * half_width)
                 if parallel:
@@ -200,14 +193,32 @@ def _trace(  # type: ignore[no-untyped-def]
                 leave = min(max(ax, bx), max(ay, by), max(az, bz), out_depth[row, column])
                 if leave <= max(enter, near):
                     continue
+                columns[count] = column
+                rays[0, count], rays[1, count], rays[2, count] = ox, oy, oz
+                rays[3, count], rays[4, count], rays[5, count] = dx, dy, dz
+                rays[6, count], rays[7, count] = enter, leave
+                rays[8, count] = 0 if enter == nx else 1 if enter == ny else 2
+                count += 1
+            if kind[n] == 2:
+                count = _march(rays, columns, count, near, sx, sy, sz, at, distance)
+            for ray in range(count):
+                column = columns[ray]
+                ox, oy, oz, dx, dy, dz = (
+                    rays[0, ray],
+                    rays[1, ray],
+                    rays[2, ray],
+                    rays[3, ray],
+                    rays[4, ray],
+                    rays[5, ray],
+                )
+                t, leave = rays[6, ray], rays[7, ray]
                 gx, gy, gz = 0.0, 0.0, 0.0
                 if kind[n] == 0:
-                    if enter <= near:  # a box around the camera is not drawn
+                    if t <= near:  # a box around the camera is not drawn
                         continue
-                    t = enter
-                    if enter == nx:
+                    if rays[8, ray] == 0:
                         gx = -np.sign(dx)
-                    elif enter == ny:
+                    elif rays[8, ray] == 1:
                         gy = -np.sign(dy)
                     else:
                         gz = -np.sign(dz)
@@ -219,10 +230,6 @@ def _trace(  # type: ignore[no-untyped-def]
                     gx, gz = ox + t * dx, oz + t * dz
                     y = oy + t * dy
                     gy = y - min(max(y, -half), half)
-                else:
-                    t = _march(ox, oy, oz, dx, dy, dz, max(enter, near), leave, sx, sy, sz, at, distance)
-                    if t < 0:
-                        continue
                 out_depth[row, column] = t
                 if only_depth:
                     continue
@@ -295,37 +302,70 @@ def _distance(x, y, z, sx, sy, sz, first, distance):  # type: ignore[no-untyped-
 
 
 @_kernel
-def _march(ox, oy, oz, dx, dy, dz, start, end, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def]
-    """Where a ray meets the surface between two depths, coming from outside; -1 if it does not.
+def _march(rays, columns, count, near, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def]
+    """Where the first ``count`` rays meet the surface between two depths, coming from outside; keeps those that do.
 
     Steps are longer than is safe, and taken back where the spheres of two steps do not touch (Keinert et al. 2014).
+    All rays take a step in turn: a step waits for its eight loads and what is reckoned from them, and the steps of
+    different rays can wait together.
     """
-    spacing = 1 / max(np.sqrt(dx * dx + dy * dy + dz * dz), 1e-12)  # of depth
-    t, outside, last, step, eager = start, False, 0.0, 0.0, _EAGER
+    for ray in range(count):
+        dx, dy, dz = rays[3, ray], rays[4, ray], rays[5, ray]
+        rays[6, ray] = max(rays[6, ray], near)
+        rays[8, ray] = 1 / max(np.sqrt(dx * dx + dy * dy + dz * dz), 1e-12)  # spacings to depth
+        rays[9, ray] = -1  # the distance at the last place outside; before there is one, negative
+        rays[10, ray], rays[11, ray] = 0, _EAGER
+    alive = np.arange(count)
+    living = count
     for _ in range(_STEPS):
-        x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-        d = _distance(x, y, z, sx, sy, sz, first, distance)
-        if d < _TOUCH:
-            if outside:
-                if d < 0:  # it went a little too far: the surface lies between this place and the last
-                    t -= step * spacing * -d / (last - d)
-                return t if t < end else -1.0
-            step = max(-d, 0.3)  # inside from the start, as a camera in a wall: go on until outside
-        elif outside and eager > 1 and d + last < step:
-            t -= (step - last) * spacing
-            step, eager = last, 1.0
-            continue
-        else:
-            outside, last = True, d
-            step = max(d * eager, _LEAST_STEP)
-        t += step * spacing
-        if t >= end:
-            # The last step may have been too long: what lies within reach of the last place is still to be seen.
-            if not outside or eager == 1 or t - (step - last) * spacing >= end:
-                return -1.0
-            t -= (step - last) * spacing
-            step, eager = last, 1.0
-    return -1.0
+        kept = 0
+        for place in range(living):
+            ray = alive[place]
+            t, end, spacing = rays[6, ray], rays[7, ray], rays[8, ray]
+            last, step, eager = rays[9, ray], rays[10, ray], rays[11, ray]
+            x, y, z = rays[0, ray] + t * rays[3, ray], rays[1, ray] + t * rays[4, ray], rays[2, ray] + t * rays[5, ray]
+            d = _distance(x, y, z, sx, sy, sz, first, distance)
+            outside = last >= 0
+            if d < _TOUCH:
+                if outside:
+                    if d < 0:  # it went a little too far: the surface lies between this place and the last
+                        t -= step * spacing * -d / (last - d)
+                    rays[6, ray] = t if t < end else -1.0
+                    continue
+                step = max(-d, 0.3)  # inside from the start, as a camera in a wall: go on until outside
+            elif outside and eager > 1 and d + last < step:
+                rays[6, ray] = t - (step - last) * spacing
+                rays[10, ray], rays[11, ray] = last, 1.0
+                alive[kept] = ray
+                kept += 1
+                continue
+            else:
+                outside, last = True, d
+                step = max(d * eager, _LEAST_STEP)
+            t += step * spacing
+            if t >= end:
+                # The last step may have been too long: what lies within reach of the last place is still to be seen.
+                if not outside or eager == 1 or t - (step - last) * spacing >= end:
+                    rays[6, ray] = -1.0
+                    continue
+                t -= (step - last) * spacing
+                step, eager = last, 1.0
+            rays[6, ray], rays[9, ray], rays[10, ray], rays[11, ray] = t, last, step, eager
+            alive[kept] = ray
+            kept += 1
+        living = kept
+        if living == 0:
+            break
+    for place in range(living):
+        rays[6, alive[place]] = -1.0
+    met = 0
+    for ray in range(count):
+        if rays[6, ray] >= 0:
+            columns[met] = columns[ray]
+            for k in range(7):
+                rays[k, met] = rays[k, ray]
+            met += 1
+    return met
 
 
 @_kernel

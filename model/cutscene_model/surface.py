@@ -160,7 +160,10 @@ class SurfaceEncoder(nn.Module):
             ],
             dim=1,
         )
-        x = self.enter(F.pixel_unshuffle(cells, LEVEL_CELL).contiguous(memory_format=torch.channels_last))
+        cells = cells.contiguous(memory_format=torch.channels_last)
+        # The same as ``self.enter`` of the unshuffled cells, without having to unshuffle them.
+        kernel = F.pixel_shuffle(self.enter.weight, LEVEL_CELL)
+        x = F.conv2d(cells, kernel, self.enter.bias, stride=LEVEL_CELL, padding=LEVEL_CELL)
         levels = [x]
         for layer in self.shrink:
             x = layer(F.silu(x))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ import torch
 from cutscene_model.anchors import anchor_table
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.block_pool import BlockPool
-from cutscene_model.denoiser import Denoiser, Memory, frame_summary, rotated
-from cutscene_model.engine import DrawnFrame, PastFrame
+from cutscene_model.denoiser import Conditioning, Denoiser, Memory, frame_summary, rotated
+from cutscene_model.engine import DrawnFrame, PastFrame, Pixels
 from cutscene_model.greybox import Greybox, GreyboxRaster
 from cutscene_model.manifest import Manifest
 from cutscene_model.noise import frame_noise
@@ -36,6 +35,16 @@ class _Remembered:
     latent: torch.Tensor  # (1, C, 9, 16) float16
     summary: torch.Tensor  # (1, 16, 9, 16) float32, of the greybox
     camera: torch.Tensor  # (1, 12) float32
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What a frame owes to its scene state alone."""
+
+    greybox: Greybox
+    maps: GreyboxBatch
+    surface: Surface
+    conditioning: Conditioning
 
 
 class TransformerEngine:
@@ -101,49 +110,46 @@ class TransformerTimeline:
         return self._next_frame
 
     @torch.inference_mode()
-    def draw(self, state: SceneState, tier: str) -> DrawnFrame:
-        """See ``engine.Timeline.draw``."""
-        self.commit()
-        engine, denoiser = self._engine, self._engine.denoiser
-        start = time.perf_counter_ns()
+    def prepare(self, state: SceneState) -> _Prepared:
+        """See ``engine.Timeline.prepare``."""
+        engine = self._engine
         greybox = self._raster.draw(state)
         maps = greybox_batch([greybox], engine.device)
-        rastered = time.perf_counter_ns()
+        surface = engine.autoencoder.surface(maps, self._looks)
+        return _Prepared(greybox, maps, surface, engine.denoiser.condition(maps.globals, surface.levels[-1]))
+
+    @torch.inference_mode()
+    def draw(self, prepared: _Prepared, tier: str) -> DrawnFrame:
+        """See ``engine.Timeline.draw``."""
+        self.commit()
+        engine = self._engine
         shape = engine.manifest.latent_shape
         noise = torch.tensor(frame_noise(self._seed, self._next_frame, (1, *shape)), device=engine.device)
-        surface = engine.autoencoder.surface(maps, self._looks)
-        conditioning = denoiser.condition(maps.globals, surface.levels[-1])
-        clean = sample(denoiser, noise, conditioning, self._read(), engine.manifest.tiers[tier])
+        steps = engine.manifest.tiers[tier]
+        clean = sample(engine.denoiser, noise, prepared.conditioning, self._read(), steps)
         # Rounded to its stored form before anything reads it, so that memory, disk and other servers agree.
         # In one memory order too, that of a latent from disk.
         latent = clean.to(torch.float16).contiguous()
-        if engine.device.type == "cuda":
-            torch.cuda.synchronize(engine.device)
-        denoised = time.perf_counter_ns()
-        pixels = self._decode(latent, surface)
-        decoded = time.perf_counter_ns()
         frame = DrawnFrame(
             frame_index=self._next_frame,
-            pixels=pixels,
             latent=latent[0].cpu().numpy(),
             tier=tier,
             blocks_reused=len(self._window) + 1 - self._computed,
             blocks_computed=self._computed,
-            greybox_us=(rastered - start) // 1000,
-            denoise_us=(denoised - rastered) // 1000,
-            decode_us=(decoded - denoised) // 1000,
         )
-        self._pending = self._remember(self._next_frame, latent, greybox, maps)
+        self._pending = self._remember(self._next_frame, latent, prepared.greybox, prepared.maps)
         self._next_frame += 1
         self._computed = 0
         return frame
 
     @torch.inference_mode()
-    def show(self, past: PastFrame) -> npt.NDArray[np.uint8]:
-        """See ``engine.Timeline.show``."""
-        maps = greybox_batch([self._raster.draw(past.state)], self._engine.device)
-        surface = self._engine.autoencoder.surface(maps, self._looks)
-        return self._decode(torch.tensor(past.latent)[None].to(self._engine.device), surface)
+    def decode(self, prepared: _Prepared, latent: npt.NDArray[np.float16]) -> Pixels:
+        """See ``engine.Timeline.decode``."""
+        clean = torch.tensor(latent)[None].to(self._engine.device).float().contiguous(memory_format=torch.channels_last)
+        picture = self._engine.autoencoder.decode(clean, prepared.surface)[0]
+        levels = ((picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
+        return pixels
 
     @torch.inference_mode()
     def commit(self) -> None:
@@ -161,13 +167,6 @@ class TransformerTimeline:
     def close(self) -> None:
         """See ``engine.Timeline.close``."""
         self.cut()
-
-    def _decode(self, latent: torch.Tensor, surface: Surface) -> npt.NDArray[np.uint8]:
-        clean = latent.float().contiguous(memory_format=torch.channels_last)
-        picture = self._engine.autoencoder.decode(clean, surface)[0]
-        levels = ((picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        pixels: npt.NDArray[np.uint8] = levels.permute(1, 2, 0).contiguous().cpu().numpy()
-        return pixels
 
     def _remember(self, index: int, latent: torch.Tensor, greybox: Greybox, maps: GreyboxBatch) -> _Remembered:
         camera = torch.tensor(greybox.camera, device=self._engine.device)[None]

@@ -68,6 +68,7 @@ class Runtime:
         self._work = asyncio.Event()  # set when some session may want a frame that wanted none before
         self._wake_ups: dict[int, Callable[[], None]] = {}  # session key -> wakes the stream attached to it
         self._orders: dict[int, tuple[SessionRecord, DrawOrder]] = {}  # by slot: what the inference process draws
+        self._landed = asyncio.Event()  # set when an order is in flight no more
         self._beginning: set[tuple[int, int]] = set()  # key and generation of sessions that are being begun
         self._restoring = asyncio.Lock()
         self._restarts: deque[float] = deque(maxlen=MOST_RESTARTS)
@@ -80,6 +81,10 @@ class Runtime:
         while True:
             slot = await self._link.free_slot()
             record = await self._next_session()
+            await self._until_blame_is_clear(record)
+            if not record.session.wants_frame:  # it closed, or went back, meanwhile
+                self._link.release(slot)
+                continue
             generation, latent = record.session.generation, b""
             try:
                 order = record.session.take_order()
@@ -117,6 +122,7 @@ class Runtime:
                     self._end_beginning(key, generation, Session.fail)
                 case worker_messages.DrawFailed(key, generation, slot, text):
                     self._orders.pop(slot, None)
+                    self._landed.set()
                     self._link.release(slot)
                     if self._is_current(key, generation):
                         log.error("session %d could not draw: %s", key, text)
@@ -124,6 +130,7 @@ class Runtime:
 
     async def _deliver_frame(self, drawn: worker_messages.Drawn) -> None:
         record, order = self._orders.pop(drawn.slot)
+        self._landed.set()
         figures = worker_messages.figures_from_plain(drawn.figures)
         try:
             if not self._is_current(record.key, drawn.generation):
@@ -158,6 +165,12 @@ class Runtime:
                     return record
             self._work.clear()
             await self._work.wait()
+
+    async def _until_blame_is_clear(self, record: SessionRecord) -> None:
+        """Sessions that were drawn for when a process ended get one frame at a time, so that the next end tells."""
+        while self._orders and (record.crashes or any(other.crashes for other, _ in self._orders.values())):
+            self._landed.clear()
+            await self._landed.wait()
 
     # ---- what clients ask for ---------------------------------------------------------------------------------------
 
@@ -392,6 +405,7 @@ class Runtime:
             if record := self.sessions.by_key(key):
                 record.crashes += 1
         self._orders.clear()
+        self._landed.set()
         self._beginning.clear()
         for record in self.sessions:
             if record.crashes >= MOST_CRASHES and not record.session.closed:

@@ -1,7 +1,13 @@
 """The inference process: one loop that takes commands, draws frames and reports facts. Only here is a model loaded.
 
-It decides nothing: which frame of which session comes next is the front end's to say. A session's failure is a fact
-like any other; only the pipe's end or ``Stop`` ends the loop.
+    take an order -> prepare -> draw -> decode, write, report
+                     (thread)   (loop)  (thread)
+
+While a frame is drawn, the one before is decoded and, if its order is here already, the one after is prepared. A frame
+that nothing was waiting for is not made to share the machine: the next is prepared once it is drawn.
+
+The process decides nothing: which frame of which session comes next is the front end's to say. A session's failure is a
+fact like any other; only the pipe's end or ``Stop`` ends the loop.
 """
 
 from __future__ import annotations
@@ -12,14 +18,16 @@ import os
 import queue
 import signal
 import threading
-import time
+from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from cutscene_model.engine import PastFrame
+from cutscene_model.pipeline import Pipeline, Prepared, now_us
 from cutscene_server import worker_messages as messages
 from cutscene_server.frame_ring import FrameRing
 from cutscene_server.keyframes import unpack_state
@@ -48,20 +56,25 @@ class Worker:
     def __init__(self, engine: Engine, connection: Connection) -> None:
         self._engine = engine
         self._connection = connection
+        self._reporting = threading.Lock()
         self._timelines: dict[int, tuple[int, Timeline]] = {}  # by session: generation of its orders, and timeline
         self._owed_us: dict[int, int] = {}  # the model's time that no frame has carried yet
+        self._broken: dict[int, int] = {}  # by session: the generation of which a frame could not be decoded
         self._ring: FrameRing | None = None
         self._commands: queue.SimpleQueue[messages.Message] = queue.SimpleQueue()
+        self._next: messages.Message | None = None  # looked at, and not taken yet
+        self._ahead: Future[Prepared] | None = None  # the preparing of ``_next``
+        self._pipeline = Pipeline()
 
     def run(self) -> None:
         # The pipe is emptied by a thread of its own, so that the front end's writes never wait for a frame being drawn.
         threading.Thread(target=self._read_commands, name="commands", daemon=True).start()
         self._report(messages.Ready(messages.pack_manifest(self._engine.manifest)))
         while True:
-            command = self._commands.get()
+            command, prepared, waited = self._take()
             match command:
                 case messages.Draw():
-                    self._draw(command)
+                    self._draw(command, prepared, waited)
                 case messages.Begin():
                     self._begin(command)
                 case messages.End(key):
@@ -72,8 +85,33 @@ class Worker:
                     break
                 case _:
                     raise TypeError(f"{type(command).__name__} is not a command")
+        self._pipeline.close()
         if self._ring is not None:
             self._ring.close()
+
+    def _take(self) -> tuple[messages.Message, Future[Prepared] | None, bool]:
+        """The next command, what of it is being prepared, and whether there was none for a while."""
+        command, prepared = self._next, self._ahead
+        self._next = self._ahead = None
+        waited = command is None and self._commands.empty()
+        return self._commands.get() if command is None else command, prepared, waited
+
+    def _look_ahead(self) -> None:
+        """Has the next frame prepared, if it is ordered."""
+        if self._next is None and not self._commands.empty():
+            self._next = self._commands.get()  # only this loop takes from the queue
+        if isinstance(self._next, messages.Draw) and self._ahead is None:
+            timeline = self._timeline(self._next)
+            self._ahead = None if timeline is None else self._prepare(timeline, self._next)
+
+    def _prepare(self, timeline: Timeline, command: messages.Draw) -> Future[Prepared]:
+        return self._pipeline.prepare(timeline, lambda: unpack_state(command.packed_state))
+
+    def _timeline(self, command: messages.Draw) -> Timeline | None:
+        """The timeline that an order means; None if it failed, ended or went back meanwhile."""
+        generation, timeline = self._timelines.get(command.key, (0, None))
+        current = generation == command.generation and self._broken.get(command.key) != generation
+        return timeline if current else None
 
     def _begin(self, command: messages.Begin) -> None:
         started_us = now_us()
@@ -95,41 +133,92 @@ class Worker:
         return PastFrame(frame_index, unpack_state(packed_state), np.frombuffer(latent, np.float16).reshape(shape))
 
     def _drop(self, key: int) -> None:
+        self._broken.pop(key, None)
         generation_and_timeline = self._timelines.pop(key, None)
         self._owed_us.pop(key, None)
         if generation_and_timeline is not None:
             generation_and_timeline[1].close()
 
-    def _draw(self, command: messages.Draw) -> None:
-        generation, timeline = self._timelines.get(command.key, (0, None))
-        if timeline is None or generation != command.generation:  # it failed, ended or went back meanwhile
-            text = "the session has no such timeline any more"
-            self._report(messages.DrawFailed(command.key, command.generation, command.slot, text))
+    def _draw(self, command: messages.Draw, ahead: Future[Prepared] | None, waited: bool) -> None:
+        timeline = self._timeline(command)
+        if timeline is None:
+            self._fail(command, "the session has no such timeline any more")
             return
-        started_us = now_us()
+        preparing = self._prepare(timeline, command) if ahead is None else ahead
+        if command.latent:
+            latent = np.frombuffer(command.latent, np.float16).reshape(self._engine.manifest.latent_shape)
+            self._pipeline.finish(lambda: self._finish(command, timeline, preparing, latent, None, 0))
+            return
         try:
-            if self._ring is None:
-                raise RuntimeError("a frame was ordered before there is a place for it")
-            if command.latent:
-                past = self._past(command.frame_index, command.packed_state, command.latent)
-                self._ring.write(command.slot, timeline.show(past))
-                self._report(_shown(command, started_us, now_us()))
-                return
+            prepared = preparing.result()
+            if not waited:
+                self._look_ahead()
+            started_us = now_us()
             if timeline.next_frame != command.frame_index:
                 raise RuntimeError(f"frame {command.frame_index} was ordered, {timeline.next_frame} is next")
             if command.cut_before:
                 timeline.cut()
-            frame = timeline.draw(unpack_state(command.packed_state), command.tier)
-            self._ring.write(command.slot, frame.pixels)
+            frame = timeline.draw(prepared.value, command.tier)
         except Exception as error:
             log.exception("session %d failed at frame %d", command.key, command.frame_index)
             self._drop(command.key)
+            self._fail(command, _text(error))
+            return
+        drawn_us = now_us() - started_us
+        owed_us, self._owed_us[command.key] = self._owed_us[command.key], 0
+        self._pipeline.finish(
+            lambda: self._finish(command, timeline, preparing, frame.latent, frame, drawn_us, owed_us + drawn_us)
+        )
+        self._look_ahead()
+        self._commit(command.key, timeline)
+
+    def _finish(
+        self,
+        command: messages.Draw,
+        timeline: Timeline,
+        preparing: Future[Prepared],
+        latent: npt.NDArray[np.float16],
+        frame: DrawnFrame | None,
+        drawn_us: int,
+        owed_us: int = 0,
+    ) -> None:
+        """The last stage, on its own thread: decodes a frame, drawn now or before, into its slot and reports it."""
+        if self._broken.get(command.key) == command.generation:
+            self._report(messages.DrawFailed(command.key, command.generation, command.slot, "an earlier frame failed"))
+            return
+        try:
+            prepared = preparing.result()
+            if self._ring is None:
+                raise RuntimeError("a frame was ordered before there is a place for it")
+            started_us = now_us()
+            self._ring.write(command.slot, timeline.decode(prepared.value, latent))
+        except Exception as error:
+            log.exception("session %d failed at frame %d", command.key, command.frame_index)
+            self._broken[command.key] = command.generation
             self._report(messages.DrawFailed(command.key, command.generation, command.slot, _text(error)))
             return
         finished_us = now_us()
-        compute_us = self._owed_us[command.key] + finished_us - started_us
-        self._report(_drawn(command, frame, compute_us, started_us, finished_us))
-        self._commit(command.key, timeline)
+        decode_us = finished_us - started_us
+        figures = DrawnFigures(
+            frame_index=command.frame_index,
+            tier=command.tier,
+            blocks_reused=frame.blocks_reused if frame else 0,
+            blocks_computed=frame.blocks_computed if frame else 0,
+            greybox_us=prepared.took_us,
+            denoise_us=drawn_us,
+            decode_us=decode_us,
+            compute_us=owed_us + prepared.took_us + decode_us,
+            started_us=prepared.started_us,
+            finished_us=finished_us,
+        )
+        stored = latent.tobytes() if frame else b""
+        plain = messages.figures_to_plain(figures)
+        self._report(messages.Drawn(command.key, command.generation, command.slot, plain, stored))
+
+    def _fail(self, command: messages.Draw, text: str) -> None:
+        """Reports a frame that cannot be drawn, after the frames before it."""
+        failed = messages.DrawFailed(command.key, command.generation, command.slot, text)
+        self._pipeline.finish(lambda: self._report(failed))
 
     def _commit(self, key: int, timeline: Timeline) -> None:
         """Makes the frame's block once the frame is on its way: the client does not wait for it."""
@@ -141,7 +230,7 @@ class Worker:
             log.exception("session %d could not commit its frame", key)
             self._drop(key)
         else:
-            self._owed_us[key] = now_us() - started_us
+            self._owed_us[key] += now_us() - started_us
 
     def _read_commands(self) -> None:
         try:
@@ -152,50 +241,10 @@ class Worker:
 
     def _report(self, fact: messages.Fact) -> None:
         try:
-            self._connection.send_bytes(messages.pack(fact))
+            with self._reporting:
+                self._connection.send_bytes(messages.pack(fact))
         except OSError:
             os._exit(0)  # the front end is gone: there is nobody to report to and nothing to save
-
-
-def now_us() -> int:
-    """Microseconds of the machine's monotonic clock, which both processes share."""
-    return time.monotonic_ns() // 1000
-
-
-def _drawn(
-    command: messages.Draw, frame: DrawnFrame, compute_us: int, started_us: int, finished_us: int
-) -> messages.Drawn:
-    figures = DrawnFigures(
-        frame_index=frame.frame_index,
-        tier=frame.tier,
-        blocks_reused=frame.blocks_reused,
-        blocks_computed=frame.blocks_computed,
-        greybox_us=frame.greybox_us,
-        denoise_us=frame.denoise_us,
-        decode_us=frame.decode_us,
-        compute_us=compute_us,
-        started_us=started_us,
-        finished_us=finished_us,
-    )
-    plain = messages.figures_to_plain(figures)
-    return messages.Drawn(command.key, command.generation, command.slot, plain, frame.latent.tobytes())
-
-
-def _shown(command: messages.Draw, started_us: int, finished_us: int) -> messages.Drawn:
-    took_us = finished_us - started_us
-    figures = DrawnFigures(
-        frame_index=command.frame_index,
-        tier=command.tier,
-        blocks_reused=0,
-        blocks_computed=0,
-        greybox_us=0,
-        denoise_us=0,
-        decode_us=took_us,
-        compute_us=took_us,
-        started_us=started_us,
-        finished_us=finished_us,
-    )
-    return messages.Drawn(command.key, command.generation, command.slot, messages.figures_to_plain(figures), b"")
 
 
 def _load(engine_path: str, model: Path | None, device: str, threads: int | None) -> Engine:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 import synthetic_engine
-from cutscene_model.engine import DrawnFrame, PastFrame
+from cutscene_model.engine import DrawnFrame, PastFrame, Pixels
 from cutscene_model.manifest import Manifest
 from cutscene_model.scene import EMOTIONS, Camera, SceneState, Stage
 from cutscene_model.vocabulary import COSTUMES, LOOKS
@@ -64,12 +64,15 @@ class SketchTimeline:
     def next_frame(self) -> int:
         return self._next_frame
 
-    def draw(self, state: SceneState, tier: str) -> DrawnFrame:
+    def prepare(self, state: SceneState) -> SceneState:
+        return state
+
+    def draw(self, prepared: SceneState, tier: str) -> DrawnFrame:
         computed = int(self._next_frame == self._begun_at) + int(self._pending)
         self.commit()
         reused = 1 + self._window - computed
         latent = np.zeros(MANIFEST.latent_shape, np.float16)
-        frame = DrawnFrame(self._next_frame, self._picture(state), latent, tier, reused, computed, 1, 1, 1)
+        frame = DrawnFrame(self._next_frame, latent, tier, reused, computed)
         self._pending = True
         self._next_frame += 1
         return frame
@@ -83,8 +86,8 @@ class SketchTimeline:
         self._window = 0
         self._pending = False
 
-    def show(self, past: PastFrame) -> npt.NDArray[np.uint8]:
-        return self._picture(past.state)
+    def decode(self, prepared: SceneState, latent: npt.NDArray[np.float16]) -> Pixels:
+        return self._picture(prepared)
 
     def close(self) -> None:
         self.cut()

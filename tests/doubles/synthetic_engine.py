@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cutscene_model import scene_codec
-from cutscene_model.engine import DrawnFrame, PastFrame
+from cutscene_model.engine import DrawnFrame, PastFrame, Pixels
 from cutscene_model.manifest import Manifest
 from cutscene_model.scene import EMOTIONS, SceneState, Stage
 
@@ -30,6 +30,7 @@ MISCHIEF = {
     "fail_frame_3": "raises when frame 3 is drawn",
     "die_frame_3": "ends its process when frame 3 is drawn",
     "fail_commit_3": "raises when frame 3 is committed",
+    "fail_decode": "raises when a frame is decoded",
     "slow": "takes 50 ms a frame",
 }
 """Ids of cast members that make the engine misbehave."""
@@ -91,26 +92,24 @@ class SyntheticTimeline:
     def next_frame(self) -> int:
         return self._next_frame
 
-    def draw(self, state: SceneState, tier: str) -> DrawnFrame:
+    def prepare(self, state: SceneState) -> SceneState:
+        return state
+
+    def draw(self, prepared: SceneState, tier: str) -> DrawnFrame:
         self._misbehave("frame")
-        started = time.monotonic_ns()
         computed = 1 if self._next_frame == self._begun_at else 0
         if self._pending is not None:
             self.commit()
             computed += 1
-        told = [self._anchor, self._window, self._next_frame, scene_codec.state_to_plain(state), tier]
+        told = [self._anchor, self._window, self._next_frame, scene_codec.state_to_plain(prepared), tier]
         # The latent is the digest: what later frames remember, and enough to show the frame again.
         digest = hashlib.blake2b(msgpack.packb(told), digest_size=16).digest()
         frame = DrawnFrame(
             frame_index=self._next_frame,
-            pixels=_pixels(digest),
             latent=np.frombuffer(digest, np.float16).reshape(MANIFEST.latent_shape),
             tier=tier,
             blocks_reused=1 + len(self._window) - computed,
             blocks_computed=computed,
-            greybox_us=1,
-            denoise_us=(time.monotonic_ns() - started) // 1000,
-            decode_us=2,
         )
         self._pending = digest
         self._next_frame += 1
@@ -127,8 +126,10 @@ class SyntheticTimeline:
         self._window = []
         self._pending = None
 
-    def show(self, past: PastFrame) -> npt.NDArray[np.uint8]:
-        return _pixels(past.latent.tobytes())
+    def decode(self, prepared: SceneState, latent: npt.NDArray[np.float16]) -> Pixels:
+        if "fail_decode" in self._mischief:
+            raise RuntimeError("this stage's frames cannot be decoded")
+        return _pixels(latent.tobytes())
 
     def close(self) -> None:
         self.cut()
@@ -143,6 +144,6 @@ class SyntheticTimeline:
                 os._exit(3)
 
 
-def _pixels(digest: bytes) -> npt.NDArray[np.uint8]:
+def _pixels(digest: bytes) -> Pixels:
     noise = np.random.default_rng(int.from_bytes(digest, "little"))
     return noise.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)

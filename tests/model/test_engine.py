@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from cutscene_model.block_pool import BlockPool
-from cutscene_model.engine import TIERS, PastFrame
+from cutscene_model.engine import TIERS, PastFrame, draw_whole
 from cutscene_model.errors import UnknownCostumeError, UnknownLookError
 from cutscene_model.loading import load_engine
+from cutscene_model.pipeline import Pipeline
 from cutscene_model.scene import Box, ElementClass, SetElement, Stage
 from cutscene_model.transformer import TransformerEngine, TransformerTimeline
 from small_scenes import stage, state
@@ -22,15 +23,15 @@ def engine() -> TransformerEngine:
 
 
 def played(timeline: TransformerTimeline, frames: int, tier: str = "draft") -> list[bytes]:
-    return [timeline.draw(state(0.02 * frame), tier).pixels.tobytes() for frame in range(frames)]
+    return [draw_whole(timeline, state(0.02 * frame), tier)[1].tobytes() for frame in range(frames)]
 
 
 def test_a_frame_has_the_manifests_size_and_is_not_flat(engine: TransformerEngine) -> None:
-    frame = engine.begin(stage(), 1).draw(state(), "standard")
-    assert frame.pixels.shape == (engine.manifest.height, engine.manifest.width, 3)
+    frame, pixels = draw_whole(engine.begin(stage(), 1), state(), "standard")
+    assert pixels.shape == (engine.manifest.height, engine.manifest.width, 3)
     assert frame.latent.shape == engine.manifest.latent_shape
     assert frame.latent.dtype == np.float16
-    assert frame.pixels.std() > 10
+    assert pixels.std() > 10
 
 
 def with_pool(engine: TransformerEngine, budget: int) -> TransformerEngine:
@@ -63,38 +64,38 @@ def test_timelines_that_remember_alike_share_blocks_and_let_go_of_them(engine: T
 def test_a_timeline_begun_from_stored_frames_goes_on_exactly(engine: TransformerEngine) -> None:
     whole = engine.begin(stage(), 7)
     states = [state(0.02 * frame) for frame in range(8)]
-    frames = [whole.draw(each, "draft") for each in states]
+    frames, pictures = zip(*[draw_whole(whole, each, "draft") for each in states], strict=True)
     # Latents come back from disk as plain bytes: in which order they lay in memory must not matter.
     stored = [np.frombuffer(frame.latent.tobytes(), np.float16).reshape(frame.latent.shape) for frame in frames]
     past = [PastFrame(index, each, latent) for index, (each, latent) in enumerate(zip(states, stored, strict=True))]
     for at in (1, 5):
         taken_up = engine.begin(stage(), 7, at, past[:at])
-        for frame, each in zip(frames[at:], states[at:], strict=True):
-            np.testing.assert_array_equal(taken_up.draw(each, "draft").pixels, frame.pixels)
+        for picture, each in zip(pictures[at:], states[at:], strict=True):
+            np.testing.assert_array_equal(draw_whole(taken_up, each, "draft")[1], picture)
 
 
 def test_a_stored_frame_is_shown_as_it_was_and_the_timeline_stays(engine: TransformerEngine) -> None:
     timeline = engine.begin(stage(), 7)
-    frame = timeline.draw(state(0.1), "standard")
+    frame, pixels = draw_whole(timeline, state(0.1), "standard")
     again = engine.begin(stage(), 7)
-    np.testing.assert_array_equal(again.show(PastFrame(0, state(0.1), frame.latent)), frame.pixels)
+    np.testing.assert_array_equal(again.decode(again.prepare(state(0.1)), frame.latent), pixels)
     assert again.next_frame == 0
-    np.testing.assert_array_equal(again.draw(state(0.1), "standard").pixels, frame.pixels)
+    np.testing.assert_array_equal(draw_whole(again, state(0.1), "standard")[1], pixels)
 
 
 def test_the_window_matters_and_a_cut_forgets_it(engine: TransformerEngine) -> None:
     with_past, without, cut = (engine.begin(stage(), 7) for _ in range(3))
     played(with_past, 4)
     for frame in range(4):
-        cut.draw(state(0.5 - 0.1 * frame), "draft")
-        without.draw(state(0.02 * frame), "draft")
+        draw_whole(cut, state(0.5 - 0.1 * frame), "draft")
+        draw_whole(without, state(0.02 * frame), "draft")
     cut.cut()
     without.cut()
     last = state(0.1)
-    remembered = with_past.draw(last, "draft").latent
-    forgotten = without.draw(last, "draft").latent
+    remembered = draw_whole(with_past, last, "draft")[0].latent
+    forgotten = draw_whole(without, last, "draft")[0].latent
     assert not np.array_equal(remembered, forgotten)
-    np.testing.assert_array_equal(forgotten, cut.draw(last, "draft").latent)
+    np.testing.assert_array_equal(forgotten, draw_whole(cut, last, "draft")[0].latent)
 
 
 def test_the_cache_figures_count_each_frames_block_once(engine: TransformerEngine) -> None:
@@ -102,7 +103,7 @@ def test_the_cache_figures_count_each_frames_block_once(engine: TransformerEngin
     window = engine.manifest.window
     figures = []
     for _ in range(window + 3):
-        frame = timeline.draw(state(), "draft")
+        frame, _ = draw_whole(timeline, state(), "draft")
         figures.append((frame.blocks_reused, frame.blocks_computed))
     # First the anchors are made; then every frame makes the block of the one before and reuses the rest.
     assert figures[0] == (0, 1)
@@ -113,11 +114,11 @@ def test_the_cache_figures_count_each_frames_block_once(engine: TransformerEngin
 def test_commit_moves_work_and_changes_nothing(engine: TransformerEngine) -> None:
     eager, lazy = engine.begin(stage(), 3), engine.begin(stage(), 3)
     for frame in range(4):
-        a = eager.draw(state(0.05 * frame), "draft")
+        _, a = draw_whole(eager, state(0.05 * frame), "draft")
         eager.commit()
         eager.commit()
-        b = lazy.draw(state(0.05 * frame), "draft")
-        np.testing.assert_array_equal(a.pixels, b.pixels)
+        _, b = draw_whole(lazy, state(0.05 * frame), "draft")
+        np.testing.assert_array_equal(a, b)
 
 
 def test_equal_seeds_draw_equal_frames_and_others_do_not(engine: TransformerEngine) -> None:
@@ -130,23 +131,37 @@ def test_timelines_beside_one_another_do_not_mix(engine: TransformerEngine) -> N
     first, second = engine.begin(stage(), 5), engine.begin(stage(1), 9)
     woven = []
     for frame in range(4):
-        woven.append(first.draw(state(0.02 * frame), "draft").pixels.tobytes())
-        second.draw(state(0.3, actors=1), "draft")
+        woven.append(draw_whole(first, state(0.02 * frame), "draft")[1].tobytes())
+        draw_whole(second, state(0.3, actors=1), "draft")
     assert woven == alone
+
+
+def test_frames_made_side_by_side_are_those_made_one_by_one(engine: TransformerEngine) -> None:
+    timeline, pipeline = engine.begin(stage(), 5), Pipeline()
+    states = [state(0.02 * frame) for frame in range(6)]
+    preparing = [pipeline.prepare(timeline, lambda each=each: each) for each in states]  # type: ignore[misc]
+    pictures: list[bytes] = []
+    for each in preparing:
+        prepared = each.result().value
+        latent = timeline.draw(prepared, "draft").latent
+        pipeline.finish(lambda p=prepared, z=latent: pictures.append(timeline.decode(p, z).tobytes()))  # type: ignore[misc]
+        timeline.commit()
+    pipeline.close()
+    assert pictures == played(engine.begin(stage(), 5), 6)
 
 
 def test_a_look_said_at_open_is_seen_without_being_said_again(engine: TransformerEngine) -> None:
     plain = stage()
     red = replace(plain, cast=(replace(plain.cast[0], tint=(1.4, 0.3, 0.3)), plain.cast[1]))
-    a = engine.begin(plain, 1).draw(state(), "standard").pixels.astype(int)
-    b = engine.begin(red, 1).draw(state(), "standard").pixels.astype(int)
+    a = draw_whole(engine.begin(plain, 1), state(), "standard")[1].astype(int)
+    b = draw_whole(engine.begin(red, 1), state(), "standard")[1].astype(int)
     left, right = np.abs(a - b)[:, :256].mean(), np.abs(a - b)[:, 256:].mean()
     assert left > 2 * right  # the tinted actor stands on the left
 
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_every_tier_draws(engine: TransformerEngine, tier: str) -> None:
-    assert engine.begin(stage(), 1).draw(state(), tier).tier == tier
+    assert draw_whole(engine.begin(stage(), 1), state(), tier)[0].tier == tier
 
 
 def test_names_outside_the_vocabulary_are_refused(engine: TransformerEngine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -58,7 +59,12 @@ def test_a_manifest_cannot_name_files_outside_its_folder(copy: Path) -> None:
         read_manifest(copy)
 
 
-def test_loading_leaves_torchs_threads_alone_unless_told() -> None:
+def test_operations_are_shared_out_among_half_of_the_cores_unless_told() -> None:
     before = torch.get_num_threads()
-    load_engine()
-    assert torch.get_num_threads() == before
+    try:
+        load_engine(threads=3)
+        assert torch.get_num_threads() == 3
+        load_engine()
+        assert torch.get_num_threads() == max(1, (os.cpu_count() or 1) // 2)
+    finally:
+        torch.set_num_threads(before)

@@ -302,7 +302,11 @@ async def test_a_closed_sessions_last_frames_can_still_be_fetched(channel: grpc.
     assert (await second.hear_until("closed")).reason == pb.CLOSE_REASON_CLIENT
 
 
-@pytest.mark.parametrize(("mischief", "frames"), [("fail_frame_3", 3), ("fail_commit_3", 4)], ids=["draw", "commit"])
+@pytest.mark.parametrize(
+    ("mischief", "frames"),
+    [("fail_frame_3", 3), ("fail_commit_3", 4), ("fail_decode", 0)],
+    ids=["draw", "commit", "decode"],
+)
 async def test_a_session_whose_model_fails_is_closed_and_the_others_go_on(
     channel: grpc.aio.Channel, mischief: str, frames: int
 ) -> None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from cutscene_model.anchors import anchor_table
+from cutscene_model.engine import draw_whole
 from cutscene_model.greybox import GreyboxRaster
 from cutscene_model.scene import SceneState, Stage
 from cutscene_model.tensors import anchor_batch, greybox_batch
@@ -89,7 +90,7 @@ def evaluate(
                 for frame in range(shot.start, min(shot.end, shot.start + frames_per_shot)):
                     state = performance.states(frame)
                     reference, ids = renderer.render(state), renderer.render_ids(state)
-                    result = timeline.draw(state, tier).pixels
+                    _, result = draw_whole(timeline, state, tier)
                     truth = _tensor(reference)
                     scores.append(_score(shot.kind, truth, _tensor(result), ceiling(state, truth), ids))
                     progress(1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
+from cutscene_model.engine import draw_whole
 from cutscene_model.loading import load_engine
 from cutscene_model.training.__main__ import main
 from cutscene_model.training.progress import read_step
@@ -71,7 +72,7 @@ def test_the_commands_lead_from_shards_to_a_model_that_draws(tmp_path: Path) -> 
     engine = load_engine(out)
     assert engine.manifest.data["frames"] == 6
     assert engine.manifest.training == {"autoencoder_steps": 3, "denoiser_steps": 3, "finetune_steps": 2}
-    assert engine.begin(stage(), 1).draw(state(), "draft").pixels.shape == (288, 512, 3)
+    assert draw_whole(engine.begin(stage(), 1), state(), "draft")[1].shape == (288, 512, 3)
 
 
 def test_a_shard_reads_back_as_it_was_written(tmp_path: Path) -> None:

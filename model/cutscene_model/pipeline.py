@@ -1,0 +1,58 @@
+"""Frames that follow one another, made side by side: one is decoded while the next is drawn and the third prepared.
+
+Each stage runs on a thread of its own and does its arithmetic there, so that three frames keep two cores busy where one
+frame's small operations, each shared out among two cores, would leave them waiting for one another. Every frame comes
+out as it would alone: the stages share nothing but what the frame before left in the timeline.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from cutscene_model.engine import Timeline
+from cutscene_model.scene import SceneState
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A frame's first stage, done."""
+
+    value: Any  # for ``Timeline.draw`` and ``decode``
+    started_us: int  # of the machine's monotonic clock
+    took_us: int
+
+
+class Pipeline:
+    """The threads of the first and the last stage. The caller's own does what is between them."""
+
+    def __init__(self) -> None:
+        self._first = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        self._last = ThreadPoolExecutor(1, thread_name_prefix="decode")
+
+    def prepare(self, timeline: Timeline, state: Callable[[], SceneState]) -> Future[Prepared]:
+        """Prepares a frame of ``state()`` once those asked for before are prepared."""
+
+        def run() -> Prepared:
+            started_us = now_us()
+            value = timeline.prepare(state())
+            return Prepared(value, started_us, now_us() - started_us)
+
+        return self._first.submit(run)
+
+    def finish(self, work: Callable[[], None]) -> Future[None]:
+        """Does ``work``, a decode and what follows from it, once all that was handed over before is done."""
+        return self._last.submit(work)
+
+    def close(self) -> None:
+        """Ends the threads once what was asked of them is done."""
+        self._first.shutdown()
+        self._last.shutdown()
+
+
+def now_us() -> int:
+    """Microseconds of the machine's monotonic clock, which all processes share."""
+    return time.monotonic_ns() // 1000
