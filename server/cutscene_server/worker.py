@@ -3,8 +3,8 @@
     take an order -> prepare -> draw -> decode, write, report
                      (thread)   (loop)  (thread)
 
-While a frame is drawn, the one before is decoded and, if its order is here already, the one after is prepared. A frame
-that nothing was waiting for is not made to share the machine: the next is prepared once it is drawn.
+While a frame is drawn, the one before is decoded and, if its order is here already, the one after is prepared. A turn's
+first frame has the machine to itself, for somebody waits for it: the next is begun once it is on its way.
 
 The process decides nothing: which frame of which session comes next is the front end's to say. A session's failure is a
 fact like any other; only the pipe's end or ``Stop`` ends the loop.
@@ -166,11 +166,14 @@ class Worker:
             return
         drawn_us = now_us() - started_us
         owed_us, self._owed_us[command.key] = self._owed_us[command.key], 0
-        self._pipeline.finish(
+        finishing = self._pipeline.finish(
             lambda: self._finish(command, timeline, preparing, frame.latent, frame, drawn_us, owed_us + drawn_us)
         )
-        self._look_ahead()
+        if not waited:
+            self._look_ahead()
         self._commit(command.key, timeline)
+        if waited:
+            finishing.result()
 
     def _finish(
         self,
