@@ -25,9 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import cutscene_client as cc
@@ -112,20 +110,10 @@ def bare_loop(options: argparse.Namespace) -> int:
     states = [read_state(violations, "state", s, names) for s in states_of(expansion, options.frames)]
     violations.raise_if_any()
     timeline, pipeline = engine.begin(stage, 1), Pipeline()
-    for _ in sys.stdin:
+    for _line in sys.stdin:
         begun = time.perf_counter()
-        preparing = [pipeline.prepare(timeline, lambda: states[0])]
-        decoding: list[Future[None]] = []
-        for index in range(len(states)):
-            prepared = preparing.pop().result().value
-            if following := states[index + 1 : index + 2]:
-                preparing.append(pipeline.prepare(timeline, following.pop))
-            latent = timeline.draw(prepared, options.tier).latent
-            if decoding:
-                decoding.pop().result()
-            decoding.append(pipeline.finish(partial(timeline.decode, prepared, latent)))
-            timeline.commit()
-        decoding.pop().result()
+        for _ in pipeline.play(timeline, states, options.tier):
+            pass
         print((time.perf_counter() - begun) / len(states), flush=True)
     return 0
 

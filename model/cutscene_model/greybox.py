@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from cutscene_model.lighting import LIGHT_CHANNELS, ShadowMap, shade
 from cutscene_model.primitives import SceneShapes, joined
-from cutscene_model.raycast import camera_view, cast_rays, in_bands
+from cutscene_model.raycast import camera_view, cast_rays, in_bands, kernel
 from cutscene_model.scene import EMOTIONS, MAX_CAST, FloatArray, SceneState, Stage
 from cutscene_model.vectors import rotation_matrix
 from cutscene_model.volumes import Volumes
@@ -80,7 +79,7 @@ class GreyboxRaster:
         )
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _describe(  # type: ignore[no-untyped-def]
     first_row, last_row, primitive, depth, grid, normal, slots, parts, local_low, local_step, slot, part, field
 ):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from cutscene_model.primitives import Primitives
-from cutscene_model.raycast import Hits, View, cast_rays, in_bands, light_view
+from cutscene_model.raycast import Hits, View, cast_rays, in_bands, kernel, light_view
 from cutscene_model.scene import FloatArray, Lights
 from cutscene_model.volumes import Volumes
 
@@ -20,7 +19,6 @@ LIGHT_CHANNELS = (
 SHADOW_SIZE = 448
 SHADOW_BIAS = 0.05  # metres
 AMBIENT_UP, AMBIENT_SIDE = 0.3, 0.7  # how much of the ambient light depends on facing up
-_kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +86,7 @@ def shade(channels: FloatArray, hits: Hits, view: View, lights: Lights, sun: Sun
     in_bands(view.height, lambda first, last: _shade(first, last, *seen, *light))
 
 
-@_kernel
+@kernel
 def _shade(  # type: ignore[no-untyped-def]
     first_row, last_row, channels, primitive, depth, normal, eye, rotation, half_width, half_height,
     ambient, sun_direction, sun_color, background, points, point_count,
@@ -135,7 +133,7 @@ def _shade(  # type: ignore[no-untyped-def]
             channels[4, row, column] = b / 2
 
 
-@_kernel
+@kernel
 def _reached(x, y, z, depth, eye, rotation, half):  # type: ignore[no-untyped-def]
     """How much of the sun reaches a place, 0 to 1, mixed between the four nearest of its rays."""
     size = depth.shape[0]

@@ -8,13 +8,16 @@ out as it would alone: the stages share nothing but what the frame before left i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from cutscene_model.engine import Timeline
+from cutscene_model.engine import Pixels, Timeline
 from cutscene_model.scene import SceneState
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,27 @@ class Pipeline:
 
         return self._first.submit(run)
 
-    def finish(self, work: Callable[[], None]) -> Future[None]:
+    def finish(self, work: Callable[[], Result]) -> Future[Result]:
         """Does ``work``, a decode and what follows from it, once all that was handed over before is done."""
         return self._last.submit(work)
+
+    def play(self, timeline: Timeline, states: Sequence[SceneState], tier: str) -> Iterator[Pixels]:
+        """Draws ``states`` one after the other as the timeline's next frames; yields their pixels in order."""
+        if not states:
+            return
+        preparing = self.prepare(timeline, lambda: states[0])
+        decoding: Future[Pixels] | None = None
+        for following in range(1, len(states) + 1):
+            prepared = preparing.result().value
+            if following < len(states):
+                preparing = self.prepare(timeline, partial(states.__getitem__, following))
+            latent = timeline.draw(prepared, tier).latent
+            decoded, decoding = decoding, self.finish(partial(timeline.decode, prepared, latent))
+            timeline.commit()
+            if decoded is not None:
+                yield decoded.result()
+        if decoding is not None:
+            yield decoding.result()
 
     def close(self) -> None:
         """Ends the threads once what was asked of them is done."""

@@ -30,7 +30,7 @@ _TOUCH = 0.04  # spacings from the surface at which it counts as met
 _LEAST_STEP = 0.2  # spacings that a ray goes on at least
 _EAGER = 1.6  # how far a ray goes at first, for the distance that is safe
 _BEFORE = 0.4  # spacings before the surface at which its colour and normal are read
-_kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 _RAY = 12  # numbers kept of a ray: origin, direction, depth, end, and what its march needs
 _workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="raycast")
 
@@ -151,7 +151,7 @@ def _bounds(primitives: Primitives, view: View) -> tuple[npt.NDArray[np.int32], 
     return rect.astype(np.int32), nearest
 
 
-@_kernel
+@kernel
 def _trace(  # type: ignore[no-untyped-def]
     order, rectangles, first_row, last_row, width, height,
     half_width, half_height, parallel, view_to_grid, to_grid, eye, low, high, kind, size, first, distance, normal,
@@ -264,7 +264,7 @@ def _trace(  # type: ignore[no-untyped-def]
                 out_sample[row, column] = sample
 
 
-@_kernel
+@kernel
 def _capsule(ox, oy, oz, dx, dy, dz, half):  # type: ignore[no-untyped-def]
     """Where a ray enters a capsule of unit radius along y; -1 if it misses (Quilez, "capsule intersection")."""
     a = max(dx * dx + dz * dz, 1e-12)
@@ -282,7 +282,7 @@ def _capsule(ox, oy, oz, dx, dy, dz, half):  # type: ignore[no-untyped-def]
     return (-b - np.sqrt(h)) / dd if h >= 0 else -1.0
 
 
-@_kernel
+@kernel
 def _distance(x, y, z, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def]
     """The distance at a place in a volume's grid, in spacings, interpolated between the eight samples around."""
     x = min(max(x, 0.0), sx - 1.001)
@@ -301,7 +301,7 @@ def _distance(x, y, z, sx, sy, sz, first, distance):  # type: ignore[no-untyped-
     return (a * (1 - x) + c * x) / DISTANCE_STEPS
 
 
-@_kernel
+@kernel
 def _march(rays, columns, count, near, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def]
     """Where the first ``count`` rays meet the surface between two depths, coming from outside; keeps those that do.
 
@@ -368,7 +368,7 @@ def _march(rays, columns, count, near, sx, sy, sz, first, distance):  # type: ig
     return met
 
 
-@_kernel
+@kernel
 def _slope(x, y, z, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def]
     """The gradient of the distance."""
     e = 0.5
@@ -378,7 +378,7 @@ def _slope(x, y, z, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def
     return gx, gy, gz
 
 
-@_kernel
+@kernel
 def _normal(x, y, z, sx, sy, sz, first, normal):  # type: ignore[no-untyped-def]
     """The stored normal at a place in a volume's grid, mixed between the eight samples around; not of unit length."""
     x = min(max(x, 0.0), sx - 1.001)

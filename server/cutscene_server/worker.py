@@ -147,7 +147,7 @@ class Worker:
         preparing = self._prepare(timeline, command) if ahead is None else ahead
         if command.latent:
             latent = np.frombuffer(command.latent, np.float16).reshape(self._engine.manifest.latent_shape)
-            self._pipeline.finish(lambda: self._finish(command, timeline, preparing, latent, None, 0))
+            self._pipeline.finish(lambda: self._finish(command, timeline, preparing, latent))
             return
         try:
             prepared = preparing.result()
@@ -167,7 +167,7 @@ class Worker:
         drawn_us = now_us() - started_us
         owed_us, self._owed_us[command.key] = self._owed_us[command.key], 0
         finishing = self._pipeline.finish(
-            lambda: self._finish(command, timeline, preparing, frame.latent, frame, drawn_us, owed_us + drawn_us)
+            lambda: self._finish(command, timeline, preparing, frame.latent, frame, drawn_us, owed_us)
         )
         if not waited:
             self._look_ahead()
@@ -181,8 +181,8 @@ class Worker:
         timeline: Timeline,
         preparing: Future[Prepared],
         latent: npt.NDArray[np.float16],
-        frame: DrawnFrame | None,
-        drawn_us: int,
+        frame: DrawnFrame | None = None,
+        drawn_us: int = 0,
         owed_us: int = 0,
     ) -> None:
         """The last stage, on its own thread: decodes a frame, drawn now or before, into its slot and reports it."""
@@ -210,7 +210,7 @@ class Worker:
             greybox_us=prepared.took_us,
             denoise_us=drawn_us,
             decode_us=decode_us,
-            compute_us=owed_us + prepared.took_us + decode_us,
+            compute_us=owed_us + prepared.took_us + drawn_us + decode_us,
             started_us=prepared.started_us,
             finished_us=finished_us,
         )

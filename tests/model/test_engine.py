@@ -137,15 +137,9 @@ def test_timelines_beside_one_another_do_not_mix(engine: TransformerEngine) -> N
 
 
 def test_frames_made_side_by_side_are_those_made_one_by_one(engine: TransformerEngine) -> None:
-    timeline, pipeline = engine.begin(stage(), 5), Pipeline()
+    pipeline = Pipeline()
     states = [state(0.02 * frame) for frame in range(6)]
-    preparing = [pipeline.prepare(timeline, lambda each=each: each) for each in states]  # type: ignore[misc]
-    pictures: list[bytes] = []
-    for each in preparing:
-        prepared = each.result().value
-        latent = timeline.draw(prepared, "draft").latent
-        pipeline.finish(lambda p=prepared, z=latent: pictures.append(timeline.decode(p, z).tobytes()))  # type: ignore[misc]
-        timeline.commit()
+    pictures = [pixels.tobytes() for pixels in pipeline.play(engine.begin(stage(), 5), states, "draft")]
     pipeline.close()
     assert pictures == played(engine.begin(stage(), 5), 6)
 
