@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cutscene_model.decoder import Decoder, Residual, regrouped
+from cutscene_model.decoder import Decoder, Residual
 from cutscene_model.surface import Surface, SurfaceEncoder
 from cutscene_model.volumes import Volumes
 
@@ -26,7 +26,14 @@ class _Down(nn.Module):
         self.outer = outer
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mix(F.silu(self.conv(F.pixel_unshuffle(x, 2)))) + regrouped(F.pixel_unshuffle(x, 2), self.outer)
+        x = F.pixel_unshuffle(x, 2)
+        return self.mix(F.silu(self.conv(x))) + _averaged(x, self.outer)
+
+
+def _averaged(x: Tensor, channels: int) -> Tensor:
+    """(B, C, H, W) with ``channels`` channels: averages of groups, or the first where groups do not come out even."""
+    have = x.shape[1]
+    return x.unflatten(1, (channels, have // channels)).mean(dim=2) if have % channels == 0 else x[:, :channels]
 
 
 class Encoder(nn.Module):

@@ -51,17 +51,6 @@ class _Up(nn.Module):
         return F.pixel_shuffle(y, 2)
 
 
-def regrouped(x: Tensor, channels: int) -> Tensor:
-    """Averages or repeats channel groups so that (B, C, H, W) has ``channels`` channels; cuts or pads if neither."""
-    have = x.shape[1]
-    if have % channels == 0:
-        grouped: Tensor = x.reshape(x.shape[0], channels, have // channels, *x.shape[2:])
-        return grouped.mean(dim=2)
-    if channels % have == 0:
-        return x.repeat_interleave(channels // have, dim=1)
-    return x[:, :channels] if have > channels else F.pad(x, (0, 0, 0, 0, 0, channels - have))
-
-
 class Decoder(nn.Module):
     """Raw latents (B, C, h, w) and a surface of 16 h x 16 w cells to pictures (B, 3, 32 h, 32 w), about -1 to 1."""
 
@@ -76,7 +65,7 @@ class Decoder(nn.Module):
         self.rise_quarter = nn.Sequential(Residual(b), _Up(b, c))
         self.join_half = nn.Conv2d(half, c, 1)
         self.rise_half = nn.Sequential(Residual(c), _Up(c, d))
-        self.join_fine = nn.Conv2d(d + fine + 3 * LEVEL_CELL**2, e, 3, padding=1)
+        self.join_fine = nn.Conv2d(d + fine + 3 * LEVEL_CELL**2, e, 1)
         self.fine = nn.Conv2d(e, e, 3, padding=1)
         pixels = (CELL * LEVEL_CELL) ** 2  # of the picture in a cell of the finest level
         self.choose = nn.Conv2d(e, _CHOICES * pixels, 1)

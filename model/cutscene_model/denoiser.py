@@ -141,10 +141,10 @@ class Denoiser(nn.Module):
     def __init__(
         self,
         latent: int = 64,
-        width: int = 256,
+        width: int = 192,
         layers: int = 4,
         heads: int = 4,
-        feed: int = 512,
+        feed: int = 384,
         slot_width: int = 64,
     ) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Trains the autoencoder on prepared frames: crops first, whole frames for the last fifth.
 
-Half of every batch is decoded from degraded latents, down to none at all: so the decoder learns to draw what the
+A third of every batch is decoded from degraded latents, down to none at all: so the decoder learns to draw what the
 greybox tells by itself, and to lean on a latent only as far as it says something. What a denoiser predicts is such a
 latent.
 """
@@ -56,7 +56,8 @@ class AutoencoderRun:
     batch: int = 20
     seed: int = 1
     save_minutes: float = 4.0
-    noise: float = 0.1  # of the latents' own deviation, added to half of every batch, so that the decoder forgives
+    noise: float = 0.1  # of the latents' own deviation, added to the degraded ones, so that the decoder forgives
+    true: float = 0.7  # share of every batch whose latents are not degraded
     muon_rate: float = 0.015
     adam_rate: float = 1.5e-3
     decay_from: float = 0.3  # share of the steps after which the rates fall
@@ -81,15 +82,16 @@ def batches(run: AutoencoderRun, start: int) -> Iterator[Crops]:
             yield ready.result()
 
 
-def degraded(latents: Tensor, noise: float) -> Tensor:
-    """Raw latents (B, C, h, w), of which half say less: shrunk towards their mean, some to nothing, and noisy.
+def degraded(latents: Tensor, noise: float, true: float) -> Tensor:
+    """Raw latents (B, C, h, w); all but a share ``true`` say less: shrunk to their mean, some all the way, and noisy.
 
     To shrink is what a regression to an uncertain latent does.
     """
     mean = latents.mean(dim=(0, 2, 3), keepdim=True).detach()
     keep = (torch.rand(len(latents), 1, 1, 1) * 1.3 - 0.3).clamp(min=0)
     strength = torch.full_like(keep, noise)
-    keep[::2], strength[::2] = 1, 0
+    whole = torch.arange(len(latents)) < round(true * len(latents))
+    keep[whole], strength[whole] = 1, 0
     deviation = (latents - mean).detach().std()
     return mean + keep * (latents - mean) + strength * deviation * torch.randn_like(latents)
 
@@ -130,7 +132,7 @@ def train_autoencoder(run: AutoencoderRun) -> None:
     first, losses = step, 0.0
     for batch in batches(run, step):
         optimizer.scale = schedule(step, run.steps, decay_from=run.decay_from)
-        latents = degraded(model.encoder(batch.pictures), run.noise)
+        latents = degraded(model.encoder(batch.pictures), run.noise, run.true)
         result = model.decoder(latents, model.surface(batch.greybox, model.surface.describe(batch.anchors)))
         loss = picture_loss(result, batch.pictures, batch.greybox)
         optimizer.zero_grad()
