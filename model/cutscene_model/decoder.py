@@ -15,7 +15,22 @@ from torch import Tensor, nn
 from cutscene_model.surface import LEVEL_CELL, LEVEL_WIDTHS, Surface
 
 CELL = 2  # pixels of the picture along a greybox cell
-_CHOICES = 6  # a cell's own colour; left, right, upper, lower; and the background, seen through windows
+# Of the cells that a pixel chooses among, how far below and right of the one up and left of its own:
+PLACES = ((1, 1), (1, 0), (1, 2), (0, 1), (2, 1))  # own, left, right, upper, lower
+CHOICES = len(PLACES) + 1  # the last is the background, seen through windows
+
+
+class Pointwise(nn.Conv2d):
+    """A 1 x 1 convolution, as the matrix product that it is.
+
+    On one CPU thread torch would bring channels-last maps into another order for it and back, which takes longer.
+    """
+
+    def __init__(self, inner: int, outer: int) -> None:
+        super().__init__(inner, outer, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
 class Residual(nn.Module):
@@ -39,7 +54,7 @@ class _Up(nn.Module):
 
     def __init__(self, inner: int, outer: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inner, outer * 4, 1)
+        self.conv = Pointwise(inner, outer * 4)
         self.outer = outer
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,47 +74,51 @@ class Decoder(nn.Module):
         a, b, c, d, e = widths
         fine, half, quarter, eighth = LEVEL_WIDTHS
         self.bottom = nn.Conv2d(latent, a, 3, padding=1)
-        self.join_eighth = nn.Conv2d(eighth, a, 1)
+        self.join_eighth = Pointwise(eighth, a)
         self.rise_eighth = nn.Sequential(Residual(a), Residual(a), _Up(a, b))
-        self.join_quarter = nn.Conv2d(quarter, b, 1)
+        self.join_quarter = Pointwise(quarter, b)
         self.rise_quarter = nn.Sequential(Residual(b), _Up(b, c))
-        self.join_half = nn.Conv2d(half, c, 1)
+        self.join_half = Pointwise(half, c)
         self.rise_half = nn.Sequential(Residual(c), _Up(c, d))
-        self.join_fine = nn.Conv2d(d + fine + 3 * LEVEL_CELL**2, e, 1)
+        self.join_fine = Pointwise(d + fine + 3 * LEVEL_CELL**2, e)
         self.fine = nn.Conv2d(e, e, 3, padding=1)
         pixels = (CELL * LEVEL_CELL) ** 2  # of the picture in a cell of the finest level
-        self.choose = nn.Conv2d(e, _CHOICES * pixels, 1)
-        self.detail = nn.Conv2d(e, 3 * pixels, 1)
+        self.choose = Pointwise(e, CHOICES * pixels)
+        self.detail = Pointwise(e, 3 * pixels)
         nn.init.zeros_(self.detail.weight)
         nn.init.normal_(self.choose.weight, std=0.01)
         self.detail.bias = nn.Parameter(torch.zeros(3 * pixels))
         # A cell's own colour is the first guess, the background the last.
-        guess = torch.zeros(_CHOICES, pixels)
+        guess = torch.zeros(CHOICES, pixels)
         guess[0], guess[-1] = 3, -3
         self.choose.bias = nn.Parameter(guess.flatten())
 
     def forward(self, latents: Tensor, surface: Surface) -> Tensor:
-        fine, half, quarter, eighth = (F.silu(level) for level in surface.levels)
-        x = self.rise_eighth(self.bottom(latents) + self.join_eighth(eighth))
+        logits, detail = self.terms(latents, surface)
+        # The finest level's channels are its greybox cells', one after the other, choice by choice and pixel by pixel.
+        logits, detail = F.pixel_shuffle(logits, LEVEL_CELL), F.pixel_shuffle(detail, LEVEL_CELL)
+        return F.pixel_shuffle(_chosen(surface.shaded, surface.background, logits) + detail, CELL)
+
+    def terms(self, latents: Tensor, surface: Surface) -> tuple[Tensor, Tensor]:
+        """What each pixel chooses, as logits (B, CHOICES * 16, 72, 128), and what it adds (B, 3 * 16, 72, 128)."""
+        dtype = self.bottom.weight.dtype
+        fine, half, quarter, eighth = (F.silu(level.to(dtype)) for level in surface.levels)
+        x = self.rise_eighth(self.bottom(latents.to(dtype)) + self.join_eighth(eighth))
         x = self.rise_quarter(x + self.join_quarter(quarter))
         x = self.rise_half(x + self.join_half(half))
-        shaded = F.pixel_unshuffle(surface.shaded, LEVEL_CELL)
+        shaded = F.pixel_unshuffle(surface.shaded.to(dtype), LEVEL_CELL)
         x = F.silu(self.join_fine(torch.cat([F.silu(x), fine, shaded], dim=1)))
         x = F.silu(x + self.fine(x))
-        # The finest level's channels are its greybox cells', one after the other, choice by choice and pixel by pixel.
-        choices = F.pixel_shuffle(self.choose(x), LEVEL_CELL)
-        detail = F.pixel_shuffle(self.detail(x), LEVEL_CELL)
-        return F.pixel_shuffle(_chosen(surface.shaded, surface.background, choices) + detail, CELL)
+        return self.choose(x).float(), self.detail(x).float()
 
 
 def _chosen(shaded: Tensor, background: Tensor, logits: Tensor) -> Tensor:
     """Each pixel's mixture of its cell's, the neighbours' and the background's colours: (B, 3 * 4, rows, columns)."""
-    weights = logits.unflatten(1, (_CHOICES, CELL**2)).softmax(dim=1)
+    weights = logits.unflatten(1, (CHOICES, CELL**2)).softmax(dim=1)
     around = F.pad(shaded, (1, 1, 1, 1), mode="replicate")
     rows, columns = shaded.shape[2:]
-    places = ((1, 1), (1, 0), (1, 2), (0, 1), (2, 1))  # own, left, right, upper, lower
     total = weights[:, None, -1] * background[:, :, None, None, None]
-    for index, (top, left) in enumerate(places):
+    for index, (top, left) in enumerate(PLACES):
         color = around[:, :, None, top : top + rows, left : left + columns]
         total = torch.addcmul(total, weights[:, None, index], color)
     return total.flatten(1, 2)

@@ -162,7 +162,7 @@ class Denoiser(nn.Module):
 
     def condition(self, scene: Tensor, coarse: Tensor) -> Conditioning:
         """The part that is done once a frame, from the greybox's globals and the surface's coarsest level."""
-        return Conditioning(self.regard(F.silu(coarse)).flatten(2).transpose(1, 2), scene)
+        return Conditioning(self.regard(F.silu(coarse).to(self.regard.weight.dtype)).flatten(2).transpose(1, 2), scene)
 
     def anchors(self, slots: Tensor) -> Memory:
         """Anchor blocks: one cell a slot (B, 65, slot_width), and one that is always there for attention to rest on."""

@@ -48,7 +48,9 @@ class FaceEncoder(nn.Module):
             return albedo
         owner = slot[where].long()
         place = torch.stack([x[where] - CENTER[0], y[where] - CENTER[1]], dim=-1)
-        state = self.mood(actors) + self.wearer(costume[:, 1 : 1 + actors.shape[1]])  # (B, 4, 2 * width)
+        state = self.mood(actors.to(self.mood.weight.dtype)) + self.wearer(
+            costume[:, 1 : 1 + actors.shape[1]]
+        )  # (B, 4, 2 * width)
         paint = self.painted(place, F.embedding(where[0] * actors.shape[1] + owner - 1, state.flatten(0, 1)))
         under = albedo[where]
         cover = paint[:, 3:]
@@ -62,7 +64,8 @@ class FaceEncoder(nn.Module):
         place = 4 * place
         waves = [f(math.pi * k * place) for k in _WAVES for f in (torch.sin, torch.cos)]
         gain, shift = state.chunk(2, dim=-1)
-        h = F.silu(torch.addcmul(shift, self.place(torch.cat([place, *waves], dim=-1)), 1 + gain))
+        known = torch.cat([place, *waves], dim=-1).to(self.place.weight.dtype)
+        h = F.silu(torch.addcmul(shift, self.place(known), 1 + gain))
         h = F.silu(h + self.second(h))
         h = F.silu(h + self.third(h))
-        return torch.sigmoid(self.paint(h))
+        return torch.sigmoid(self.paint(h).float())

@@ -16,6 +16,7 @@ from cutscene_model.denoiser import Denoiser
 from cutscene_model.errors import WeightsError
 from cutscene_model.greybox import GreyboxRaster
 from cutscene_model.manifest import Manifest, ManifestError, read_manifest, weights_digest
+from cutscene_model.precision import picture_dtype, set_picture_dtype
 from cutscene_model.scene import Box, Camera, ElementClass, SceneState, SetElement, Stage
 from cutscene_model.transformer import TransformerEngine
 from cutscene_model.volumes import Volumes, VolumesError, read_volumes, write_volumes
@@ -24,14 +25,18 @@ SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
 VOLUMES_FILE, AUTOENCODER_FILE, DENOISER_FILE = "shapes.npz", "autoencoder.safetensors", "denoiser.safetensors"
 
 
-def load_engine(directory: Path | None = None, device: str = "cpu", threads: int | None = None) -> TransformerEngine:
+def load_engine(
+    directory: Path | None = None, device: str = "cpu", threads: int | None = None, precision: str = "auto"
+) -> TransformerEngine:
     """Loads the model in ``directory``, or the one that ships with this package.
 
     ``device`` is a torch device ("cpu", "cuda:0"). ``threads`` is how many an operation on the CPU is shared out among:
-    by default half of the cores, for two stages of frames go on at once (see ``pipeline``). On the CPU the process's
-    allocator is told to keep freed memory (see ``allocator``). Raises ``WeightsError`` if the files are missing,
-    damaged, or not those that the manifest describes.
+    by default half of the cores, for two stages of frames go on at once (see ``pipeline``). ``precision`` is one of
+    ``PRECISIONS``. On the CPU the process's allocator is told to keep freed memory (see ``allocator``). Raises
+    ``WeightsError`` if the files are missing, damaged, or not those that the manifest describes, ``ValueError`` for an
+    unknown precision.
     """
+    dtype = picture_dtype(precision, torch.device(device))
     directory = SHIPPED_WEIGHTS if directory is None else directory
     # Said even where it is torch's own choice: until it is, MKL may take fewer at times, and then it rounds otherwise.
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2) if threads is None else threads)
@@ -51,6 +56,7 @@ def load_engine(directory: Path | None = None, device: str = "cpu", threads: int
             module.load_state_dict({key: value.float() for key, value in load_file(directory / name).items()})
     except (SafetensorError, VolumesError, RuntimeError, OSError) as error:
         raise WeightsError(f"{directory}: {error}") from error
+    set_picture_dtype(autoencoder, dtype)
     _compile_kernels(volumes)
     return TransformerEngine(manifest, volumes, autoencoder, denoiser, torch.device(device))
 

@@ -19,13 +19,13 @@ from cutscene_model.primitives import HEAD_PART
 from cutscene_model.scene import MAX_CAST, ElementClass
 from cutscene_model.volumes import GLOWS, UNTINTED, Volumes
 
-_BACKGROUND = slice(12, 15)  # the background's colour among the globals
-_LIGHT = slice(FIELD_CHANNELS.index("irradiance_r"), len(FIELD_CHANNELS))
+BACKGROUND = slice(12, 15)  # the background's colour among the globals
+LIGHT = slice(FIELD_CHANNELS.index("irradiance_r"), len(FIELD_CHANNELS))
 _SHAPE = slice(4, 7)  # the normal among the field channels
 LEVEL_WIDTHS = (48, 96, 160, 256)
 LEVEL_CELL = 2  # greybox cells along a cell of the finest level
 GLOW = 1.6  # irradiance that flames add to what falls on them
-_CELL_FEATURES = 16
+CELL_FEATURES = 16  # of a greybox cell, that the first layer reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class SurfaceEncoder(nn.Module):
         self.plain = nn.Linear(slot_width, 3)
         self.materials = Materials(volumes)
         self.faces = FaceEncoder(costumes)
-        self.enter = nn.Conv2d(_CELL_FEATURES * LEVEL_CELL**2, a, 3, padding=1)
+        self.enter = nn.Conv2d(CELL_FEATURES * LEVEL_CELL**2, a, 3, padding=1)
         self.shrink = nn.ModuleList(
             nn.Conv2d(inner, outer, 3, stride=2, padding=1) for inner, outer in ((a, b), (b, c), (c, d))
         )
@@ -141,10 +141,10 @@ class SurfaceEncoder(nn.Module):
     def forward(self, greybox: GreyboxBatch, looks: SlotLooks) -> Surface:
         albedo, glows = self.materials(greybox, looks)
         albedo = self.faces(albedo, greybox, looks.costume)
-        background = greybox.globals[:, _BACKGROUND] * 2 - 1
+        background = greybox.globals[:, BACKGROUND] * 2 - 1
         seen = greybox.slot > 0
         albedo = albedo.permute(0, 3, 1, 2)
-        light = 2 * greybox.field[:, _LIGHT] + GLOW * glows[:, None]
+        light = 2 * greybox.field[:, LIGHT] + GLOW * glows[:, None]
         shaded = display((albedo * light).clamp(0, 1))
         shaded = torch.where(seen[:, None], shaded * 2 - 1, background[:, :, None, None])
         actor = (greybox.slot > 0) & (greybox.slot <= MAX_CAST)
@@ -160,7 +160,11 @@ class SurfaceEncoder(nn.Module):
             ],
             dim=1,
         )
-        cells = cells.contiguous(memory_format=torch.channels_last)
+        return Surface(shaded, background, self.levels(cells))
+
+    def levels(self, cells: Tensor) -> tuple[Tensor, ...]:
+        """The feature levels of ``Surface``, of what is known of each greybox cell: (B, CELL_FEATURES, 144, 256)."""
+        cells = cells.to(self.enter.weight.dtype, memory_format=torch.channels_last)
         # The same as ``self.enter`` of the unshuffled cells, without having to unshuffle them.
         kernel = F.pixel_shuffle(self.enter.weight, LEVEL_CELL)
         x = F.conv2d(cells, kernel, self.enter.bias, stride=LEVEL_CELL, padding=LEVEL_CELL)
@@ -168,7 +172,7 @@ class SurfaceEncoder(nn.Module):
         for layer in self.shrink:
             x = layer(F.silu(x))
             levels.append(x)
-        return Surface(shaded, background, tuple(levels))
+        return tuple(levels)
 
 
 def display(linear: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from cutscene_model.anchors import anchor_table
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.block_pool import BlockPool
+from cutscene_model.compiled import pixels_of, surface_of
 from cutscene_model.denoiser import Conditioning, Denoiser, Memory, frame_summary, rotated
 from cutscene_model.engine import DrawnFrame, PastFrame, Pixels
 from cutscene_model.greybox import Greybox, GreyboxRaster
@@ -115,7 +116,9 @@ class TransformerTimeline:
         engine = self._engine
         greybox = self._raster.draw(state)
         maps = greybox_batch([greybox], engine.device)
-        surface = engine.autoencoder.surface(maps, self._looks)
+        on_cpu = engine.device.type == "cpu"
+        coder = engine.autoencoder
+        surface = surface_of(coder, maps, self._looks) if on_cpu else coder.surface(maps, self._looks)
         return _Prepared(greybox, maps, surface, engine.denoiser.condition(maps.globals, surface.levels[-1]))
 
     @torch.inference_mode()
@@ -145,9 +148,11 @@ class TransformerTimeline:
     @torch.inference_mode()
     def decode(self, prepared: _Prepared, latent: npt.NDArray[np.float16]) -> Pixels:
         """See ``engine.Timeline.decode``."""
-        clean = torch.tensor(latent)[None].to(self._engine.device).float().contiguous(memory_format=torch.channels_last)
-        picture = self._engine.autoencoder.decode(clean, prepared.surface)[0]
-        levels = ((picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        device, coder = self._engine.device, self._engine.autoencoder
+        clean = torch.tensor(latent)[None].to(device).float().contiguous(memory_format=torch.channels_last)
+        if device.type == "cpu":
+            return pixels_of(coder, clean, prepared.surface)
+        levels = ((coder.decode(clean, prepared.surface)[0].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
         return pixels
 

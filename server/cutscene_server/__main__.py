@@ -45,6 +45,7 @@ FLAGS: dict[str, str] = {
     "model": "directory of the model, with its manifest.json (default: the shipped weights)",
     "device": "what the model runs on",
     "threads": "threads of the model's arithmetic (default: the engine's choice)",
+    "precision": "of the picture's layers: float32, bfloat16, or auto, the one that is fast on the device",
     "data": "directory in which sessions are stored (default: cutscene-server in the user's data directory)",
     "max_disk": "bytes that stored sessions may take before closed ones are deleted, oldest first",
     "keep_closed": "seconds that closed sessions are stored",

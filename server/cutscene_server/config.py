@@ -19,6 +19,7 @@ from typing import Any
 from cutscene_server.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "CUTSCENE_SERVER_"
+PRECISIONS = ("auto", "float32", "bfloat16")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -33,6 +34,7 @@ class ServerConfig:
     engine: str = "cutscene_model.loading:load_engine"  # module:function that loads the model
     device: str = "cpu"
     threads: int | None = None  # of the model's arithmetic; None: the engine's choice
+    precision: str = "auto"  # of the picture's layers; auto: bfloat16 where the device multiplies such numbers
     data: Path | None = None  # where sessions are stored; None: cutscene-server in the user's data directory
     max_disk: int = 50 << 30  # bytes that stored sessions may take before closed ones are deleted, oldest first
     keep_closed: float = 30 * 86400.0  # seconds that closed sessions are stored
@@ -59,6 +61,8 @@ class ServerConfig:
             raise ConfigError(f"engine: {self.engine!r} is not of the form module:function")
         if self.log_level not in LOG_LEVELS:
             raise ConfigError(f"log_level: {self.log_level!r} is not one of {', '.join(LOG_LEVELS)}")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision: {self.precision!r} is not one of {', '.join(PRECISIONS)}")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads: {self.threads} is not at least 1")
         for name in ("max_sessions", "max_frames"):

@@ -119,6 +119,7 @@ def environment_of(config: ServerConfig) -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "device": config.device,
         "threads": str(config.threads or "default"),
+        "precision": config.precision,
         "torch": torch,
     }
 
@@ -130,11 +131,15 @@ def differences(recorded: Mapping[str, str], present: Mapping[str, str]) -> list
     return [f"{name}: {then} then, {now} now" for name, then, now in pairs if then != now]
 
 
+_VECTOR_UNITS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # by which torch chooses how it computes
+
+
 def _processor() -> str:
+    """The processor's name and vector units; a virtual machine's name alone may stand for several kinds."""
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        lines = []
+    about = {key.strip(): value.split() for key, _, value in (line.partition(":") for line in lines)}
+    units = [unit for unit in _VECTOR_UNITS if unit in about.get("flags", ())]
+    return " ".join([*about.get("model name", [platform.processor() or platform.machine()]), *units])

@@ -21,7 +21,7 @@ import threading
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -40,13 +40,16 @@ log = logging.getLogger("cutscene_server.worker")
 
 
 def main(
-    connection: Connection, engine_path: str, model: str | None, device: str, threads: int | None, log_level: str
+    connection: Connection, engine_path: str, model: str | None, placement: dict[str, Any], log_level: str
 ) -> None:
-    """The process's entry: loads the model, says so, then serves the front end until it stops or goes away."""
+    """The process's entry: loads the model, says so, then serves the front end until it stops or goes away.
+
+    ``placement`` is handed to the engine's factory as it is: ``device``, ``threads`` and ``precision``.
+    """
     # Ctrl-C reaches the whole process group; stopping in order is the front end's business.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(level=log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    engine = _load(engine_path, Path(model) if model else None, device, threads)
+    engine = _load(engine_path, Path(model) if model else None, placement)
     Worker(engine, connection).run()
 
 
@@ -250,10 +253,10 @@ class Worker:
             os._exit(0)  # the front end is gone: there is nobody to report to and nothing to save
 
 
-def _load(engine_path: str, model: Path | None, device: str, threads: int | None) -> Engine:
+def _load(engine_path: str, model: Path | None, placement: dict[str, Any]) -> Engine:
     module_name, _, function_name = engine_path.partition(":")
     factory = getattr(importlib.import_module(module_name), function_name)
-    return cast("Engine", factory(model, device=device, threads=threads))
+    return cast("Engine", factory(model, **placement))
 
 
 def _text(error: Exception) -> str:

@@ -31,9 +31,10 @@ class WorkerLink:
         context = multiprocessing.get_context("spawn")
         self._connection, self._far_end = context.Pipe(duplex=True)
         model = str(config.model) if config.model else None
+        placement = {"device": config.device, "threads": config.threads, "precision": config.precision}
         self._process: SpawnProcess = context.Process(
             target=worker.main,
-            args=(self._far_end, config.engine, model, config.device, config.threads, config.log_level),
+            args=(self._far_end, config.engine, model, placement, config.log_level),
             name="cutscene-inference",
             daemon=True,  # should this process end without stopping it, it is ended too
         )

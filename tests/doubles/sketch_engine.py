@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,7 @@ MANIFEST = dataclasses.replace(
 COLORS = np.array([[255, 90, 90], [90, 255, 90], [110, 110, 255], [255, 255, 90]], np.uint8)
 
 
-def load(directory: Path | None, device: str = "cpu", threads: int | None = None) -> SketchEngine:
+def load(directory: Path | None, **placement: Any) -> SketchEngine:
     """The factory that the server's ``engine`` setting names."""
     return SketchEngine()
 

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -54,7 +55,7 @@ MANIFEST = Manifest(
 )
 
 
-def load(directory: Path | None, device: str = "cpu", threads: int | None = None) -> SyntheticEngine:
+def load(directory: Path | None, **placement: Any) -> SyntheticEngine:
     """The factory that the server's ``engine`` setting names. A directory called "slow" takes a minute to load."""
     if directory is not None and directory.name == "slow":
         time.sleep(60)

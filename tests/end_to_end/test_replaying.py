@@ -81,9 +81,10 @@ async def test_a_replay_waits_for_live_sessions(tmp_path: Path) -> None:
         async for _ in slow.perform(lockstep_turn("one", 20)):
             pass
         begun = await client.replay(slow.id, slow.token, cc.ReplayWish())
-        drawn_before = []  # of the replay, when each of the live session's frames had come
-        async for _ in slow.perform(lockstep_turn("two", 6)):
-            drawn_before.append((await client.session(begun.session_id, begun.token)).next_frame)
+        drawn_before = [  # of the replay, when each of the live session's frames had come
+            (await client.session(begun.session_id, begun.token)).next_frame
+            async for _ in slow.perform(lockstep_turn("two", 6))
+        ]
         assert drawn_before[-1] <= drawn_before[0] + PIPELINE_SLOTS, "only what was under way came through"
         again = await client.resume(begun.session_id, begun.token, 0)
         assert [frame.index async for frame in again.remaining()] == list(range(20))

@@ -1,0 +1,35 @@
+"""In which number format the picture's layers compute: those of the surface, the faces and the decoder.
+
+A layer in bfloat16 takes half the time where the processor multiplies such numbers, and several times as long where it
+does not. Latents and the memory are always computed in float32.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from cutscene_model.autoencoder import Autoencoder
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def picture_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """What ``precision`` means on ``device``: "auto" is bfloat16 where that is fast. Raises ``ValueError``."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: {precision!r} is not one of {', '.join(PRECISIONS)}")
+    if precision == "auto":
+        return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def set_picture_dtype(autoencoder: Autoencoder, dtype: torch.dtype) -> None:
+    """Converts the layers that run once a frame. Colours stay float32: eight bits of mantissa would show as bands."""
+    surface = autoencoder.surface
+    for part in (surface.enter, surface.shrink, surface.faces, autoencoder.decoder):
+        part.to(dtype)
