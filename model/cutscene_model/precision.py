@@ -22,6 +22,12 @@ def picture_dtype(precision: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
+def autocast() -> torch.autocast:
+    """Training's arithmetic on the CPU: products in bfloat16 where that is fast, which takes two thirds of the time."""
+    fast = _multiplies_bfloat16(torch.device("cpu"))
+    return torch.autocast("cpu", torch.bfloat16, enabled=fast)
+
+
 def _multiplies_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

@@ -25,6 +25,7 @@ from cutscene_model.greybox import FIELD_CHANNELS
 from cutscene_model.primitives import HEAD_PART
 from cutscene_model.scene import MAX_CAST
 from cutscene_model.surface import GreyboxBatch
+from cutscene_model.precision import autocast
 from cutscene_model.training.metrics import gradient_energy_ratio, gradient_loss, psnr, ssim
 from cutscene_model.training.optimizer import MuonAdam
 from cutscene_model.training.prepared import GRID, Crops, PreparedFrames
@@ -132,9 +133,10 @@ def train_autoencoder(run: AutoencoderRun) -> None:
     first, losses = step, 0.0
     for batch in batches(run, step):
         optimizer.scale = schedule(step, run.steps, decay_from=run.decay_from)
-        latents = degraded(model.encoder(batch.pictures), run.noise, run.true)
-        result = model.decoder(latents, model.surface(batch.greybox, model.surface.describe(batch.anchors)))
-        loss = picture_loss(result, batch.pictures, batch.greybox)
+        with autocast():
+            latents = degraded(model.encoder(batch.pictures), run.noise, run.true)
+            result = model.decoder(latents, model.surface(batch.greybox, model.surface.describe(batch.anchors)))
+        loss = picture_loss(result.float(), batch.pictures, batch.greybox)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
