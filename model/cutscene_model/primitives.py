@@ -30,9 +30,14 @@ SLOT_COUNT = 65  # slot 0 is "nothing here", 1 to 4 the cast, the rest the looks
 BOX, CAPSULE, VOLUME = 0, 1, 2  # kinds
 
 DEFAULT_RADII = (0.54, 0.38, 0.13, 0.13)  # head, torso, arms, legs: the big-headed build of the shipped costumes
-_RADIUS_OF = {"head": 0, "headgear": 0, "hips": 1, "chest": 1, "upper_arm": 2, "forearm": 2}  # legs: 3
+_RADIUS_OF = {
+    "head": 0, "headgear": 0, "hips": 1, "chest": 1, "spine": 1, "upper_arm": 2, "forearm": 2, "hand": 2,
+}  # fmt: skip
+# Whatever is not named is a leg: 3.
+_OVERLAP = 1.003  # elements of a set are drawn a little wider, or rays would slip through between neighbouring tiles
 _MIN_HALF = 1e-3  # a plane's missing thickness, so that its map stays invertible
 _HEADGEAR = BONES.index("headgear")
+_ONLY_VOLUMES = [BONES.index(bone) for bone in ("headgear", "spine", "hand_l", "hand_r")]  # no capsules stand for these
 _RADIUS_INDEX = np.asarray([_RADIUS_OF.get(bone.removesuffix("_l").removesuffix("_r"), 3) for bone in BONES])
 _IS_LIMB = _RADIUS_INDEX >= 2
 
@@ -100,6 +105,7 @@ class SceneShapes:
         self._element_box = _with_last(volumes.element_box, unit_box)
         self._prop_box = _with_last(volumes.prop_box, unit_box)
         self._rest = volumes.rest_joints if len(volumes.names) else None
+        self._prior = volumes.pose_prior
 
     def still(self) -> Primitives:
         """The set. A look with a volume is drawn whole where the first of its boxes says."""
@@ -111,7 +117,7 @@ class SceneShapes:
         boxes = [element.box for element, _ in chosen]
         return self._placed(
             np.asarray([box.center for box in boxes], np.float32).reshape(-1, 3),
-            np.asarray([box.half_extent for box in boxes], np.float32).reshape(-1, 3),
+            np.asarray([box.half_extent for box in boxes], np.float32).reshape(-1, 3) * _OVERLAP,
             rotation_matrix(np.asarray([box.rotation for box in boxes], np.float32).reshape(-1, 4)),
             [element.look for element, _ in chosen],
             self._element_box,
@@ -173,11 +179,17 @@ class SceneShapes:
     def _body(self, actor: ActorState, member: CastMember) -> Primitives:
         """One actor's bones: volumes where the costume has them, else capsules."""
         rest = actor.joints if self._rest is None else self._rest
-        rotations = bone_rotations(actor.joints, rest)
+        rotations = bone_rotations(actor.joints, rest, self._prior)
         radii = np.asarray(member.radii or DEFAULT_RADII, np.float32)
         worn = member.headgear and member.costume in WITH_HEADGEAR
         found = [self._index.get(f"{member.costume}:{bone}", -1) for bone in BONES]
-        numbers = np.asarray([n for n, place in enumerate(found) if n != _HEADGEAR or (worn and place >= 0)])
+        numbers = np.asarray(
+            [
+                number
+                for number, place in enumerate(found)
+                if number not in _ONLY_VOLUMES or (place >= 0 and (worn or number != _HEADGEAR))
+            ]
+        )
         which = np.asarray(found)[numbers]
         has = (which >= 0)[:, None]
         start, end = (actor.joints[joints] for joints in BONE_ENDS[numbers].T)

@@ -326,6 +326,13 @@ def _march(rays, columns, count, near, sx, sy, sz, first, distance):  # type: ig
             x, y, z = rays[0, ray] + t * rays[3, ray], rays[1, ray] + t * rays[4, ray], rays[2, ray] + t * rays[5, ray]
             d = _distance(x, y, z, sx, sy, sz, first, distance)
             outside = last >= 0
+            if outside and eager > 1 and max(d, np.float32(0)) + last < step:
+                # A way back also from inside: within a shape, other surfaces may seem near that nobody can see.
+                rays[6, ray] = t - (step - last) * spacing
+                rays[10, ray], rays[11, ray] = last, 1.0
+                alive[kept] = ray
+                kept += 1
+                continue
             if d < _TOUCH:
                 if outside:
                     if d < 0:  # it went a little too far: the surface lies between this place and the last
@@ -333,12 +340,6 @@ def _march(rays, columns, count, near, sx, sy, sz, first, distance):  # type: ig
                     rays[6, ray] = t if t < end else -1.0
                     continue
                 step = max(-d, 0.3)  # inside from the start, as a camera in a wall: go on until outside
-            elif outside and eager > 1 and d + last < step:
-                rays[6, ray] = t - (step - last) * spacing
-                rays[10, ray], rays[11, ray] = last, 1.0
-                alive[kept] = ray
-                kept += 1
-                continue
             else:
                 outside, last = True, d
                 step = max(d * eager, _LEAST_STEP)

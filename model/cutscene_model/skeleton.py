@@ -1,13 +1,15 @@
 """Bones from joints: the rigid frame of each body part, told from nineteen points alone.
 
 A frame is the rotation that has carried a part from the rest pose to where it is now. Hips, chest and head have three
-points each, which fix it; a limb has its direction only, so it swings from its parent the shortest way.
+points each, which fix it; a limb has its direction only, so it swings from its parent the shortest way. How it is then
+turned about itself, and how hands and spine bend, a ``PosePrior`` guesses where there is one.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from cutscene_model.pose_prior import PosePrior, pose_features
 from cutscene_model.scene import JOINT_INDEX, FloatArray
 from cutscene_model.vectors import frame_along, shortest_turn, unit
 
@@ -28,12 +30,19 @@ BONE_JOINTS: dict[str, tuple[int, int]] = {
             ("foot", "ankle", "toe"),
         )
     },
+    "spine": (_J["chest"], _J["hips"]),
+    "hand_l": (_J["hand_l"], _J["elbow_l"]),
+    "hand_r": (_J["hand_r"], _J["elbow_r"]),
 }
-"""Each bone's first joint, about which its frame turns, and its last."""
+"""Each bone's first joint, about which its frame turns, and its last. Without a prior, a hand goes with its forearm and
+the spine with the hips."""
 BONES: tuple[str, ...] = tuple(BONE_JOINTS)
 BONE_ENDS = np.asarray(list(BONE_JOINTS.values()))  # (len(BONES), 2)
 _HEADS = [BONES.index("head"), BONES.index("headgear")]
 _HIPS, _CHEST = BONES.index("hips"), BONES.index("chest")
+_CARRIED = {BONES.index(bone): BONES.index(by) for bone, by in (
+    ("spine", "hips"), ("hand_l", "forearm_l"), ("hand_r", "forearm_r"),
+)}  # fmt: skip
 
 
 def _both(*names: str) -> list[int]:
@@ -47,9 +56,10 @@ _LIMBS = (  # and what they hang on, parents first
 )
 
 
-def bone_rotations(joints: FloatArray, rest: FloatArray) -> FloatArray:
+def bone_rotations(joints: FloatArray, rest: FloatArray, prior: PosePrior | None = None) -> FloatArray:
     """(len(BONES), 3, 3): how each bone has turned since the rest pose. ``joints`` and ``rest`` are (19, 3) metres."""
-    hips, chest, head = _body_frames(joints) @ np.swapaxes(_body_frames(rest), -1, -2)
+    frames = body_frames(joints)
+    hips, chest, head = frames @ np.swapaxes(body_frames(rest), -1, -2)
     turned = np.empty((len(BONES), 3, 3), np.float32)
     turned[_HEADS], turned[_HIPS], turned[_CHEST] = head, hips, chest
     for limbs, parents in _LIMBS:
@@ -57,7 +67,9 @@ def bone_rotations(joints: FloatArray, rest: FloatArray) -> FloatArray:
         above = turned[parents]
         carried = (above @ (rest[end] - rest[start])[..., None])[..., 0]
         turned[limbs] = shortest_turn(carried, joints[end] - joints[start]) @ above
-    return turned
+    for bone, by in _CARRIED.items():
+        turned[bone] = turned[by]
+    return turned if prior is None else turned @ prior.turns(pose_features(joints, frames[1], rest))
 
 
 def bone_lengths(joints: FloatArray) -> FloatArray:
@@ -67,7 +79,7 @@ def bone_lengths(joints: FloatArray) -> FloatArray:
     return lengths
 
 
-def _body_frames(joints: FloatArray) -> FloatArray:
+def body_frames(joints: FloatArray) -> FloatArray:
     """(3, 3, 3): frames of hips, chest and head, columns x y z."""
     hips, chest, neck, top = (joints[_J[name]] for name in ("hips", "chest", "neck", "head_top"))
     along = np.stack([chest - hips, neck - chest, top - neck])

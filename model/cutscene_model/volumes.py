@@ -15,11 +15,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from cutscene_model.pose_prior import PosePrior
 from cutscene_model.scene import JOINTS, FloatArray
+from cutscene_model.skeleton import BONES
 
 DISTANCE_STEPS = 16  # stored distance units in one sample spacing: int8 reaches almost eight spacings
 GLOWS, UNTINTED = 1, 2  # flags of a sample
 MAX_SAMPLES = 64_000_000
+_PRIOR = "pose_prior_"  # before the names of the prior's arrays in a file
 
 
 class VolumesError(ValueError):
@@ -40,6 +43,7 @@ class Volumes:
     distance: npt.NDArray[np.int8]  # (samples,) outside positive, in 1 / DISTANCE_STEPS of the spacing
     normal: npt.NDArray[np.int8]  # (samples, 3) of the closest triangle, as it is shaded, times 126; 0 far away
     paint: npt.NDArray[np.uint8]  # (samples, 4) sRGB albedo, black far from the surface, and GLOWS or UNTINTED
+    pose_prior: PosePrior | None = None  # None: bones are turned as their joints alone say
 
     def __post_init__(self) -> None:
         count, samples = len(self.names), int(self.sizes.astype(np.int64).prod(axis=-1).sum())
@@ -51,6 +55,8 @@ class Volumes:
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise VolumesError(f"{name} is {getattr(self, name).shape}, not {shape}")
+        if self.pose_prior is not None and self.pose_prior.last.shape[1] != 6 * len(BONES):
+            raise VolumesError(f"pose_prior is for {self.pose_prior.last.shape[1] / 6:g} bones, not {len(BONES)}")
         if samples > MAX_SAMPLES:
             raise VolumesError(f"{samples} samples; at most {MAX_SAMPLES} are read")
 
@@ -78,7 +84,10 @@ def no_volumes() -> Volumes:
 
 def write_volumes(path: Path, volumes: Volumes) -> None:
     """Writes ``path`` (.npz, deflated: distances far from a surface are all alike)."""
-    arrays = {field.name: getattr(volumes, field.name) for field in fields(Volumes) if field.name != "names"}
+    apart = ("names", "pose_prior")
+    arrays = {field.name: getattr(volumes, field.name) for field in fields(Volumes) if field.name not in apart}
+    if volumes.pose_prior is not None:
+        arrays |= {_PRIOR + field.name: getattr(volumes.pose_prior, field.name) for field in fields(PosePrior)}
     with path.open("wb") as file:
         np.savez_compressed(file, names=np.asarray(volumes.names, np.str_), **arrays)
 
@@ -96,6 +105,8 @@ def read_volumes(path: Path) -> Volumes:
         with np.load(path, allow_pickle=False) as file:
             names = tuple(str(name) for name in file["names"])
             arrays = {name: file[name] for name in types}
+            prior = {field.name: file[_PRIOR + field.name] for field in fields(PosePrior) if _PRIOR + "mean" in file}
+            pose_prior = PosePrior(**prior) if prior else None
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise VolumesError(f"{path}: {error}") from error
     for name, kind in types.items():
@@ -103,4 +114,6 @@ def read_volumes(path: Path) -> Volumes:
             raise VolumesError(f"{path}: {name} holds {arrays[name].dtype}, not {np.dtype(kind)}")
     if (arrays["sizes"] < 2).any() or not (arrays["spacing"] > 0).all():
         raise VolumesError(f"{path}: a volume has fewer than two samples along a side, or no spacing")
-    return Volumes(names, **arrays)
+    if pose_prior is not None and any(getattr(pose_prior, name).dtype != np.float32 for name in prior):
+        raise VolumesError(f"{path}: the pose prior holds something else than float32")
+    return Volumes(names, **arrays, pose_prior=pose_prior)

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given, settings
@@ -28,7 +29,7 @@ from cutscene_model.scene import (
 from cutscene_model.skeleton import BONES
 from cutscene_model.surface import display
 from cutscene_model.vectors import frame_along, rotation_matrix
-from cutscene_model.volumes import Volumes, no_volumes
+from cutscene_model.volumes import DISTANCE_STEPS, Volumes, no_volumes
 from small_scenes import CRATE, FLOOR, actor, ball_volume, stage, state
 
 FRONT = Camera(
@@ -159,6 +160,23 @@ def test_a_look_with_a_volume_fills_its_box_with_it() -> None:
     assert np.quantile((normal * expected).sum(axis=0), 0.05) > 0.97
     assert (greybox.sample[seen] >= 0).all()
     assert (greybox.sample[~seen] == -1).all()
+
+
+def test_surfaces_inside_a_solid_are_not_seen() -> None:
+    # Meshes run through one another: inside, the distance to the nearest triangle may be nothing at all. A ray's long
+    # steps must not take such a place for the outside.
+    ball = ball_volume("crate/large")
+    x, _, z = np.meshgrid(*[np.linspace(-1.2, 1.2, 41)] * 3, indexing="ij")
+    slab = (np.abs(z) - 0.15) / ball.spacing[0]
+    crossed = np.minimum(np.abs(slab), np.abs(z - 0.1 * x) / ball.spacing[0])  # a slanting sheet runs through the slab
+
+    def depths(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        stored = np.clip(np.round(distance * DISTANCE_STEPS), -127, 127).astype(np.int8).ravel()
+        greybox = raster(box_stage((0, 0, -3), (1, 1, 1)), replace(ball, distance=stored)).draw(SceneState(FRONT))
+        found: npt.NDArray[np.float32] = greybox.field[channel("inverse_depth")]
+        return found
+
+    np.testing.assert_allclose(depths(np.where(slab < 0, -crossed, slab)), depths(slab), atol=3e-3)
 
 
 def test_a_costumes_volume_rides_on_its_bone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,14 +25,11 @@ def test_volumes_read_back_as_they_were_written(tmp_path: Path) -> None:
 
 def test_volumes_follow_one_another_in_the_atlas() -> None:
     ball = ball_volume("crate/large", samples=5)
-    two = replace(
-        ball,
-        names=("a", "b"),
-        **{
-            name: np.concatenate([getattr(ball, name)] * 2)
-            for name in ("sizes", "low", "spacing", "element_box", "prop_box", "distance", "normal", "paint")
-        },
-    )
+    twice: dict[str, Any] = {
+        name: np.concatenate([getattr(ball, name)] * 2)
+        for name in ("sizes", "low", "spacing", "element_box", "prop_box", "distance", "normal", "paint")
+    }
+    two = replace(ball, names=("a", "b"), **twice)
     assert two.first.tolist() == [0, 125]
     assert two.index == {"a": 0, "b": 1}
 

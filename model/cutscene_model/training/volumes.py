@@ -24,6 +24,7 @@ from cutscene_model.skeleton import BONE_JOINTS
 from cutscene_model.training.assets import ALL, Look
 from cutscene_model.training.costumes import HEADGEAR, CostumeMesh, costume_glb, costume_mesh
 from cutscene_model.training.motion import Rig, load_rig
+from cutscene_model.training.pose_prior import fit_prior
 from cutscene_model.training.set_mesh import COSTUME_LAYERS, SetMeshes, texture_layers
 from cutscene_model.training.transforms import Array
 from cutscene_model.vocabulary import COSTUMES
@@ -38,12 +39,14 @@ COLORED = 2.2  # spacings around the surface in which samples have colours
 NORMAL_LEVELS = 21  # of each of a normal's components to either side of zero: fewer deflate better
 MARGIN = 2  # empty samples around the mesh
 LEAST_SHARE = 0.35  # of a corner's weight that a bone must have for the triangle to be its
-_BONES_OF: dict[str, tuple[str, ...]] = {
+BONE_MEMBERS: dict[str, tuple[str, ...]] = {
     "head": ("head",),
-    "hips": ("hips", "spine"),
+    "hips": ("hips",),
+    "spine": ("spine",),
     "chest": ("chest",),
     **{f"upper_arm_{s}": (f"upperarm.{s}",) for s in "lr"},
-    **{f"forearm_{s}": (f"lowerarm.{s}", f"wrist.{s}", f"hand.{s}", f"handslot.{s}") for s in "lr"},
+    **{f"forearm_{s}": (f"lowerarm.{s}", f"wrist.{s}") for s in "lr"},
+    **{f"hand_{s}": (f"hand.{s}", f"handslot.{s}") for s in "lr"},
     **{f"thigh_{s}": (f"upperleg.{s}",) for s in "lr"},
     **{f"shin_{s}": (f"lowerleg.{s}",) for s in "lr"},
     **{f"foot_{s}": (f"foot.{s}", f"toes.{s}") for s in "lr"},
@@ -209,9 +212,10 @@ def fit(solid: Solid) -> Fitted:
     normal = np.zeros((*size, 3), np.int8)
     bent /= np.maximum(np.linalg.norm(bent, axis=1, keepdims=True), 1e-9)
     normal[colored] = np.round(bent * NORMAL_LEVELS) * (127 // NORMAL_LEVELS)
-    # Seen through a crack, a place may be far from every triangle: it has the colour of the closest.
+    # Seen through a crack, or where the mesh is open, a surface may be far from every triangle: the closest colours it.
     cell = ndimage.distance_transform_edt(~colored, return_distances=False, return_indices=True)
-    around = ~colored & (np.abs(signed) < COLORED)
+    border = ndimage.binary_dilation(signed < 0, iterations=2) & ndimage.binary_dilation(signed >= 0, iterations=2)
+    around = ~colored & (border | (np.abs(signed) < COLORED))
     paint[around] = paint[tuple(cell[:, around])]
     stored = np.clip(np.round(signed * DISTANCE_STEPS), -127, 127).astype(np.int8)
     return Fitted(low, stored, normal, paint)
@@ -263,7 +267,7 @@ def _costume_solids(assets: Path, costume: str, rig: Rig, textures: list[npt.NDA
     sheets = _cape(assets, costume, mesh)
     flags = np.where((mesh.tints[mesh.triangles[:, 0]] == 1).all(axis=1), UNTINTED, 0).astype(np.uint8)
     for bone, joints in BONE_JOINTS.items():
-        members = _BONES_OF["head" if bone == "headgear" else bone]
+        members = BONE_MEMBERS["head" if bone == "headgear" else bone]
         numbers = [rig.index[name] for name in members]
         share = (np.isin(mesh.bones, numbers) * mesh.weights).sum(axis=1)
         mine = (share[mesh.triangles] >= LEAST_SHARE).any(axis=1) & (worn == (bone == "headgear"))
@@ -329,6 +333,7 @@ def fit_all(assets: Path) -> Volumes:
         np.concatenate([one.distance.ravel() for one in fitted]),
         np.concatenate([one.normal.reshape(-1, 3) for one in fitted]),
         np.concatenate([one.paint.reshape(-1, 4) for one in fitted]),
+        fit_prior(rig, _rest(rig), BONE_MEMBERS),
     )
 
 
