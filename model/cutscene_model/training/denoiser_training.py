@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.decoder import CELL
 from cutscene_model.denoiser import CELLS, MEMORY_CELLS, Denoiser, Memory, rotated
+from cutscene_model.precision import autocast
 from cutscene_model.sampler import sample
 from cutscene_model.training.autoencoder_training import cast_mask, picture_loss
 from cutscene_model.training.metrics import gradient_energy_ratio, psnr
@@ -123,7 +124,8 @@ def _losses(model: Both, item: Sample) -> tuple[Tensor, Tensor]:
     batch, pictures = len(item.latents), item.pictures
     with torch.set_grad_enabled(pictures is not None):
         looks = autoencoder.surface.describe(item.anchors)
-        surface = None if pictures is None else autoencoder.surface(item.greybox, looks)
+        with autocast():
+            surface = None if pictures is None else autoencoder.surface(item.greybox, looks)
     history_noise = torch.randn_like(item.past_latents) * 0.3 * torch.rand(batch, HISTORY, 1, 1, 1)
     memory, mask = read_memory(denoiser, looks.features, item, history_noise)
     conditioning = denoiser.condition(item.greybox.globals, item.coarse if surface is None else surface.levels[-1])
@@ -147,8 +149,9 @@ def _losses(model: Both, item: Sample) -> tuple[Tensor, Tensor]:
         return latent_loss, torch.zeros(())
     # A quarter of the pictures is drawn from true latents, so that the decoder remains the autoencoder's.
     latents = torch.cat([item.latents[: batch // 4], clean[batch // 4 :]])
-    result = autoencoder.decode(latents.contiguous(memory_format=torch.channels_last), surface)
-    return latent_loss, picture_loss(result, pictures, item.greybox)
+    with autocast():
+        result = autoencoder.decode(latents.contiguous(memory_format=torch.channels_last), surface)
+    return latent_loss, picture_loss(result.float(), pictures, item.greybox)
 
 
 def train_denoiser(run: DenoiserRun) -> None:
