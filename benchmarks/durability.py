@@ -12,6 +12,9 @@ by themselves. What they got is compared, digest by digest, with undisturbed run
   bytes_per_frame                      on disk
   fork_bytes, fork_rss_kb              on disk, and of the server's memory, for each of --forks forks of one session
   restore_ms, replay_ms                first frame of a parked session's next turn; drawing its whole past again instead
+  sessions, sessions_mb                sessions that were opened, drawn for and left open; what the server's processes
+                                       then hold in memory, and (``sessions_mb_before``) what they held before
+  session_open_ms, session_back_ms     medians: opening one and its first frame; the next frame of one of them, any one
 """
 
 from __future__ import annotations
@@ -222,16 +225,53 @@ async def storage(server: Server, expansion: Expansion, options: argparse.Namesp
     }
 
 
+async def crowd(server: Server, expansion: Expansion, options: argparse.Namespace) -> dict[str, object]:
+    """Many sessions at once, all open: nearly all of them wait on disk."""
+    request = pb.Open()
+    request.CopyFrom(expansion.open_request)
+    request.tier = TIERS[options.tier]
+    states = states_of(expansion, TURN_FRAMES)
+    kept: list[tuple[str, str]] = []
+    opened, came_back = [], []
+    async with cc.connect(server.address) as client:
+        before_mb = server.memory_kb() / 1024
+        for number in tqdm(range(options.sessions), desc="opening", unit="session"):
+            request.seed = number
+            started = time.perf_counter()
+            session = await client.open_request(request)
+            await anext(session.perform(scene.lockstep_turn([states[number % len(states)]])))
+            opened.append(1000 * (time.perf_counter() - started))
+            session.detach()
+            kept.append((session.id, session.token))
+        after_mb = server.memory_kb() / 1024
+        found = sum(info.status != "closed" for info in await client.sessions())
+        if found != options.sessions:
+            raise SystemExit(f"{options.sessions} sessions were opened, {found} are there")
+        for number in random.Random(options.seed).sample(range(len(kept)), min(40, len(kept))):
+            started = time.perf_counter()
+            session = await client.resume(*kept[number], 1)
+            await anext(session.perform(scene.lockstep_turn([states[(number + 1) % len(states)]])))
+            came_back.append(1000 * (time.perf_counter() - started))
+            session.detach()
+    return {
+        "sessions": options.sessions,
+        "sessions_mb": round(after_mb),
+        "sessions_mb_before": round(before_mb),
+        "session_open_ms": round(statistics.median(opened), 1),
+        "session_back_ms": round(statistics.median(came_back), 1),
+    }
+
+
 def disk_bytes(directory: Path) -> int:
     """What a directory's files hold."""
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
 async def measure(options: argparse.Namespace) -> dict[str, object]:
-    """Both parts, each on a data directory of its own."""
+    """All parts, each on a data directory of its own."""
     expansion = shipped.load_expansion(options.script)
     figures: dict[str, object] = {}
-    for part in (crashes, storage):
+    for part in (crashes, storage, crowd):
         with tempfile.TemporaryDirectory(prefix="cutscene-") as folder:
             server = Server(Path(folder), server_arguments(options))
             await server.start()
@@ -249,6 +289,7 @@ def main() -> int:
     parser.add_argument("--between", type=float, default=3.0, help="seconds of play after each (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=240, help="of the session that is forked (default: %(default)s)")
     parser.add_argument("--forks", type=int, default=1000, help="default: %(default)s")
+    parser.add_argument("--sessions", type=int, default=2000, help="opened and left open (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments (default: %(default)s)")
     parser.add_argument("--script", default="tavern_dialogue", help="whose states (default: %(default)s)")
     parser.add_argument("--tier", default="draft", choices=list(TIERS))
