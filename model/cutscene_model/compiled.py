@@ -12,33 +12,59 @@ from torch import Tensor
 
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.composition import compose
-from cutscene_model.shading import light_cells, paint_cells
+from cutscene_model.shading import light_cells, light_pixels, paint_cells
 from cutscene_model.surface import BACKGROUND, CELL_FEATURES, LIGHT, GreyboxBatch, SlotLooks, Surface
 
 
 def surface_of(coder: Autoencoder, greybox: GreyboxBatch, looks: SlotLooks) -> Surface:
     """What ``coder.surface`` makes of a batch of one, in ``torch.inference_mode``."""
-    encoder = coder.surface
     height, width = greybox.slot.shape[1:]
-    # In torch's own memory: see ``tensors``.
-    albedo, glows = torch.empty(1, height, width, 3), torch.empty(1, height, width)
-    slot = greybox.slot[0].numpy()
-    paint_cells(
-        slot, greybox.sample[0].numpy(), encoder.materials.paint.numpy(), encoder.materials.linear.numpy(),
-        looks.tint[0].numpy(), looks.plain[0].numpy(), albedo[0].numpy(), glows[0].numpy(),
-    )  # fmt: skip
-    albedo = encoder.faces(albedo, greybox, looks.costume)
+    albedo, glows = _painted(coder, greybox, looks, skip_empty=False)
     background = greybox.globals[:, BACKGROUND] * 2 - 1
     shaded, cells = torch.empty(1, 3, height, width), torch.empty(1, height, width, CELL_FEATURES)
     light_cells(
-        slot, greybox.part[0].numpy(), greybox.field[0].numpy(), LIGHT.start,
+        greybox.slot[0].numpy(), greybox.part[0].numpy(), greybox.field[0].numpy(), LIGHT.start,
         albedo[0].numpy(), glows[0].numpy(), background[0].numpy(), shaded[0].numpy(), cells[0].numpy(),
     )  # fmt: skip
-    return Surface(shaded, background, encoder.levels(cells.permute(0, 3, 1, 2)))
+    return Surface(shaded, background, coder.surface.levels(cells.permute(0, 3, 1, 2)))
+
+
+def fine_of(
+    coder: Autoencoder,
+    greybox: GreyboxBatch,
+    refined: GreyboxBatch,
+    cells: npt.NDArray[np.bool_],
+    looks: SlotLooks,
+    surface: Surface,
+) -> Tensor:
+    """What ``coder.surface.fine`` makes of a batch of one, in ``torch.inference_mode``; ``cells`` (144, 256)."""
+    height, width = refined.slot.shape[1:]
+    albedo, glows = _painted(coder, refined, looks, skip_empty=True)
+    fine = torch.empty(1, 3, height, width)
+    light_pixels(
+        cells, refined.slot[0].numpy(), refined.field[0].numpy(), LIGHT.start, albedo[0].numpy(), glows[0].numpy(),
+        surface.background[0].numpy(), surface.shaded[0].numpy(), greybox.slot[0].numpy(), fine[0].numpy(),
+    )  # fmt: skip
+    return fine
 
 
 def pixels_of(coder: Autoencoder, latents: Tensor, surface: Surface) -> npt.NDArray[np.uint8]:
     """What ``coder.decode`` makes of a batch of one, as bytes (288, 512, 3), in ``torch.inference_mode``."""
     terms = coder.decoder.terms(latents * coder.std + coder.mean, surface)
     logits, detail = (term[0].permute(1, 2, 0).numpy() for term in terms)
-    return compose(logits, detail, surface.shaded[0].numpy(), surface.background[0].numpy())
+    fine = None if surface.fine is None else surface.fine[0].numpy()
+    return compose(logits, detail, surface.shaded[0].numpy(), surface.background[0].numpy(), fine)
+
+
+def _painted(coder: Autoencoder, greybox: GreyboxBatch, looks: SlotLooks, *, skip_empty: bool) -> tuple[Tensor, Tensor]:
+    """Albedo (1, H, W, 3) with faces on it, and what glows (1, H, W)."""
+    encoder = coder.surface
+    height, width = greybox.slot.shape[1:]
+    # In torch's own memory: see ``tensors``.
+    albedo, glows = torch.empty(1, height, width, 3), torch.empty(1, height, width)
+    paint_cells(
+        greybox.slot[0].numpy(), greybox.sample[0].numpy(), encoder.materials.paint.numpy(),
+        encoder.materials.linear.numpy(), looks.tint[0].numpy(), looks.plain[0].numpy(),
+        albedo[0].numpy(), glows[0].numpy(), skip_empty,
+    )  # fmt: skip
+    return encoder.faces(albedo, greybox, looks.costume), glows

@@ -23,22 +23,26 @@ _TOPS, _LEFTS = (tuple(int(p[axis]) for p in PLACES) for axis in (0, 1))
 
 
 def compose(
-    logits: FloatArray, detail: FloatArray, shaded: FloatArray, background: FloatArray
+    logits: FloatArray, detail: FloatArray, shaded: FloatArray, background: FloatArray, fine: FloatArray | None = None
 ) -> npt.NDArray[np.uint8]:
     """Pixels (288, 512, 3) of one picture.
 
     ``logits`` (72, 128, CHOICES * 16) and ``detail`` (72, 128, 3 * 16) as the decoder's last layers leave them, their
-    channels last; ``shaded`` (3, 144, 256) and ``background`` (3,) from the surface, -1 to 1.
+    channels last; ``shaded`` (3, 144, 256), ``background`` (3,) and ``fine`` (3, 288, 512) from the surface, -1 to 1.
     """
     rows, columns = logits.shape[:2]
     pixels = np.empty((rows * _SPAN, columns * _SPAN, 3), np.uint8)
     around = np.pad(shaded, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    in_bands(rows, lambda first, last: _compose(first, last, logits, detail, around, background, pixels))
+    own = np.empty((3, 1, 1), np.float32) if fine is None else fine
+    given = (logits, detail, around, background, own, fine is not None)
+    in_bands(rows, lambda first, last: _compose(first, last, *given, pixels))
     return pixels
 
 
 @kernel
-def _compose(first_row, last_row, logits, detail, around, background, pixels):  # type: ignore[no-untyped-def]
+def _compose(  # type: ignore[no-untyped-def]
+    first_row, last_row, logits, detail, around, background, own, has_own, pixels
+):
     weights = np.empty((CHOICES, _PIXELS), np.float32)
     whole = np.empty((CHOICES, _PIXELS), np.int32)
     powers = whole.view(np.float32)
@@ -77,6 +81,9 @@ def _compose(first_row, last_row, logits, detail, around, background, pixels):  
                         # The greybox cell of this pixel, within the four of the cell.
                         i, j = (lane >> 1) & 1, lane & 1
                         seen = around[color, 2 * row + i + _TOPS[choice], 2 * column + j + _LEFTS[choice]]
+                        if has_own and choice == 0:
+                            i, j = 2 * i + (lane >> 3), 2 * j + ((lane >> 2) & 1)
+                            seen = own[color, _SPAN * row + i, _SPAN * column + j]
                         total[color, lane] += weights[choice, lane] * seen
             for color in range(3):
                 for lane in range(_PIXELS):

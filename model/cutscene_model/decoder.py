@@ -3,7 +3,8 @@
 The greybox knows where every edge is to within two pixels and what lies on both sides of it; the latent knows what no
 greybox can tell. So the decoder is the rising half of a U-Net (arXiv 1505.04597) over the surface's levels with the
 latent at its bottom. Its last step lets every pixel choose among the shaded colours of its cell and the four beside it,
-and the background's (convex upsampling, arXiv 2003.12039), which keeps silhouettes sharp, and adds what they lack.
+and the background's (convex upsampling, arXiv 2003.12039), which keeps silhouettes sharp, and adds what they lack. A
+pixel that was shaded by itself has its own colour to choose in place of its cell's.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ class Pointwise(nn.Conv2d):
     On one CPU thread torch would bring channels-last maps into another order for it and back, which takes longer.
     """
 
-    def __init__(self, inner: int, outer: int) -> None:
-        super().__init__(inner, outer, 1)
+    def __init__(self, inner: int, outer: int, bias: bool = True) -> None:
+        super().__init__(inner, outer, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
@@ -81,6 +82,9 @@ class Decoder(nn.Module):
         self.join_half = Pointwise(half, c)
         self.rise_half = nn.Sequential(Residual(c), _Up(c, d))
         self.join_fine = Pointwise(d + fine + 3 * LEVEL_CELL**2, e)
+        # What the pixels' own colours add to their cells': nothing until it is trained.
+        self.join_pixels = Pointwise(3 * (CELL * LEVEL_CELL) ** 2, e, bias=False)
+        nn.init.zeros_(self.join_pixels.weight)
         self.fine = nn.Conv2d(e, e, 3, padding=1)
         pixels = (CELL * LEVEL_CELL) ** 2  # of the picture in a cell of the finest level
         self.choose = Pointwise(e, CHOICES * pixels)
@@ -97,7 +101,7 @@ class Decoder(nn.Module):
         logits, detail = self.terms(latents, surface)
         # The finest level's channels are its greybox cells', one after the other, choice by choice and pixel by pixel.
         logits, detail = F.pixel_shuffle(logits, LEVEL_CELL), F.pixel_shuffle(detail, LEVEL_CELL)
-        return F.pixel_shuffle(_chosen(surface.shaded, surface.background, logits) + detail, CELL)
+        return F.pixel_shuffle(_chosen(surface, logits) + detail, CELL)
 
     def terms(self, latents: Tensor, surface: Surface) -> tuple[Tensor, Tensor]:
         """What each pixel chooses, as logits (B, CHOICES * 16, 72, 128), and what it adds (B, 3 * 16, 72, 128)."""
@@ -107,18 +111,24 @@ class Decoder(nn.Module):
         x = self.rise_quarter(x + self.join_quarter(quarter))
         x = self.rise_half(x + self.join_half(half))
         shaded = F.pixel_unshuffle(surface.shaded.to(dtype), LEVEL_CELL)
-        x = F.silu(self.join_fine(torch.cat([F.silu(x), fine, shaded], dim=1)))
+        x = self.join_fine(torch.cat([F.silu(x), fine, shaded], dim=1))
+        if surface.fine is not None:
+            beyond = surface.fine - F.interpolate(surface.shaded, scale_factor=CELL)
+            x = x + self.join_pixels(F.pixel_unshuffle(beyond.to(dtype), CELL * LEVEL_CELL))
+        x = F.silu(x)
         x = F.silu(x + self.fine(x))
         return self.choose(x).float(), self.detail(x).float()
 
 
-def _chosen(shaded: Tensor, background: Tensor, logits: Tensor) -> Tensor:
-    """Each pixel's mixture of its cell's, the neighbours' and the background's colours: (B, 3 * 4, rows, columns)."""
+def _chosen(surface: Surface, logits: Tensor) -> Tensor:
+    """Each pixel's mixture of its own, the cells' around it and the background's colours: (B, 3 * 4, rows, columns)."""
     weights = logits.unflatten(1, (CHOICES, CELL**2)).softmax(dim=1)
-    around = F.pad(shaded, (1, 1, 1, 1), mode="replicate")
-    rows, columns = shaded.shape[2:]
-    total = weights[:, None, -1] * background[:, :, None, None, None]
+    around = F.pad(surface.shaded, (1, 1, 1, 1), mode="replicate")
+    rows, columns = surface.shaded.shape[2:]
+    total = weights[:, None, -1] * surface.background[:, :, None, None, None]
     for index, (top, left) in enumerate(PLACES):
         color = around[:, :, None, top : top + rows, left : left + columns]
+        if index == 0 and surface.fine is not None:
+            color = F.pixel_unshuffle(surface.fine, CELL).unflatten(1, (3, CELL**2))
         total = torch.addcmul(total, weights[:, None, index], color)
     return total.flatten(1, 2)

@@ -57,7 +57,7 @@ class Timeline(Protocol):
     def next_frame(self) -> int:
         """The index of the frame that the next ``draw`` makes."""
 
-    def prepare(self, state: SceneState) -> Any:
+    def prepare(self, state: SceneState, tier: str) -> Any:
         """What a frame owes to its scene state alone, for ``draw`` and ``decode`` of this timeline."""
 
     def draw(self, prepared: Any, tier: str) -> DrawnFrame:
@@ -78,7 +78,7 @@ class Timeline(Protocol):
 
 def draw_whole(timeline: Timeline, state: SceneState, tier: str) -> tuple[DrawnFrame, Pixels]:
     """The next frame from beginning to end, one stage after the other."""
-    prepared = timeline.prepare(state)
+    prepared = timeline.prepare(state, tier)
     frame = timeline.draw(prepared, tier)
     return frame, timeline.decode(prepared, frame.latent)
 

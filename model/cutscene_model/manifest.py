@@ -35,6 +35,9 @@ class Manifest:
     emotions: tuple[str, ...]
     files: tuple[str, ...]  # weight files, relative to the manifest
     architecture: dict[str, Any] = field(default_factory=dict)  # constructor arguments of the networks
+    # Tier name -> how much, of 2, a cell's colour must differ from one beside it for its pixels to be shaded singly.
+    # Cells that differ in what they show always are; tiers that are not named shade cells only.
+    contrast: dict[str, float] = field(default_factory=dict)
     license: str = ""
     data: dict[str, Any] = field(default_factory=dict)  # what it was trained on: packs, rooms, seeds, frames
     training: dict[str, Any] = field(default_factory=dict)  # steps, hours, seeds, settings

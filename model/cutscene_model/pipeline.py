@@ -36,12 +36,12 @@ class Pipeline:
         self._first = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._last = ThreadPoolExecutor(1, thread_name_prefix="decode")
 
-    def prepare(self, timeline: Timeline, state: Callable[[], SceneState]) -> Future[Prepared]:
+    def prepare(self, timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Future[Prepared]:
         """Prepares a frame of ``state()`` once those asked for before are prepared."""
 
         def run() -> Prepared:
             started_us = now_us()
-            value = timeline.prepare(state())
+            value = timeline.prepare(state(), tier)
             return Prepared(value, started_us, now_us() - started_us)
 
         return self._first.submit(run)
@@ -54,12 +54,12 @@ class Pipeline:
         """Draws ``states`` one after the other as the timeline's next frames; yields their pixels in order."""
         if not states:
             return
-        preparing = self.prepare(timeline, lambda: states[0])
+        preparing = self.prepare(timeline, lambda: states[0], tier)
         decoding: Future[Pixels] | None = None
         for following in range(1, len(states) + 1):
             prepared = preparing.result().value
             if following < len(states):
-                preparing = self.prepare(timeline, partial(states.__getitem__, following))
+                preparing = self.prepare(timeline, partial(states.__getitem__, following), tier)
             latent = timeline.draw(prepared, tier).latent
             decoded, decoding = decoding, self.finish(partial(timeline.decode, prepared, latent))
             timeline.commit()

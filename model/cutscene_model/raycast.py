@@ -86,9 +86,20 @@ class Hits:
         )
 
 
-def cast_rays(primitives: Primitives, view: View, volumes: Volumes, only_depth: bool = False) -> Hits:
-    """Finds what every ray of ``view`` meets first; without grid, normal and sample if ``only_depth``."""
+def cast_rays(
+    primitives: Primitives,
+    view: View,
+    volumes: Volumes,
+    only_depth: bool = False,
+    within: FloatArray | None = None,
+) -> Hits:
+    """Finds what every ray of ``view`` meets first; without grid, normal and sample if ``only_depth``.
+
+    ``within`` (2, height / 2, width / 2) says between which two depths the four rays of a cell are looked along: none
+    where the second is not the greater.
+    """
     hits = Hits.nothing(view.height, view.width)
+    limits = np.empty((2, 1, 1), np.float32) if within is None else within
     if len(primitives):
         rectangles, nearest = _bounds(primitives, view)
         order = np.argsort(nearest, kind="stable")
@@ -100,7 +111,7 @@ def cast_rays(primitives: Primitives, view: View, volumes: Volumes, only_depth: 
             primitives.size, primitives.first, volumes.distance, volumes.normal,
         )  # fmt: skip
         out = (hits.primitive, hits.depth, hits.grid, hits.normal, hits.sample, only_depth)
-        lens = (view.width, view.height, view.half_width, view.half_height, view.parallel)
+        lens = (view.width, view.height, view.half_width, view.half_height, view.parallel, limits, within is not None)
         in_bands(view.height, lambda first, last: _trace(order, rectangles, first, last, *lens, *scene, *out))
     return hits
 
@@ -154,7 +165,8 @@ def _bounds(primitives: Primitives, view: View) -> tuple[npt.NDArray[np.int32], 
 @kernel
 def _trace(  # type: ignore[no-untyped-def]
     order, rectangles, first_row, last_row, width, height,
-    half_width, half_height, parallel, view_to_grid, to_grid, eye, low, high, kind, size, first, distance, normal,
+    half_width, half_height, parallel, within, limited,
+    view_to_grid, to_grid, eye, low, high, kind, size, first, distance, normal,
     out_primitive, out_depth, out_grid, out_normal, out_sample, only_depth,
 ):  # fmt: skip
     """Traces the rows from ``first_row`` to ``last_row`` (excluded), nearest primitives first."""
@@ -175,6 +187,12 @@ def _trace(  # type: ignore[no-untyped-def]
             v = np.float32((1 - (row + 0.5) / height * 2) * half_height)
             count = 0
             for column in range(rectangles[n, 0], rectangles[n, 2]):
+                begin, end = np.float32(near), out_depth[row, column]
+                if limited:
+                    begin = max(begin, within[0, row >> 1, column >> 1])
+                    end = min(end, within[1, row >> 1, column >> 1])
+                    if end <= begin:
+                        continue
                 u = np.float32(((column + 0.5) / width * 2 - 1) * half_width)
                 if parallel:
                     ox = eye[n, 0] + m00 * u + m01 * v
@@ -190,13 +208,14 @@ def _trace(  # type: ignore[no-untyped-def]
                 )  # fmt: skip
                 nx, ny, nz = min(ax, bx), min(ay, by), min(az, bz)
                 enter = max(nx, ny, nz)
-                leave = min(max(ax, bx), max(ay, by), max(az, bz), out_depth[row, column])
-                if leave <= max(enter, near):
+                leave = min(max(ax, bx), max(ay, by), max(az, bz), end)
+                if leave <= max(enter, begin):
                     continue
                 columns[count] = column
                 rays[0, count], rays[1, count], rays[2, count] = ox, oy, oz
                 rays[3, count], rays[4, count], rays[5, count] = dx, dy, dz
-                rays[6, count], rays[7, count] = enter, leave
+                # Only what is marched along may begin later: a box or a capsule is met where its ray enters it.
+                rays[6, count], rays[7, count] = max(enter, begin) if kind[n] == 2 else enter, leave
                 rays[8, count] = 0 if enter == nx else 1 if enter == ny else 2
                 count += 1
             if kind[n] == 2:

@@ -41,15 +41,15 @@ def paint_cells(
     plain: FloatArray,
     albedo: FloatArray,
     glows: FloatArray,
+    skip_empty: bool = False,
 ) -> None:
-    """Fills ``albedo`` (H, W, 3), linear, and ``glows`` (H, W), 0 or 1.
+    """Fills ``albedo`` (H, W, 3), linear, and ``glows`` (H, W), 0 or 1; not where nothing is seen if ``skip_empty``.
 
     ``slot`` and ``sample`` (H, W) are the greybox's; ``paint`` (n, 4) the volumes'; ``linear`` (256,) light by display
     level; ``tint`` and ``plain`` (65, 3) by slot.
     """
-    in_bands(
-        len(slot), lambda first, last: _paint(first, last, slot, sample, paint, linear, tint, plain, albedo, glows)
-    )
+    given = (slot, sample, paint, linear, tint, plain, skip_empty)
+    in_bands(len(slot), lambda first, last: _paint(first, last, *given, albedo, glows))
 
 
 def light_cells(
@@ -72,11 +72,45 @@ def light_cells(
     in_bands(len(slot), lambda first, last: _light(first, last, *given, shaded, cells))
 
 
+def contrasted(slot: npt.NDArray[np.uint8], shaded: FloatArray, contrast: float) -> npt.NDArray[np.bool_]:
+    """(H, W): which cells show another slot than one of the eight around, or a colour that differs by more than this.
+
+    ``shaded`` (3, H, W) is -1 to 1, so that colours differ by 2 at most.
+    """
+    cells = np.empty(slot.shape, np.bool_)
+    in_bands(len(slot), lambda first, last: _contrasted(first, last, slot, shaded, np.float32(contrast), cells))
+    return cells
+
+
+def light_pixels(
+    cells: npt.NDArray[np.bool_],
+    slot: npt.NDArray[np.uint8],
+    field: FloatArray,
+    light_at: int,
+    albedo: FloatArray,
+    glows: FloatArray,
+    background: FloatArray,
+    coarse: FloatArray,
+    coarse_slot: npt.NDArray[np.uint8],
+    fine: FloatArray,
+) -> None:
+    """Fills ``fine`` (3, 2 H, 2 W): the pixels of the ``cells`` (H, W) that are true, as ``light_cells`` shades cells.
+
+    The others have the colour of their cell in ``coarse`` (3, H, W), which shows ``coarse_slot`` (H, W).
+    """
+    given = (cells, slot, field, light_at, albedo, glows, background, _DISPLAY, coarse, coarse_slot)
+    in_bands(len(slot), lambda first, last: _light_pixels(first, last, *given, fine))
+
+
 @kernel
-def _paint(first_row, last_row, slot, sample, paint, linear, tint, plain, albedo, glows):  # type: ignore[no-untyped-def]
+def _paint(  # type: ignore[no-untyped-def]
+    first_row, last_row, slot, sample, paint, linear, tint, plain, skip_empty, albedo, glows
+):
     for row in range(first_row, last_row):
         for column in range(slot.shape[1]):
             who, which = slot[row, column], sample[row, column]
+            if skip_empty and who == 0:
+                continue
             glows[row, column] = 0
             if which < 0:
                 for color in range(3):
@@ -121,3 +155,50 @@ def _light(  # type: ignore[no-untyped-def]
             cell[13] = who > 0
             cell[14] = 0 < who <= MAX_CAST
             cell[15] = part[row, column] == HEAD_PART
+
+
+@kernel
+def _contrasted(first_row, last_row, slot, shaded, contrast, cells):  # type: ignore[no-untyped-def]
+    height, width = slot.shape
+    for row in range(first_row, last_row):
+        top, bottom = max(row - 1, 0), min(row + 1, height - 1)
+        for column in range(width):
+            found = False
+            for i in range(top, bottom + 1):
+                for j in range(max(column - 1, 0), min(column + 1, width - 1) + 1):
+                    found |= slot[i, j] != slot[row, column]
+                    for color in range(3):
+                        found |= abs(shaded[color, i, j] - shaded[color, row, column]) > contrast
+            cells[row, column] = found
+
+
+@kernel
+def _beside_nothing(slot, row, column):  # type: ignore[no-untyped-def]
+    for i in range(max(row - 1, 0), min(row + 2, slot.shape[0])):
+        for j in range(max(column - 1, 0), min(column + 2, slot.shape[1])):
+            if slot[i, j] == 0:
+                return True
+    return False
+
+
+@kernel
+def _light_pixels(  # type: ignore[no-untyped-def]
+    first_row, last_row, cells, slot, field, light_at, albedo, glows, background, curve, coarse, coarse_slot, fine
+):
+    zero, one, two = np.float32(0), np.float32(1), np.float32(2)
+    for row in range(first_row, last_row):
+        for column in range(slot.shape[1]):
+            if not cells[row >> 1, column >> 1]:
+                for color in range(3):
+                    fine[color, row, column] = coarse[color, row >> 1, column >> 1]
+            elif slot[row, column] == 0:
+                # Past the edge of everything there is the background; a ray that found nothing within its limits, where
+                # all around is something, tells nothing.
+                bare = _beside_nothing(coarse_slot, row >> 1, column >> 1)
+                for color in range(3):
+                    fine[color, row, column] = background[color] if bare else coarse[color, row >> 1, column >> 1]
+            else:
+                for color in range(3):
+                    light = two * field[light_at + color, row, column] + np.float32(GLOW) * glows[row, column]
+                    lit = min(max(albedo[row, column, color] * light, zero), one)
+                    fine[color, row, column] = _display(lit, curve) * two - one

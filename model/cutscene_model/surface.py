@@ -58,6 +58,7 @@ class Surface:
     shaded: Tensor  # (B, 3, 144, 256): each cell's own colour under its light, -1 to 1
     background: Tensor  # (B, 3): what is seen past everything, -1 to 1
     levels: tuple[Tensor, ...]  # (B, LEVEL_WIDTHS[k], 72 / 2**k, 128 / 2**k)
+    fine: Tensor | None = None  # (B, 3, 288, 512): ``shaded`` by pixels, its cell's colour where no more is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,24 @@ class SurfaceEncoder(nn.Module):
             dim=1,
         )
         return Surface(shaded, background, self.levels(cells))
+
+    def fine(
+        self, greybox: GreyboxBatch, refined: GreyboxBatch, cells: Tensor, looks: SlotLooks, surface: Surface
+    ) -> Tensor:
+        """``Surface.fine``: the pixels of the ``cells`` (B, 144, 256) that are true as ``refined`` shows them."""
+        albedo, glows = self.materials(refined, looks)
+        albedo = self.faces(albedo, refined, looks.costume).permute(0, 3, 1, 2)
+        light = 2 * refined.field[:, LIGHT] + GLOW * glows[:, None]
+        shaded = display((albedo * light).clamp(0, 1)) * 2 - 1
+        coarse = F.interpolate(surface.shaded, scale_factor=2)
+        # Past the edge of everything there is the background; a ray that found nothing where all around is something
+        # tells nothing.
+        nothing = F.max_pool2d((greybox.slot == 0).float()[:, None], 3, stride=1, padding=1)
+        bare = F.interpolate(nothing, scale_factor=2) > 0
+        missed = torch.where(bare, surface.background[:, :, None, None], coarse)
+        shaded = torch.where(refined.slot[:, None] > 0, shaded, missed)
+        wanted = F.interpolate(cells.to(shaded.device).float()[:, None], scale_factor=2) > 0
+        return torch.where(wanted, shaded, coarse)
 
     def levels(self, cells: Tensor) -> tuple[Tensor, ...]:
         """The feature levels of ``Surface``, of what is known of each greybox cell: (B, CELL_FEATURES, 144, 256)."""

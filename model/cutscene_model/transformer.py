@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import torch
 from cutscene_model.anchors import anchor_table
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.block_pool import BlockPool
-from cutscene_model.compiled import pixels_of, surface_of
+from cutscene_model.compiled import fine_of, pixels_of, surface_of
 from cutscene_model.denoiser import Conditioning, Denoiser, Memory, frame_summary, rotated
 from cutscene_model.engine import DrawnFrame, PastFrame, Pixels
 from cutscene_model.greybox import Greybox, GreyboxRaster
@@ -22,6 +22,7 @@ from cutscene_model.manifest import Manifest
 from cutscene_model.noise import frame_noise
 from cutscene_model.sampler import sample
 from cutscene_model.scene import SceneState, Stage
+from cutscene_model.shading import contrasted
 from cutscene_model.surface import GreyboxBatch, Surface
 from cutscene_model.tensors import anchor_batch, greybox_batch
 from cutscene_model.volumes import Volumes
@@ -111,15 +112,27 @@ class TransformerTimeline:
         return self._next_frame
 
     @torch.inference_mode()
-    def prepare(self, state: SceneState) -> _Prepared:
+    def prepare(self, state: SceneState, tier: str) -> _Prepared:
         """See ``engine.Timeline.prepare``."""
         engine = self._engine
         greybox = self._raster.draw(state)
         maps = greybox_batch([greybox], engine.device)
-        on_cpu = engine.device.type == "cpu"
-        coder = engine.autoencoder
-        surface = surface_of(coder, maps, self._looks) if on_cpu else coder.surface(maps, self._looks)
+        surface = self._surface(greybox, maps, engine.manifest.contrast.get(tier))
         return _Prepared(greybox, maps, surface, engine.denoiser.condition(maps.globals, surface.levels[-1]))
+
+    def _surface(self, greybox: Greybox, maps: GreyboxBatch, contrast: float | None) -> Surface:
+        """What the greybox shows; pixel by pixel where its cells differ by more than ``contrast`` from one another."""
+        coder, looks, device = self._engine.autoencoder, self._looks, self._engine.device
+        on_cpu = device.type == "cpu"
+        surface = surface_of(coder, maps, looks) if on_cpu else coder.surface(maps, looks)
+        if contrast is None:
+            return surface
+        cells = contrasted(greybox.slot, surface.shaded[0].cpu().numpy(), contrast)
+        refined = greybox_batch([self._raster.refine(greybox, cells)], device)
+        if on_cpu:
+            return replace(surface, fine=fine_of(coder, maps, refined, cells, looks, surface))
+        wanted = torch.from_numpy(cells)[None]
+        return replace(surface, fine=coder.surface.fine(maps, refined, wanted, looks, surface))
 
     @torch.inference_mode()
     def draw(self, prepared: _Prepared, tier: str) -> DrawnFrame:

@@ -108,7 +108,7 @@ class Worker:
             self._ahead = None if timeline is None else self._prepare(timeline, self._next)
 
     def _prepare(self, timeline: Timeline, command: messages.Draw) -> Future[Prepared]:
-        return self._pipeline.prepare(timeline, lambda: unpack_state(command.packed_state))
+        return self._pipeline.prepare(timeline, lambda: unpack_state(command.packed_state), command.tier)
 
     def _timeline(self, command: messages.Draw) -> Timeline | None:
         """The timeline that an order means; None if it failed, ended or went back meanwhile."""

@@ -65,7 +65,7 @@ class SketchTimeline:
     def next_frame(self) -> int:
         return self._next_frame
 
-    def prepare(self, state: SceneState) -> SceneState:
+    def prepare(self, state: SceneState, tier: str) -> SceneState:
         return state
 
     def draw(self, prepared: SceneState, tier: str) -> DrawnFrame:

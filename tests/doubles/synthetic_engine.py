@@ -93,7 +93,7 @@ class SyntheticTimeline:
     def next_frame(self) -> int:
         return self._next_frame
 
-    def prepare(self, state: SceneState) -> SceneState:
+    def prepare(self, state: SceneState, tier: str) -> SceneState:
         return state
 
     def draw(self, prepared: SceneState, tier: str) -> DrawnFrame:
