@@ -280,7 +280,7 @@ def restored(stored: StoredSession) -> Session:
     session = Session.restored(
         terms,
         epoch=stored.epoch,
-        first_frame=min(max(own_frames, turns[0].first_frame if turns else 0), stored.next_frame),
+        first_frame=min(max(own_frames, turns[0].first_frame if turns else stored.next_frame), stored.next_frame),
         durable_frame=stored.next_frame,
         turns=turns,
         turn_count=1 + max((turn.turn_number for turn in stored.turns), default=-1),
@@ -299,8 +299,8 @@ def placed_turns(stored: StoredSession) -> Iterator[PlacedTurn]:
     Going back cuts turns short or takes them off the timeline; their rows stay.
     """
     runs = {turn.turn_number: turn.packed_run for turn in stored.unfinished}
-    last = stored.unfinished[-1] if stored.unfinished else None
-    end = last.first_frame + last.frame_count if last is not None else stored.next_frame
+    # A crash may have left a turn unfinished whose frames are all there, and later turns may have been finished since.
+    end = max([stored.next_frame, *(turn.first_frame + turn.frame_count for turn in stored.unfinished)])
     on_timeline = []
     for turn in reversed(stored.turns):
         if turn.first_frame < end:

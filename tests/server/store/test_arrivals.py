@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,7 +55,7 @@ def test_nobody_sees_a_session_that_is_arriving(store: Store) -> None:
     store.add_arrived_frames(A, [frame(0)])
     assert store.session_ids() == []
     assert store.summaries() == []
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: store.read_session(A),
         lambda: store.read_frames(A, 0, 1),
         lambda: store.add_frame(A, frame(1)),
@@ -64,7 +64,8 @@ def test_nobody_sees_a_session_that_is_arriving(store: Store) -> None:
         lambda: store.fork_session(new_session(B), A, 0, 1),
         lambda: store.close_session(A, "CLIENT", 0, {}),
         lambda: store.delete_session(A),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(UnknownSessionError):
             call()
     with pytest.raises(ValueError, match="already"):
@@ -124,11 +125,12 @@ def test_frames_come_in_order_and_only_to_what_is_arriving(store: Store) -> None
             store.add_arrived_frames(A, [frame(index)])
     with pytest.raises(ValueError, match="turn numbers rise"):
         store.add_arrived_turns(A, [turn(1, 0, 1, None), turn(1, 1, 1, None)])
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: store.add_arrived_frames(B, [frame(0)]),
         lambda: store.add_arrived_turns(B, [turn(0, 0)]),
         lambda: store.finish_arrival(B),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(UnknownSessionError):
             call()
 
@@ -147,11 +149,12 @@ def test_an_earlier_owner_brings_nothing_any_more(tmp_path: Path) -> None:
         earlier.add_arrived_frames(A, [frame(0)])
         (tmp_path / "lock").unlink()  # what an administrator should not do
         with Store.open(tmp_path) as later:
-            for call in (
+            calls: list[Callable[[], object]] = [
                 lambda: earlier.begin_arrival(new_session(B)),
                 lambda: earlier.add_arrived_frames(A, [frame(1)]),
                 lambda: earlier.finish_arrival(A),
-            ):
+            ]
+            for call in calls:
                 with pytest.raises((StoreLostError, UnknownSessionError)):
                     call()
             assert later.session_ids() == []
