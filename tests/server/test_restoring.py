@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cutscene_server.archive import placed_turns, restored
 from cutscene_server.keyframes import LockstepStates
 from cutscene_server.store import NewSession, StoredSession, StoredTurn
 from cutscene_server.terms import Codec, Names, Terms
+from cutscene_server.transfers import turns_to_move
 
 TERMS = Terms("m", "d", 64, 32, Codec.JPEG, 90, 24.0, 7, "draft", 48, 1000, Names({}, {}, frozenset()))
 RUN = LockstepStates((b"state",) * 10).packed()
@@ -33,6 +35,15 @@ def test_a_turn_that_a_crash_left_unfinished_does_not_hide_those_after_it() -> N
     again.begin()
     order = again.take_order()
     assert (order.frame_index, order.stored, order.turn_number) == (15, True, 1)
+
+
+def test_what_is_moved_of_turns_is_what_lies_on_the_timeline_with_the_states_that_are_left_to_draw() -> None:
+    finished = stored(20, [turn(0, RUN), turn(1)])
+    assert turns_to_move(finished) == [turn(0), turn(1)]
+    waiting = stored(15, [turn(0), turn(1, RUN), turn(2, RUN)])
+    assert turns_to_move(waiting) == list(waiting.turns)
+    rewound = stored(7, [turn(0), turn(1)])
+    assert turns_to_move(rewound) == [replace(turn(0), frame_count=7)]
 
 
 def test_without_a_turn_on_its_timeline_a_session_goes_on_where_it_is() -> None:

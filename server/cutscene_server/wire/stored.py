@@ -238,18 +238,30 @@ def _ids(indices: dict[str, int]) -> dict[int, str]:
 def _compare(violations: Violations, path: str, stored: object, read: object) -> None:
     """Notes where a stored value is not what a client's message makes of it."""
     if isinstance(stored, float) and isinstance(read, float):
-        alike = abs(stored - read) <= ROUNDING * max(1.0, abs(read))
-    elif isinstance(stored, np.ndarray) and isinstance(read, np.ndarray):
-        alike = np.array_equal(stored, read)  # joints are float32 on both sides
-    elif dataclasses.is_dataclass(stored) and type(stored) is type(read):
-        for name in (field.name for field in dataclasses.fields(stored)):
-            _compare(violations, f"{path}.{name}", getattr(stored, name), getattr(read, name))
-        return
+        alike = stored == read or abs(stored - read) <= ROUNDING * max(1.0, abs(read))
     elif isinstance(stored, tuple) and isinstance(read, tuple) and len(stored) == len(read):
         for index, (mine, theirs) in enumerate(zip(stored, read, strict=True)):
             _compare(violations, f"{path}[{index}]", mine, theirs)
+        return
+    elif isinstance(stored, np.ndarray) and isinstance(read, np.ndarray):
+        alike = np.array_equal(stored, read)  # joints are float32 on both sides
+    elif type(stored) is type(read) and (names := _field_names(stored)):
+        for name in names:
+            _compare(violations, f"{path}.{name}", getattr(stored, name), getattr(read, name))
         return
     else:
         alike = stored == read
     if not alike:
         violations.add(path, f"found {shown(str(stored))}; as a client's it would have become {shown(str(read))}")
+
+
+_names_by_kind: dict[type, tuple[str, ...]] = {}
+
+
+def _field_names(value: object) -> tuple[str, ...]:
+    """Of a dataclass's value; none of anything else."""
+    kind = type(value)
+    if kind not in _names_by_kind:
+        fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+        _names_by_kind[kind] = tuple(field.name for field in fields)
+    return _names_by_kind[kind]
