@@ -335,17 +335,17 @@ async def test_a_server_that_stops_while_a_file_comes_has_nothing_of_it(tmp_path
 
 
 async def test_a_damaged_session_is_not_exported_as_if_it_were_whole(tmp_path: Path) -> None:
-    async with run_server(synthetic_config(tmp_path)) as server:
-        async with grpc.aio.insecure_channel(server.address) as channel:
-            stream = RawStream(channel)
-            opened = await stream.open(open_message())
-            await stream.say(turn=lockstep_turn("one", 20))
-            await stream.frames(20)
-            (path,) = (tmp_path / "sessions" / opened.session_id).iterdir()
-            data = bytearray(path.read_bytes())
-            data[len(data) // 2] ^= 1
-            path.write_bytes(data)
-            asked = pb.ExportSessionRequest(session_id=opened.session_id, token=opened.token)
-            stub: Any = CutsceneServiceStub(channel)  # type: ignore[no-untyped-call]
-            error = await refusal(to_the_end(stub.ExportSession(asked)))
-            assert error.code() is grpc.StatusCode.DATA_LOSS
+    config = synthetic_config(tmp_path)
+    async with run_server(config) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stream = RawStream(channel)
+        opened = await stream.open(open_message())
+        await stream.say(turn=lockstep_turn("one", 20))
+        await stream.frames(20)
+        (path,) = (tmp_path / "sessions" / opened.session_id).iterdir()
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        asked = pb.ExportSessionRequest(session_id=opened.session_id, token=opened.token)
+        stub: Any = CutsceneServiceStub(channel)  # type: ignore[no-untyped-call]
+        error = await refusal(to_the_end(stub.ExportSession(asked)))
+        assert error.code() is grpc.StatusCode.DATA_LOSS
