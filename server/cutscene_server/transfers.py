@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import itertools
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -76,26 +76,27 @@ class Transfers:
         """
         with self._exports.taken():
             stored = await self._archive.stored(record)
-            opened, end, turns = stored.opened, stored.next_frame, turns_to_move(stored)
-            with contextlib.closing(SessionWriter(model.latent_shape, end, len(turns))) as writer:
+            opened, turns = stored.opened, turns_to_move(stored)
+            writing = SessionWriter(model.latent_shape, stored.next_frame, len(turns))
+            with contextlib.closing(writing) as writer:
                 writer.begin(unpack_terms(opened.packed_terms), opened.packed_stage)
                 for turn in turns:
                     await self._apart(writer.add_turn, turn)
                     for chunk in writer.take():
                         yield chunk
-                for add, begin in ((writer.add_frames, None), (writer.add_latents, writer.begin_latents)):
-                    if begin is not None:
-                        begin()
-                    for start in range(0, end, BATCH_FRAMES):
-                        stop = min(end, start + BATCH_FRAMES)
-                        frames = await self._archive.stored_frames(record, start, stop, stored.epoch)
-                        await self._apart(add, frames)
-                        for chunk in writer.take():
-                            yield chunk
+                async for frames in self._batches(record, stored):
+                    await self._apart(writer.add_frames, frames)
+                    for chunk in writer.take():
+                        yield chunk
+                writer.begin_latents()
+                async for frames in self._batches(record, stored):
+                    await self._apart(writer.add_latents, frames)
+                    for chunk in writer.take():
+                        yield chunk
                 writer.finish(opened.model, opened.model_digest, opened.environment)
                 for chunk in writer.take():
                     yield chunk
-        log.info("session %d was exported at frame %d", record.key, end)
+        log.info("session %d was exported at frame %d", record.key, stored.next_frame)
 
     async def receive(self, chunks: AsyncIterator[bytes], model: Manifest) -> Imported:
         """Takes a file in. Raises ``InvalidRequest``, ``OtherModel``, ``NoRoom``, ``StorageFailed``, and what
@@ -108,6 +109,12 @@ class Transfers:
         return imported
 
     # ---- inside -----------------------------------------------------------------------------------------------------
+
+    async def _batches(self, record: SessionRecord, stored: StoredSession) -> AsyncIterator[Sequence[StoredFrame]]:
+        """All frames of the timeline that was current when ``stored`` was read."""
+        for start in range(0, stored.next_frame, BATCH_FRAMES):
+            stop = min(stored.next_frame, start + BATCH_FRAMES)
+            yield await self._archive.stored_frames(record, start, stop, stored.epoch)
 
     @contextlib.contextmanager
     def _spool(self) -> Iterator[IO[bytes]]:

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_server.errors import FieldViolation, InvalidRequest, Late
 
-PACE_BYTES = 64 << 10  # 26 kbit/s with the default timeout
+PACE_BYTES = 256 << 10  # 105 kbit/s with the default timeout
 MAX_CHUNK_BYTES = 1 << 20
 
 M = TypeVar("M")
