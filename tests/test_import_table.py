@@ -20,7 +20,7 @@ ROOTS = {
     "cutscene_server": ROOT / "server",
     "cutscene_client": ROOT / "clients" / "python",
 }
-ENGINE_AND_DATA_TOOLS = {"panda3d", "direct", "gltf", "PIL", "tqdm", "simplejpeg", "scipy", "msgpack"}
+ENGINE_AND_DATA_TOOLS = {"panda3d", "direct", "gltf", "PIL", "av", "tqdm", "simplejpeg", "scipy", "msgpack"}
 
 
 @dataclass(frozen=True)

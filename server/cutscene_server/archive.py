@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from cutscene_server import picture
 from cutscene_server.errors import (
@@ -167,7 +168,7 @@ class Archive:
         terms, stage = wanted.terms(parent.session.terms), wanted.packed_stage(parent.packed_stage)
         new = self._new_session(session_id, digest_of(token), time.time_ns() // 1000, terms, stage)
         first = 0 if changes else wanted.first_frame
-        recorded = (await self._run(lambda store: store.read_session(parent.session_id))).opened.environment
+        recorded = (await self.stored(parent)).opened.environment
         if changes:
             await self._run(lambda store: store.create_session(new))
         else:
@@ -180,13 +181,51 @@ class Archive:
             for turn in await asyncio.to_thread(replay_turns, frames, wanted, at, number):
                 await self._run(lambda store, turn=turn: store.add_turn(session_id, turn))  # type: ignore[misc]
                 number = turn.turn_number + 1
-        reasons = (*changes, *differences(recorded, self._environment))
+        reasons = (*changes, *self.differences_from(recorded))
         return Replayed(session_id, token, first, end - wanted.first_frame, reasons)
+
+    # ---- sessions from elsewhere ------------------------------------------------------------------------------------
+
+    def spool(self) -> IO[bytes]:
+        """A file in the data directory that has no name, and goes when it is closed."""
+        return tempfile.TemporaryFile(dir=self._directory / "incoming")
+
+    async def begin_arrival(
+        self, session_id: str, token_digest: bytes, terms: Terms, packed_stage: bytes, environment: Mapping[str, str]
+    ) -> None:
+        """A session that was drawn in that environment begins to arrive. Nobody sees it before it is finished."""
+        new = self._new_session(session_id, token_digest, time.time_ns() // 1000, terms, packed_stage)
+        new = dataclasses.replace(new, environment=dict(environment))
+        await self._run(lambda store: store.begin_arrival(new))
+
+    async def add_arrived_turns(self, session_id: str, turns: Sequence[StoredTurn]) -> None:
+        await self._run(lambda store: store.add_arrived_turns(session_id, turns))
+
+    async def add_arrived_frames(self, session_id: str, frames: Sequence[StoredFrame]) -> None:
+        await self._run(lambda store: store.add_arrived_frames(session_id, frames))
+
+    async def finish_arrival(self, session_id: str) -> None:
+        await self._run(lambda store: store.finish_arrival(session_id))
+
+    async def discard_arrival(self, session_id: str) -> None:
+        """Deletes a session that was never told to anybody, however much of it had come."""
+        with contextlib.suppress(ServerError):
+            await self._run(lambda store: store.discard_arrival(session_id))
 
     # ---- what is known of a session ---------------------------------------------------------------------------------
 
-    async def stored_frames(self, record: SessionRecord, first: int, end: int) -> Sequence[StoredFrame]:
-        return await self._run(lambda store: list(store.read_frames(record.session_id, first, end)))
+    async def stored(self, record: SessionRecord) -> StoredSession:
+        return await self._run(lambda store: store.read_session(record.session_id))
+
+    async def stored_frames(
+        self, record: SessionRecord, first: int, end: int, epoch: int | None = None
+    ) -> Sequence[StoredFrame]:
+        """Frames ``first`` to ``end`` (exclusive) as an epoch has them; None: the current one."""
+        return await self._run(lambda store: list(store.read_frames(record.session_id, first, end, epoch)))
+
+    def differences_from(self, environment: Mapping[str, str]) -> tuple[str, ...]:
+        """Why what is drawn here need not have the pixels it would have had there."""
+        return tuple(differences(environment, self._environment))
 
     async def restore(
         self, session_id: str, admits: Callable[[SessionRecord], bool], key: int, model_digest: str
@@ -280,7 +319,7 @@ def restored(stored: StoredSession) -> Session:
     session = Session.restored(
         terms,
         epoch=stored.epoch,
-        first_frame=min(max(own_frames, turns[0].first_frame if turns else 0), stored.next_frame),
+        first_frame=min(max(own_frames, turns[0].first_frame if turns else stored.next_frame), stored.next_frame),
         durable_frame=stored.next_frame,
         turns=turns,
         turn_count=1 + max((turn.turn_number for turn in stored.turns), default=-1),
@@ -299,8 +338,8 @@ def placed_turns(stored: StoredSession) -> Iterator[PlacedTurn]:
     Going back cuts turns short or takes them off the timeline; their rows stay.
     """
     runs = {turn.turn_number: turn.packed_run for turn in stored.unfinished}
-    last = stored.unfinished[-1] if stored.unfinished else None
-    end = last.first_frame + last.frame_count if last is not None else stored.next_frame
+    # A crash may have left a turn unfinished whose frames are all there, and later turns may have been finished since.
+    end = max([stored.next_frame, *(turn.first_frame + turn.frame_count for turn in stored.unfinished)])
     on_timeline = []
     for turn in reversed(stored.turns):
         if turn.first_frame < end:

@@ -41,9 +41,10 @@ class ServerConfig:
     sweep_period: float = 60.0  # seconds between looks at the disk
     max_sessions: int = 32  # in memory at once; those without a client make place for others
     max_frames: int = 1_000_000  # that one session may draw
+    max_import: int = 1 << 30  # bytes of a session's file that is brought from another server
     idle_timeout: float = 900.0  # seconds that a session without a client stays in memory; it is on disk in any case
     closed_linger: float = 60.0  # seconds that a closed session's last frames can still be fetched
-    write_timeout: float = 20.0  # seconds a client may leave a message unread before it counts as gone
+    write_timeout: float = 20.0  # seconds a client may leave a message unread, or a file unsent, before it is gone
     first_request_timeout: float = 30.0  # seconds a new stream has to say `open` or `resume`
     stop_grace: float = 3.0  # seconds that streams have to end when the server stops
     log_level: str = "INFO"
@@ -65,7 +66,7 @@ class ServerConfig:
             raise ConfigError(f"precision: {self.precision!r} is not one of {', '.join(PRECISIONS)}")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads: {self.threads} is not at least 1")
-        for name in ("max_sessions", "max_frames"):
+        for name in ("max_sessions", "max_frames", "max_import"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)} is not at least 1")
         if self.max_disk < 1 << 20:

@@ -99,11 +99,11 @@ class Replaced(ServerError):
 
 
 class NoRoom(ServerError):
-    """A limit of this server is reached."""
+    """A limit of this server is reached; None: and will be, whenever it is tried again."""
 
     status = "RESOURCE_EXHAUSTED"
 
-    def __init__(self, message: str, retry_after_s: float) -> None:
+    def __init__(self, message: str, retry_after_s: float | None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 

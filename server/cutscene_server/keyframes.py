@@ -117,6 +117,11 @@ class KeyframedStates:
         self._pair: tuple[SceneState, SceneState] | None = None
 
     @property
+    def keyframes(self) -> list[tuple[int, bytes, int]]:
+        """Each keyframe's offset in microseconds, its packed state and its easing."""
+        return list(zip(self._offsets_us, self._states, self._easings, strict=True))
+
+    @property
     def frame_count(self) -> int:
         return self._frame_count
 

@@ -23,7 +23,7 @@ import dataclasses
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from cutscene_model.manifest import Manifest
@@ -44,6 +44,7 @@ from cutscene_server.scheduler import RoundRobin
 from cutscene_server.session import DrawOrder, Session, Turn
 from cutscene_server.store import SessionSummary
 from cutscene_server.terms import Terms
+from cutscene_server.transfers import Imported, Transfers
 from cutscene_server.worker_link import WorkerLink
 
 log = logging.getLogger("cutscene_server")
@@ -60,6 +61,7 @@ class Runtime:
         self.config = config
         self.sessions = SessionRegistry(config.max_sessions)
         self.archive = Archive(config.data_directory, environment_of(config))
+        self._transfers = Transfers(self.archive, config.max_import, config.max_frames, self._spawn)
         self.manifest: Manifest | None = None  # known once the model is loaded
         self.stopping = False
         self._on_health = on_health  # told when the inference process is lost, and when there is another one
@@ -288,6 +290,14 @@ class Runtime:
         async with record.changing:
             return await self.archive.replay(record, wanted)
 
+    def export(self, record: SessionRecord) -> AsyncGenerator[bytes, None]:
+        """A session's file, to be moved to another server. See ``Transfers.export``."""
+        return self._transfers.export(record, self.require_serving())
+
+    async def import_session(self, chunks: AsyncIterator[bytes]) -> Imported:
+        """A new session, on disk, that a file brings from another server. See ``Transfers.receive``."""
+        return await self._transfers.receive(chunks, self.require_serving())
+
     def cut(self, record: SessionRecord) -> None:
         self._change(record.key, Session.cut)
 
@@ -344,6 +354,7 @@ class Runtime:
                 task.cancel()
             await asyncio.gather(*loops, *self._tasks, return_exceptions=True)
             await self._link.stop()
+            self._transfers.close()
             await self.archive.close()
 
     def begin_stopping(self) -> None:

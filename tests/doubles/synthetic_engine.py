@@ -103,8 +103,10 @@ class SyntheticTimeline:
             self.commit()
             computed += 1
         told = [self._anchor, self._window, self._next_frame, scene_codec.state_to_plain(prepared), tier]
-        # The latent is the digest: what later frames remember, and enough to show the frame again.
-        digest = hashlib.blake2b(msgpack.packb(told), digest_size=16).digest()
+        # The latent is the digest: what later frames remember, and enough to show the frame again. One bit of each
+        # number is cleared, so that all are finite, as a model's are.
+        numbers = np.frombuffer(hashlib.blake2b(msgpack.packb(told), digest_size=16).digest(), np.uint16) & 0xBFFF
+        digest = numbers.tobytes()
         frame = DrawnFrame(
             frame_index=self._next_frame,
             latent=np.frombuffer(digest, np.float16).reshape(MANIFEST.latent_shape),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import cutscene_client as cc
 from cutscene_client import scene, shipped
 from cutscene_client.expand import Expansion
 from cutscene_client.local_server import local_server
+from cutscene_client.moving import save
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +81,27 @@ async def test_a_dropped_stream_is_resumed_with_the_same_pixels(address: str, ex
             seen[frame.index] = frame.digest
         await resumed.close()
     assert seen == whole
+
+
+async def test_a_session_is_moved_to_another_server_with_the_same_pixels(
+    address: str, expansion: Expansion, tmp_path: Path
+) -> None:
+    """Between keyframes, so that what decides about pixels is finer than a client's float32."""
+    states = expansion.shots[1].states
+    turn, further = (scene.keyframed_turn({0.0: states[start], 0.2: states[start + 5]}) for start in (0, 5))
+    file = tmp_path / "moved.cutscene"
+    async with cc.connect(address) as client:
+        session = await client.open_request(expansion.open_request)
+        before = [frame.digest async for frame in session.perform(turn)]
+        size = await save(client, session.id, session.token, file)
+        undisturbed = [frame.digest async for frame in session.perform(further)]
+        await session.close()
+    assert size < 25_000 * len(before)
+    with local_server() as other:
+        async with cc.connect(other) as client:
+            imported = await client.import_session(file)
+            assert imported.differences == ()
+            moved = await client.resume(imported.session_id, imported.token, 0)
+            assert [frame.digest async for frame in moved.remaining()] == before
+            assert [frame.digest async for frame in moved.perform(further)] == undisturbed
+            await moved.close()

@@ -19,6 +19,7 @@ from cutscene_client.errors import (
     Unauthenticated,
 )
 from cutscene_client.frames import Frame, Timings, TurnFigures, Usage
+from cutscene_client.moving import ImportedSession
 from cutscene_client.session import CUT, Session
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "FailedPrecondition",
     "FieldViolation",
     "Frame",
+    "ImportedSession",
     "InvalidRequest",
     "ModelInfo",
     "ReplayInfo",

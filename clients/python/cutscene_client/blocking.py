@@ -15,6 +15,7 @@ import cutscene_client.client as live
 import cutscene_client.session as live_session
 from cutscene_client.client import CONNECT_TIMEOUT_S, DEFAULT_ADDRESS, ModelInfo, SessionInfo
 from cutscene_client.frames import Frame, TurnFigures, Usage
+from cutscene_client.moving import ImportedSession, Source
 from cutscene_proto.v1 import cutscene_pb2 as pb
 
 T = TypeVar("T")
@@ -31,12 +32,12 @@ class _LoopThread:
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    def iterate(self, frames: AsyncIterator[Frame]) -> Iterator[Frame]:
-        async def step() -> Frame | None:
-            return await anext(frames, None)
+    def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
+        async def step() -> T | None:
+            return await anext(items, None)
 
-        while (frame := self.wait(step())) is not None:
-            yield frame
+        while (item := self.wait(step())) is not None:
+            yield item
 
     def stop(self) -> None:
         self.wait(self._loop.shutdown_asyncgens())
@@ -86,6 +87,14 @@ class Client:
     def resume(self, session_id: str, token: str, next_frame: int) -> Session:
         """Continues a session whose stream is gone."""
         return Session(self._loop, self._loop.wait(self._client.resume(session_id, token, next_frame)))
+
+    def export_session(self, session_id: str, token: str) -> Iterator[bytes]:
+        """A session's file, piece by piece."""
+        return self._loop.iterate(self._client.export_session(session_id, token))
+
+    def import_session(self, source: Source) -> ImportedSession:
+        """Brings a session from a file: a path, or its bytes in pieces."""
+        return self._loop.wait(self._client.import_session(source))
 
     def close_session(self, session_id: str, token: str) -> Usage:
         """Ends a session whether or not a client is attached to it."""

@@ -21,6 +21,7 @@ from cutscene_client.errors import CutsceneError, ServerUnreachable
 from cutscene_client.expand import Expansion
 from cutscene_client.frames import TIERS, Frame
 from cutscene_client.library import load_library
+from cutscene_client.moving import ImportedSession, read_file, save
 from cutscene_client.playing import PlayFigures, play_script
 from cutscene_client.replaying import ReplayFigures, read_camera, read_setting, replay
 from cutscene_client.script import json_schema
@@ -37,11 +38,13 @@ examples:
   cutscene recordings                                what was played, and can be played again
   cutscene replay 3f9a --verify                      again, and are the pixels the same?
   cutscene replay 3f9a -o other.mp4 --camera 0,2,5:0,1,0 --set cast.ada=mage
+  cutscene export 3f9a -o tavern.cutscene            a session as a file, to be moved to another server
+  cutscene import tavern.cutscene --server other:50400
   cutscene check my_scene.yaml                       is it valid, and will the camera see what it should?
   cutscene library tavern                            the marks and lights of a room, to write scripts with
   cutscene schema > cutscene.schema.json             for editors that complete YAML
 
-`play`, `replay`, `models` and `sessions` need a server: run `cutscene-server` in another terminal.
+`play`, `replay`, `export`, `import`, `models` and `sessions` need a server: run `cutscene-server` in another terminal.
 
 exit codes: 0 done, 1 failed, 2 wrong arguments
 """
@@ -105,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     again = commands.add_parser(
         "replay", help="perform a recording again", description="Performs a recording again, as it was or otherwise."
     )
-    again.add_argument("session", metavar="ID", help="the session, or the beginning of its id (`cutscene recordings`)")
+    _add_session(again)
     again.add_argument("-o", "--output", type=Path, metavar="FILM", help="the MP4 to write")
     again.add_argument("--verify", action="store_true", help="compare every frame's digest with the recording's")
     again.add_argument(
@@ -117,9 +120,23 @@ def _parser() -> argparse.ArgumentParser:
                        help="from where, at what, and how wide (default: as it was; 40 degrees)")  # fmt: skip
     again.add_argument("--set", dest="settings", type=_readable(read_setting), action="append", default=[],
                        metavar="cast.ID=COSTUME[/R,G,B]", help="how one of them is to look; repeatable")  # fmt: skip
-    again.add_argument("--token", default="", help="of a session that was not played from here")
     _add_server(again)
     again.set_defaults(run=_replay)
+
+    out = commands.add_parser(
+        "export", help="write a session into a file", description="Writes a session into a file, for another server."
+    )
+    _add_session(out)
+    out.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .cutscene file to write")
+    _add_server(out)
+    out.set_defaults(run=_export)
+
+    into = commands.add_parser(
+        "import", help="bring a session from a file", description="Brings a session that another server has exported."
+    )
+    into.add_argument("file", type=Path, metavar="FILE", help="a .cutscene file")
+    _add_server(into)
+    into.set_defaults(run=_import)
 
     scripts = commands.add_parser("scripts", help="the scripts that ship with this package")
     _add_json(scripts)
@@ -150,6 +167,19 @@ def _readable(read: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return checked
+
+
+def _add_session(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("session", metavar="ID", help="the session, or the beginning of its id (`cutscene recordings`)")
+    parser.add_argument("--token", default="", help="of a session that was not played from here")
+
+
+def _session(options: argparse.Namespace) -> tuple[str, str]:
+    """The id and token of the session that is meant. Raises ``UnknownRecording``."""
+    if options.token:
+        return options.session, options.token
+    entry = remembered.find(options.session)
+    return entry.session_id, entry.token
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
@@ -225,10 +255,7 @@ def _recordings(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    session_id, token = options.session, options.token
-    if not token:
-        entry = remembered.find(options.session)
-        session_id, token = entry.session_id, entry.token
+    session_id, token = _session(options)
     if options.output is None and not options.verify:
         print("cutscene: replay: say -o FILM, --verify, or both", file=sys.stderr)
         return 2
@@ -257,6 +284,41 @@ def _replay(options: argparse.Namespace) -> int:
         print(figures.report() + (f"\nwrote {options.output}" if options.output else ""))
     # Pixels that differ although nothing was to be different: that is what --verify is there to find.
     return 1 if figures.first_difference is not None and not figures.differences else 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    session_id, token = _session(options)
+
+    async def run() -> int:
+        async with connect(options.server) as client:
+            with tqdm(unit="B", unit_scale=True, desc="exporting", leave=False) as bar:
+                return await save(client, session_id, token, options.output, bar.update)
+
+    size = asyncio.run(run())
+    if options.json:
+        print(json.dumps({"file": str(options.output), "bytes": size}))
+    else:
+        print(f"wrote {options.output}, {size / 1e6:.1f} MB")
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    async def run() -> ImportedSession:
+        async with connect(options.server) as client:
+            size = options.file.stat().st_size
+            with tqdm(total=size, unit="B", unit_scale=True, desc="importing", leave=False) as bar:
+                return await client.import_session(read_file(options.file, bar.update))
+
+    imported = asyncio.run(run())
+    remembered.remember(imported.session_id, imported.token, options.server, options.file.stem)
+    if options.json:
+        print(json.dumps(dataclasses.asdict(imported)))
+        return 0
+    print(f"{imported.session_id}  next frame {imported.next_frame}")
+    if imported.differences:
+        print("its next frames need not be those of the other server, because of")
+        print("\n".join(f"  {reason}" for reason in imported.differences))
+    return 0
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -11,8 +11,9 @@ from typing import Self, cast
 
 import grpc
 
-from cutscene_client.errors import CutsceneError, ServerUnreachable, refusal
+from cutscene_client.errors import CutsceneError, ServerUnreachable, refusal, status_of
 from cutscene_client.frames import CODECS, TIER_NAMES, TIERS, Frame, Usage, read_frame, read_usage
+from cutscene_client.moving import ImportedSession, Source, send
 from cutscene_client.session import PATIENCE_S, Call, ProtocolViolation, Session
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import scene_pb2 as spb
@@ -234,6 +235,25 @@ class Client:
             answer.session_id, answer.token, answer.first_frame, answer.frame_count, tuple(answer.differences)
         )
 
+    async def export_session(self, session_id: str, token: str) -> AsyncIterator[bytes]:
+        """A session's file, piece by piece: what ``import_session`` of another server's client takes."""
+        call = self._stub.ExportSession(pb.ExportSessionRequest(session_id=session_id, token=token))
+        try:
+            async for response in call:
+                yield response.data
+        except grpc.aio.AioRpcError as error:
+            raise self._typed(error) from error
+        finally:
+            call.cancel()
+
+    async def import_session(self, source: Source) -> ImportedSession:
+        """Brings a session from a file: a path, or its bytes in pieces. It has a new id and token; ``resume`` it."""
+        try:
+            answer = await send(self._stub.ImportSession(), source)
+        except grpc.aio.AioRpcError as error:
+            raise self._typed(error) from error
+        return ImportedSession(answer.session_id, answer.token, answer.next_frame, tuple(answer.differences))
+
     async def _reconnect(self, resume: pb.Resume) -> tuple[Call, pb.Opened]:
         return await self._begin(pb.PerformRequest(resume=resume))
 
@@ -243,11 +263,11 @@ class Client:
             await call.write(first)
             response = await call.read()
         except asyncio.InvalidStateError as error:  # refused before the write was through; the status says why
-            raise refusal(await _status_of(call)) from error
+            raise refusal(await status_of(call)) from error
         except grpc.aio.AioRpcError as error:
             raise self._typed(error) from error
         if response is grpc.aio.EOF:
-            raise self._typed(await _status_of(call))
+            raise self._typed(await status_of(call))
         if not isinstance(response, pb.PerformResponse) or response.WhichOneof("response") != "opened":
             call.cancel()
             raise ProtocolViolation("the server's first answer was not `opened`")
@@ -312,13 +332,6 @@ class Client:
         if error.code() is grpc.StatusCode.UNAVAILABLE:
             return ServerUnreachable(self.address, error.details() or "")
         return refusal(error)
-
-
-async def _status_of(call: Call) -> grpc.aio.AioRpcError:
-    """How a finished call ended, as the error that reading it would have raised."""
-    return grpc.aio.AioRpcError(
-        await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
-    )
 
 
 def _read_model(model: pb.Model) -> ModelInfo:

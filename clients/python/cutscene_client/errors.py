@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2
@@ -155,6 +156,13 @@ def refusal(error: grpc.aio.AioRpcError) -> RequestRefused:
 def is_transport_failure(error: grpc.aio.AioRpcError) -> bool:
     """Whether the connection failed, as opposed to the server's having answered."""
     return error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+async def status_of(call: Any) -> grpc.aio.AioRpcError:
+    """How a finished call ended, as the error that reading it would have raised."""
+    return grpc.aio.AioRpcError(
+        await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
+    )
 
 
 def _details(error: grpc.aio.AioRpcError) -> tuple[list[FieldViolation], float | None]:

@@ -7,7 +7,7 @@
   cutscene-train denoiser    --shapes data/shapes.npz --data data/train --held-out data/held-out --run runs/first
   cutscene-train finetune    --shapes data/shapes.npz --data data/train --held-out data/held-out --run runs/first
   cutscene-train export      --shapes data/shapes.npz --run runs/first --out my-model --name my-game --version 1
-  cutscene-train evaluate    --assets PACKS --model my-model
+  cutscene-train evaluate    --assets PACKS --model my-model --out out/report
   cutscene-train shapes      --assets PACKS --out data/shapes.npz
   cutscene-train library     --assets PACKS --out clients/python/cutscene_client/library
 
@@ -102,7 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--note", action="append", default=[], metavar="KEY=VALUE", help="how it was trained; repeatable")
     one.add_argument("--quality", type=Path, help="output of benchmarks/quality.py --json, kept in the manifest")
 
-    one = add("evaluate", run_evaluation, "Score a model on held-out performances against the stage's own render.")
+    one = add(
+        "evaluate",
+        run_evaluation,
+        "Score a model on held-out performances against the stage's own render: an HTML report and JSON.",
+    )
     add_arguments(one)
     return parser
 

@@ -130,8 +130,14 @@ class _Staging:
         return replace(self.lights, points=tuple(points))
 
 
-def direct(assets_dir: Path, seed: int, room: Room | None = None, held_out: bool = False) -> Performance:
-    """The performance of that seed. ``held_out`` draws rooms and casts that training never sees."""
+def direct(
+    assets_dir: Path, seed: int, room: Room | None = None, held_out: bool = False, seconds: float | None = None
+) -> Performance:
+    """The performance of that seed. ``held_out`` draws rooms and casts that training never sees.
+
+    ``seconds`` sets how long it is, which is the seed's otherwise. The room, the plot and, where the first writing of
+    the plot fits either way, the cast are the same then; light and shots are others.
+    """
     rng = np.random.default_rng([20261122, int(held_out), seed])
     keeps_pair = False
     if room is None:
@@ -143,16 +149,19 @@ def direct(assets_dir: Path, seed: int, room: Room | None = None, held_out: bool
             room = build(str(rng.choice(TRAINING_ROOMS)), variant)
     while True:
         try:
-            return _attempt(assets_dir, seed, rng, room, keeps_pair)
+            return _attempt(assets_dir, seed, rng, room, keeps_pair, seconds)
         except NoFreeCamera:
             continue  # the generator has moved on: the next attempt is another performance of the same seed
 
 
-def _attempt(assets_dir: Path, seed: int, rng: np.random.Generator, room: Room, keeps_pair: bool) -> Performance:
+def _attempt(
+    assets_dir: Path, seed: int, rng: np.random.Generator, room: Room, keeps_pair: bool, seconds: float | None
+) -> Performance:
     """One try at a performance. Raises ``NoFreeCamera``."""
     rig = load_rig(assets_dir)
     space = Space(room.elements, room.camera_area)
-    duration = float(rng.uniform(8.0, 20.0))
+    drawn = float(rng.uniform(8.0, 20.0))  # from the generator in any case, so that what follows is the same
+    duration = drawn if seconds is None else seconds
     while True:
         plot = plots.choose(rng, room)
         low = 2 if keeps_pair else 1

@@ -79,6 +79,16 @@ class CutsceneServiceStub:
                 request_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ReplaySessionRequest.SerializeToString,
                 response_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ReplaySessionResponse.FromString,
                 _registered_method=True)
+        self.ExportSession = channel.unary_stream(
+                '/cutscene_proto.v1.CutsceneService/ExportSession',
+                request_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ExportSessionRequest.SerializeToString,
+                response_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ExportSessionResponse.FromString,
+                _registered_method=True)
+        self.ImportSession = channel.stream_unary(
+                '/cutscene_proto.v1.CutsceneService/ImportSession',
+                request_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ImportSessionRequest.SerializeToString,
+                response_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ImportSessionResponse.FromString,
+                _registered_method=True)
 
 
 class CutsceneServiceServicer:
@@ -154,6 +164,26 @@ class CutsceneServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportSession(self, request, context):
+        """A session as one file, to be moved to another server: its current timeline as it is now, and the turns that wait. The
+        file's format is described in docs/contract.md. NOT_FOUND as in GetSession; RESOURCE_EXHAUSTED while too many are
+        exported; DEADLINE_EXCEEDED if the client reads nothing for a while.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportSession(self, request_iterator, context):
+        """A new session with what such a file holds, on disk like one whose client has gone: `resume` it at `next_frame`. The
+        answer comes once all of it is stored; until then, and if it is refused, there is nothing of it. INVALID_ARGUMENT,
+        naming the place, if the file is not what ExportSession sends; FAILED_PRECONDITION if another model drew it;
+        RESOURCE_EXHAUSTED if it is too large (1 GiB, unless the server says otherwise), has more frames than this server lets
+        a session draw, or two are being imported; DEADLINE_EXCEEDED if the client sends too slowly.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CutsceneServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -201,6 +231,16 @@ def add_CutsceneServiceServicer_to_server(servicer, server):
                     servicer.ReplaySession,
                     request_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ReplaySessionRequest.FromString,
                     response_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ReplaySessionResponse.SerializeToString,
+            ),
+            'ExportSession': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportSession,
+                    request_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ExportSessionRequest.FromString,
+                    response_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ExportSessionResponse.SerializeToString,
+            ),
+            'ImportSession': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportSession,
+                    request_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ImportSessionRequest.FromString,
+                    response_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ImportSessionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -446,6 +486,60 @@ class CutsceneService:
             '/cutscene_proto.v1.CutsceneService/ReplaySession',
             cutscene__proto_dot_v1_dot_cutscene__pb2.ReplaySessionRequest.SerializeToString,
             cutscene__proto_dot_v1_dot_cutscene__pb2.ReplaySessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/cutscene_proto.v1.CutsceneService/ExportSession',
+            cutscene__proto_dot_v1_dot_cutscene__pb2.ExportSessionRequest.SerializeToString,
+            cutscene__proto_dot_v1_dot_cutscene__pb2.ExportSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportSession(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/cutscene_proto.v1.CutsceneService/ImportSession',
+            cutscene__proto_dot_v1_dot_cutscene__pb2.ImportSessionRequest.SerializeToString,
+            cutscene__proto_dot_v1_dot_cutscene__pb2.ImportSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

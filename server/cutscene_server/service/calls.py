@@ -15,8 +15,9 @@ from grpc_status import rpc_status
 
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceServicer
-from cutscene_server.errors import Late, OutOfRange, ServerError
+from cutscene_server.errors import OutOfRange, ServerError
 from cutscene_server.runtime import Runtime
+from cutscene_server.service import files
 from cutscene_server.service.stream import ClientStream
 from cutscene_server.wire import replies, requests
 
@@ -104,11 +105,7 @@ class CutsceneService(CutsceneServiceServicer):
             seconds = self._runtime.config.write_timeout
 
             async def say(message: pb.WatchSessionResponse) -> None:
-                try:
-                    async with asyncio.timeout(seconds):
-                        await context.write(message)
-                except TimeoutError:
-                    raise Late(f"the watcher read nothing for {seconds:g} s") from None
+                await files.send(context.write, message, seconds)
 
             with contextlib.suppress(grpc.aio.InternalError):  # the watcher has gone
                 await say(replies.watching(record.session))
@@ -141,6 +138,25 @@ class CutsceneService(CutsceneServiceServicer):
             record = await self._runtime.find(request.session_id, request.token)
             wanted = requests.read_replay(request, record.session.terms.names, manifest)
             return replies.replayed(await self._runtime.replay(record, wanted))
+        raise AssertionError
+
+    async def ExportSession(  # noqa: N802
+        self, request: pb.ExportSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> None:
+        async with _typed_errors(context):
+            record = await self._runtime.find(request.session_id, request.token)
+            seconds = self._runtime.config.write_timeout
+            with contextlib.suppress(grpc.aio.InternalError):  # the client has gone
+                async with contextlib.aclosing(self._runtime.export(record)) as chunks:
+                    async for chunk in chunks:
+                        await files.send(context.write, pb.ExportSessionResponse(data=chunk), seconds)
+
+    async def ImportSession(  # noqa: N802
+        self, _stream: object, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ImportSessionResponse:
+        seconds = self._runtime.config.write_timeout
+        async with _typed_errors(context), contextlib.aclosing(files.received(context, seconds)) as chunks:
+            return replies.imported(await self._runtime.import_session(chunks))
         raise AssertionError
 
     async def streams_ended(self, seconds: float) -> None:

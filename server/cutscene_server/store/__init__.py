@@ -4,6 +4,7 @@ DATA/format                              the version of all below
 DATA/lock                                held while a store is open
 DATA/catalogue.sqlite                    small rows: sessions, timelines, turns
 DATA/sessions/<session id>/frames-<epoch>.log    the frames that one timeline epoch has of its own, append-only
+DATA/incoming/                           files that sessions are being brought from; emptied when a store is opened
 
 store        the verbs, on one screen each: start there
 records      the values that go in and come out

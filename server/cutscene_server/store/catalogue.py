@@ -6,13 +6,16 @@ skipped when the child is made, so that a walk up meets only timelines that have
 
 A deleted session leaves its row, and those of its timelines that others stem from, until none do. A timeline that
 nobody needs is doomed first; its row goes after its file has gone.
+
+A session that is brought from elsewhere arrives frame by frame. Until it is there whole, nobody sees it; what is still
+arriving when the store is opened again never will be, and is doomed.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +39,7 @@ from cutscene_server.store.records import (
 )
 
 VERSION = 1
+THERE, GONE, ARRIVING = 0, 1, 2  # what ``sessions.deleted`` says
 SCHEMA = """
 BEGIN IMMEDIATE;
 CREATE TABLE owner (fence INTEGER NOT NULL) STRICT;  -- one row: how often the store was opened
@@ -53,7 +57,7 @@ CREATE TABLE sessions (
     reason TEXT,
     closed_unix_us INTEGER,  -- NULL while open
     usage TEXT,  -- JSON
-    deleted INTEGER NOT NULL DEFAULT 0,
+    deleted INTEGER NOT NULL DEFAULT 0,  -- 1: gone; 2: arriving
     packed_terms BLOB NOT NULL,  -- large values come last, so that nothing reads past them
     packed_stage BLOB NOT NULL
 ) STRICT;
@@ -186,6 +190,13 @@ class Catalogue:
             raise UnknownSessionError(f"there is no session {session_id!r}")
         raise ValueError(f"session {session_id} has the epochs 0 to {self.timeline(session_id).epoch}, not {epoch}")
 
+    def arriving(self, session_id: str) -> Timeline:
+        """The timeline of a session that is not there whole yet."""
+        rows = self._rows("SELECT * FROM named_timelines WHERE session_id = ? AND deleted = ?", session_id, ARRIVING)
+        if not rows:
+            raise UnknownSessionError(f"no session {session_id!r} is arriving")
+        return Timeline(*rows[0][:8])
+
     def lineage(self, timeline: Timeline) -> Iterator[Timeline]:
         """The timeline, then those that its earlier frames come from."""
         yield timeline
@@ -214,8 +225,11 @@ class Catalogue:
 
     # ---- writing: one transaction each ------------------------------------------------------------------------------
 
-    def add_session(self, new: NewSession, parent: Timeline | None = None, first_frame: int = 0) -> None:
+    def add_session(
+        self, new: NewSession, parent: Timeline | None = None, first_frame: int = 0, *, state: int = THERE
+    ) -> None:
         values = asdict(new) | {
+            "state": state,
             "environment": json.dumps(new.environment),
             "fork_of": json.dumps([parent.session_id, parent.epoch, first_frame]) if parent else None,
         }
@@ -224,8 +238,8 @@ class Catalogue:
                 raise ValueError(f"there is, or was, a session {new.session_id} already")
             number = db.execute(
                 "INSERT INTO sessions (session_id, token_digest, created_unix_us, model, model_digest, packed_terms,"
-                " packed_stage, environment, fork_of) VALUES (:session_id, :token_digest, :created_unix_us, :model,"
-                " :model_digest, :packed_terms, :packed_stage, :environment, :fork_of)",
+                " packed_stage, environment, fork_of, deleted) VALUES (:session_id, :token_digest, :created_unix_us,"
+                " :model, :model_digest, :packed_terms, :packed_stage, :environment, :fork_of, :state)",
                 values,
             ).lastrowid
             self._add_timeline(db, number, 0, first_frame, parent)
@@ -239,16 +253,28 @@ class Catalogue:
             _drop_runs(db, current.session)
         return epoch
 
-    def add_turn(self, session: int, turn: StoredTurn) -> None:
+    def add_turns(self, session: int, turns: Iterable[StoredTurn], *, durable: bool = True) -> None:
+        with self._writing(durable=durable) as db:
+            for turn in turns:
+                (last,) = db.execute("SELECT max(turn_number) FROM turns WHERE session = ?", [session]).fetchone()
+                if last is not None and turn.turn_number <= last:
+                    raise ValueError(f"turn {turn.turn_number} comes after turn {last}: turn numbers rise")
+                db.execute(
+                    "INSERT INTO turns VALUES (:session, :turn_number, :turn_id, :first_frame, :frame_count,"
+                    " :cut_before, :received_unix_us, :packed_run)",
+                    asdict(turn) | {"session": session},
+                )
+
+    def finish_arrival(self, timeline: Timeline, end_frame: int) -> None:
+        """The session is there whole, with its frames below ``end_frame``: from here on everybody sees it."""
         with self._writing() as db:
-            (last,) = db.execute("SELECT max(turn_number) FROM turns WHERE session = ?", [session]).fetchone()
-            if last is not None and turn.turn_number <= last:
-                raise ValueError(f"turn {turn.turn_number} comes after turn {last}: turn numbers rise")
-            db.execute(
-                "INSERT INTO turns VALUES (:session, :turn_number, :turn_id, :first_frame, :frame_count, :cut_before,"
-                " :received_unix_us, :packed_run)",
-                asdict(turn) | {"session": session},
-            )
+            _be_sure(db, timeline, end_frame)
+            db.execute("UPDATE sessions SET deleted = ? WHERE number = ?", [THERE, timeline.session])
+
+    def doom_arrivals(self) -> None:
+        """What is still arriving never will be there."""
+        for (session,) in self._rows("SELECT number FROM sessions WHERE deleted = ?", ARRIVING):
+            self.delete_session(session)
 
     def finish_turn(self, timeline: Timeline, turn_number: int, end_frame: int) -> None:
         """Not synced of its own: if a power failure undoes it, the turn is just found unfinished again."""

@@ -20,6 +20,13 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def empty_directory(directory: Path) -> None:
+    """Makes the directory, or removes the files that a crash left in it."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    for left in directory.iterdir():
+        left.unlink()
+
+
 def lock(directory: Path) -> int:
     """Takes the directory for this process. The lock is held until the descriptor that is returned is closed, by
     whoever or whatever closes it; the file stays."""

@@ -102,8 +102,9 @@ class FrameLog:
             raise StoreDamagedError(self._session_id, self.intact_end, self._path, self._damage)
         return self.intact_end
 
-    def append(self, frame: StoredFrame) -> None:
-        """Adds the frame at ``end_frame``; durable on return. After a failure it is not there."""
+    def append(self, frame: StoredFrame, *, durable: bool = True) -> None:
+        """Adds the frame at ``end_frame``; durable on return, or else with the next ``settle``. After a failure it is
+        not there."""
         record = _record_of(frame)
         try:
             if self._descriptor is None:
@@ -115,18 +116,28 @@ class FrameLog:
             written = record if self._headed else FILE_HEADER + record
             if os.write(self._descriptor, written) != len(written):
                 raise OSError(errno.ENOSPC, "only a part was written")
-            if self._sync:
-                _sync_file(self._descriptor)
-                if not self._settled:
-                    sync_directory(self._path.parent)
-                    sync_directory(self._path.parent.parent)
+            if durable:
+                self._make_durable(self._descriptor)
         except OSError as error:
             if self._descriptor is not None:
                 with suppress(OSError):  # tried once more before the next append
                     self._cut(self._descriptor)
             raise StoreFailedError(f"{self._path}: {error}") from error
-        self._torn, self._headed, self._settled = False, True, True
+        self._torn, self._headed = False, True
         self._offsets.append(self._offsets[-1] + len(record))
+
+    def settle(self) -> None:
+        """Makes everything that was appended durable."""
+        try:
+            if self._descriptor is not None:
+                self._make_durable(self._descriptor)
+        except OSError as error:
+            raise StoreFailedError(f"{self._path}: {error}") from error
+
+    @property
+    def byte_size(self) -> int:
+        """Up to the end of the last frame."""
+        return self._offsets[-1]
 
     def read(self, frame_index: int) -> StoredFrame:
         """Raises ``StoreDamagedError`` if the frame is not, or no longer, what was written."""
@@ -156,6 +167,14 @@ class FrameLog:
 
     def _damaged(self, frame_index: int, reason: str) -> StoreDamagedError:
         return StoreDamagedError(self._session_id, frame_index, self._path, reason)
+
+    def _make_durable(self, descriptor: int) -> None:
+        if self._sync:
+            _sync_file(descriptor)
+            if not self._settled:
+                sync_directory(self._path.parent)
+                sync_directory(self._path.parent.parent)
+        self._settled = True
 
     def _cut(self, descriptor: int) -> None:
         os.ftruncate(descriptor, self._offsets[-1] if self._headed else 0)

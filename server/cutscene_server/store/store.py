@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cutscene_server.store.catalogue import Catalogue, Timeline
-from cutscene_server.store.data_directory import check_format, lock, sync_directory
-from cutscene_server.store.errors import StoreFailedError
+from cutscene_server.store.catalogue import ARRIVING, Catalogue, Timeline
+from cutscene_server.store.data_directory import check_format, empty_directory, lock, sync_directory
+from cutscene_server.store.errors import StoreFailedError, UnknownSessionError
 from cutscene_server.store.frame_log import FrameLog, FrameLogs
 from cutscene_server.store.records import (
     NewSession,
@@ -33,6 +33,7 @@ from cutscene_server.store.records import (
 log = logging.getLogger("cutscene_server.store")
 
 MOST_OPEN_LOGS = 256
+MOST_UNSYNCED_BYTES = 4 << 20  # of a session that arrives: what a live session's next frame may have to wait for
 REMEMBERED_TURNS = 4096
 
 
@@ -54,6 +55,7 @@ class Store:
                 held.callback(os.close, lock(directory))
                 check_format(directory)
                 (directory / "sessions").mkdir(mode=0o700, exist_ok=True)
+                empty_directory(directory / "incoming")
                 catalogue = Catalogue(directory / "catalogue.sqlite", sync=sync)
                 held.callback(catalogue.close)
                 catalogue.take_over()
@@ -63,6 +65,7 @@ class Store:
                 store = cls(catalogue, logs, held.pop_all())
         except OSError as error:
             raise StoreFailedError(f"{directory}: {error}") from error
+        catalogue.doom_arrivals()
         store._remove_doomed()  # what a crash kept the last owner from removing
         return store
 
@@ -135,7 +138,7 @@ class Store:
     def add_turn(self, session_id: str, turn: StoredTurn) -> None:
         if turn.packed_run is None:
             raise ValueError(f"turn {turn.turn_number} has no run")
-        self._catalogue.add_turn(self._playing(session_id).session, turn)
+        self._catalogue.add_turns(self._playing(session_id).session, [turn])
 
     def finish_turn(self, session_id: str, turn_number: int) -> None:
         """Drops a turn's run, now that all its frames are there. The one call that a power failure may undo: then the
@@ -164,6 +167,46 @@ class Store:
             if end <= first:
                 break
         return (self._log(each).read(index) for each, indexes in reversed(segments) for index in indexes)
+
+    # ---- sessions from elsewhere ------------------------------------------------------------------------------------
+
+    def begin_arrival(self, new: NewSession) -> None:
+        """A session whose turns and frames are already known begins to arrive. Nobody sees it before it is finished,
+        and it is gone if the store is opened again before."""
+        self._catalogue.add_session(new, state=ARRIVING)
+
+    def add_arrived_turns(self, session_id: str, turns: Sequence[StoredTurn]) -> None:
+        """Turns, in order; those of which nothing is left to draw have no run. Not durable of its own."""
+        self._catalogue.add_turns(self._catalogue.arriving(session_id).session, turns, durable=False)
+
+    def add_arrived_frames(self, session_id: str, arrived: Sequence[StoredFrame]) -> None:
+        """The next frames, from frame 0 on. Not durable of its own, but the disk is never far behind: whoever syncs
+        next would wait for all of it."""
+        frames = self._log(self._catalogue.arriving(session_id))
+        self._catalogue.check_fence()
+        for frame in arrived:
+            if frame.frame_index != frames.end_frame:
+                raise ValueError(f"session {session_id} goes on with frame {frames.end_frame}, not {frame.frame_index}")
+            before = frames.byte_size
+            frames.append(frame, durable=False)
+            if before // MOST_UNSYNCED_BYTES != frames.byte_size // MOST_UNSYNCED_BYTES:
+                frames.settle()
+
+    def finish_arrival(self, session_id: str) -> None:
+        """All of it is there: from here on it is a session like any other."""
+        arrived = self._catalogue.arriving(session_id)
+        frames = self._log(arrived)
+        frames.settle()
+        self._catalogue.finish_arrival(arrived, frames.end_frame)
+
+    def discard_arrival(self, session_id: str) -> None:
+        """Removes a session that was arriving, even if it has arrived."""
+        try:
+            arrived = self._catalogue.arriving(session_id)
+        except UnknownSessionError:
+            arrived = self._catalogue.timeline(session_id)
+        self._catalogue.delete_session(arrived.session)
+        self._remove_doomed()
 
     # ---- room -------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from cutscene_server.session_log import Entry, FrameReady, Rewound, TurnComplete
 from cutscene_server.session_states import State
 from cutscene_server.store import SessionSummary, StoredFrame
 from cutscene_server.terms import Codec, Terms
+from cutscene_server.transfers import Imported
 
 
 def opened(record: SessionRecord, token: str) -> pb.PerformResponse:
@@ -148,6 +149,12 @@ def replayed(value: Replayed) -> pb.ReplaySessionResponse:
         first_frame=value.first_frame,
         frame_count=value.frame_count,
         differences=value.differences,
+    )
+
+
+def imported(value: Imported) -> pb.ImportSessionResponse:
+    return pb.ImportSessionResponse(
+        session_id=value.session_id, token=value.token, next_frame=value.next_frame, differences=value.differences
     )
 
 

@@ -70,6 +70,23 @@ class StoreMachine(RuleBasedStateMachine):
         self.model[session_id] = ModelSession([epochs[epoch][:first_frame]])
         return session_id
 
+    @rule(target=sessions, counts=st.lists(st.integers(0, 3), max_size=3), whole=st.booleans())
+    def arrive(self, counts: list[int], whole: bool) -> str:
+        """A session from elsewhere; if it is not there whole, it is discarded or left for the next opening."""
+        session_id = self.label()
+        self.store.begin_arrival(new_session(session_id))
+        frames: list[StoredFrame] = []
+        for count in counts:
+            batch = [frame(len(frames) + number, self.label()) for number in range(count)]
+            self.store.add_arrived_frames(session_id, batch)
+            frames += batch
+        if whole:
+            self.store.finish_arrival(session_id)
+            self.model[session_id] = ModelSession([frames])
+        elif counts:
+            self.store.discard_arrival(session_id)
+        return session_id
+
     @rule(session_id=sessions, count=st.integers(1, 4))
     def add_frames(self, session_id: str, count: int) -> None:
         if self.is_open(session_id):
@@ -167,6 +184,8 @@ class StoreMachine(RuleBasedStateMachine):
                 assert list(self.store.read_frames(session_id, 0, len(frames), epoch)) == frames
         for session_id in self.model:
             self.store.delete_session(session_id)
+        self.store.close()
+        self.store = Store.open(self.directory, sync=False)  # what was still arriving goes too
         assert list((self.directory / "sessions").iterdir()) == []  # whoever needed whom, in the end nothing is left
         assert self.store.total_bytes() == 0
         self.store.close()
