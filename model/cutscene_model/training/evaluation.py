@@ -67,8 +67,7 @@ def play(
     """The chosen frames of ``performance``, in order."""
     renderer.open(performance.stage)
     timelines = {tier: engine.begin(performance.stage, seed=performance.seed) for tier in tiers}
-    # What is prepared and how it is decoded follow from stage and state alone: one timeline does it for all.
-    one = next(iter(timelines.values()))
+    first = next(iter(timelines))
     try:
         for shot in performance.shots:
             for timeline in timelines.values():
@@ -76,10 +75,12 @@ def play(
             for frame in frames_of(shot):
                 state = performance.states(frame)
                 reference, ids = renderer.render(state), renderer.render_ids(state)
-                prepared = one.prepare(state)
-                latents = {tier: timeline.draw(prepared, tier).latent for tier, timeline in timelines.items()}
-                latents[AUTOENCODER] = _encoded(engine, reference)
-                pictures = {who: one.decode(prepared, latent) for who, latent in latents.items()}
+                pictures = {}
+                for tier, timeline in timelines.items():
+                    prepared = timeline.prepare(state, tier)
+                    pictures[tier] = timeline.decode(prepared, timeline.draw(prepared, tier).latent)
+                    if tier == first:
+                        pictures[AUTOENCODER] = timeline.decode(prepared, _encoded(engine, reference))
                 yield PlayedFrame(shot, frame, reference, regions_of(state, ids), pictures)
     finally:
         for timeline in timelines.values():

@@ -55,6 +55,7 @@ def release(
         latent_shape=(64, 9, 16),
         greybox_shape=(HEIGHT, WIDTH),
         tiers={"draft": 1, "standard": 2, "high": 4},
+        contrast={"high": 0.12},
         default_tier="standard",
         window=HISTORY,
         costumes=COSTUMES,

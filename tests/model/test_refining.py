@@ -1,0 +1,84 @@
+"""Pixels shaded one by one: where, from which rays, and that the picture takes them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from cutscene_model.anchors import anchor_table
+from cutscene_model.compiled import fine_of, pixels_of, surface_of
+from cutscene_model.engine import draw_whole
+from cutscene_model.greybox import HEIGHT, WIDTH, GreyboxRaster
+from cutscene_model.loading import load_engine
+from cutscene_model.scene import SceneState
+from cutscene_model.shading import contrasted
+from cutscene_model.surface import Surface
+from cutscene_model.tensors import anchor_batch, greybox_batch
+from cutscene_model.transformer import TransformerEngine
+from small_scenes import stage, state
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def exact() -> TransformerEngine:
+    return load_engine(precision="float32")
+
+
+def test_a_cell_is_refined_where_its_slot_or_its_colour_differs_from_a_neighbours() -> None:
+    slot = np.ones((6, 8), np.uint8)
+    slot[2, 2] = 2
+    shaded = np.zeros((3, 6, 8), np.float32)
+    shaded[1, 4, 6] = 0.5
+    by_slot = np.zeros((6, 8), np.bool_)
+    by_slot[1:4, 1:4] = True
+    by_color = np.zeros((6, 8), np.bool_)
+    by_color[3:6, 5:8] = True
+    np.testing.assert_array_equal(contrasted(slot, shaded, 2.0), by_slot)
+    np.testing.assert_array_equal(contrasted(slot, shaded, 0.4), by_slot | by_color)
+
+
+def test_what_is_refined_is_what_a_raster_of_twice_the_size_shows(exact: TransformerEngine) -> None:
+    raster = GreyboxRaster(stage(), exact.volumes)
+    coarse = raster.draw(state())
+    everywhere = raster._draw(coarse.scene, 2 * WIDTH, 2 * HEIGHT)
+    cells = contrasted(coarse.slot, np.zeros((3, HEIGHT, WIDTH), np.float32), 2.0)
+    refined = raster.refine(coarse, cells)
+    chosen = cells.repeat(2, axis=0).repeat(2, axis=1)
+    assert 0.01 < chosen.mean() < 0.5
+    assert not refined.slot[~chosen].any()
+    # Only what lies far before or behind all around it may be missed.
+    assert (refined.slot[chosen] == everywhere.slot[chosen]).mean() > 0.99
+    same = chosen & (refined.slot == everywhere.slot)
+    nearness = np.abs(refined.field[0] - everywhere.field[0])[same]
+    assert np.quantile(nearness, 0.99) < 2e-3
+
+
+@pytest.mark.parametrize("scene", [state(), state(0.7)])
+@torch.inference_mode()
+def test_compiled_refining_says_what_the_modules_say(exact: TransformerEngine, scene: SceneState) -> None:
+    coder, raster = exact.autoencoder, GreyboxRaster(stage(), exact.volumes)
+    drawn = raster.draw(scene)
+    table = anchor_table(stage(), exact.manifest.costumes, exact.manifest.looks)
+    looks = coder.surface.describe(anchor_batch([table], CPU))
+    maps = greybox_batch([drawn], CPU)
+    surface = surface_of(coder, maps, looks)
+    cells = contrasted(drawn.slot, surface.shaded[0].numpy(), 0.12)
+    refined = greybox_batch([raster.refine(drawn, cells)], CPU)
+    expected = coder.surface.fine(maps, refined, torch.from_numpy(cells)[None], looks, surface)
+    fine = fine_of(coder, maps, refined, cells, looks, surface)
+    torch.testing.assert_close(fine, expected, atol=1e-5, rtol=0)
+
+    torch.manual_seed(0)
+    latents = torch.randn(1, *exact.manifest.latent_shape).contiguous(memory_format=torch.channels_last)
+    whole = Surface(surface.shaded, surface.background, surface.levels, fine)
+    picture = (coder.decode(latents, whole)[0].permute(1, 2, 0).clamp(-1, 1) + 1) * 127.5
+    assert np.abs(pixels_of(coder, latents, whole) - picture.numpy()).max() <= 0.51, "rounded to the nearest level"
+
+
+def test_the_highest_tier_refines_and_the_others_do_not(exact: TransformerEngine) -> None:
+    assert set(exact.manifest.contrast) == {"high"}
+    prepared = {tier: exact.begin(stage(), 1).prepare(state(), tier) for tier in exact.manifest.tiers}
+    assert {tier for tier, each in prepared.items() if each.surface.fine is not None} == {"high"}
+    assert draw_whole(exact.begin(stage(), 1), state(), "high")[1].std() > 10
