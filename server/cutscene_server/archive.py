@@ -12,7 +12,7 @@ import dataclasses
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TypeVar
@@ -36,6 +36,7 @@ from cutscene_server.session_log import DrawnFigures
 from cutscene_server.session_states import CloseReason
 from cutscene_server.store import (
     NewSession,
+    Retention,
     SessionSummary,
     Store,
     StoreDamagedError,
@@ -43,6 +44,7 @@ from cutscene_server.store import (
     StoredSession,
     StoredTurn,
     StoreError,
+    Swept,
     UnknownSessionError,
 )
 from cutscene_server.terms import Terms, unpack_terms
@@ -263,11 +265,9 @@ class Archive:
 
         return await self._run(read)
 
-    async def sweep(self, keep_closed_s: float, max_bytes: int) -> list[str]:
-        """Deletes closed sessions that are too old, or that there is no room for. Returns their ids."""
-        return await self._run(
-            lambda store: store.sweep(time.time_ns() // 1000, keep_closed_s, max_bytes, SWEPT_AT_ONCE)
-        )
+    async def sweep(self, keep: Retention, in_use: Collection[str]) -> Swept:
+        """Deletes sessions that are too old, or that there is no room for; none that are ``in_use``."""
+        return await self._run(lambda store: store.sweep(time.time_ns() // 1000, keep, SWEPT_AT_ONCE, in_use))
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 

@@ -36,8 +36,9 @@ class ServerConfig:
     threads: int | None = None  # of the model's arithmetic; None: the engine's choice
     precision: str = "auto"  # of the picture's layers; auto: bfloat16 where the device multiplies such numbers
     data: Path | None = None  # where sessions are stored; None: cutscene-server in the user's data directory
-    max_disk: int = 50 << 30  # bytes that stored sessions may take before closed ones are deleted, oldest first
+    max_disk: int = 50 << 30  # bytes that stored sessions may take: then closed ones are deleted, and no more opened
     keep_closed: float = 30 * 86400.0  # seconds that closed sessions are stored
+    keep_open: float = 180 * 86400.0  # seconds that open sessions are stored after their last turn
     sweep_period: float = 60.0  # seconds between looks at the disk
     max_sessions: int = 32  # in memory at once; those without a client make place for others
     max_frames: int = 1_000_000  # that one session may draw
@@ -73,6 +74,7 @@ class ServerConfig:
             raise ConfigError(f"max_disk: {self.max_disk} is not at least {1 << 20} bytes")
         for name in (
             "keep_closed",
+            "keep_open",
             "sweep_period",
             "idle_timeout",
             "closed_linger",

@@ -42,7 +42,7 @@ from cutscene_server.registry import (
 from cutscene_server.replay import Replay, Replayed, environment_of
 from cutscene_server.scheduler import RoundRobin
 from cutscene_server.session import DrawOrder, Session, Turn
-from cutscene_server.store import SessionSummary
+from cutscene_server.store import Retention, SessionSummary
 from cutscene_server.terms import Terms
 from cutscene_server.transfers import Imported, Transfers
 from cutscene_server.worker_link import WorkerLink
@@ -76,6 +76,7 @@ class Runtime:
         self._restarts: deque[float] = deque(maxlen=MOST_RESTARTS)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._lost = False
+        self._disk_full = False
 
     # ---- the step ---------------------------------------------------------------------------------------------------
 
@@ -201,6 +202,7 @@ class Runtime:
     def check_room(self) -> Manifest:
         """The model's manifest. Raises ``NotServing`` or ``NoRoom`` if no session could be opened now."""
         manifest = self.require_serving()
+        self._check_disk()
         if self.sessions.full:
             self._park_idlest()
         self.sessions.check_room()
@@ -286,7 +288,8 @@ class Runtime:
         return fork
 
     async def replay(self, record: SessionRecord, wanted: Replay) -> Replayed:
-        """A new session, on disk, that performs part of this one's recording again. Raises ``OutOfRange``."""
+        """A new session, on disk, that performs part of this recording again. Raises ``OutOfRange``, ``NoRoom``."""
+        self._check_disk()
         async with record.changing:
             return await self.archive.replay(record, wanted)
 
@@ -296,6 +299,7 @@ class Runtime:
 
     async def import_session(self, chunks: AsyncIterator[bytes]) -> Imported:
         """A new session, on disk, that a file brings from another server. See ``Transfers.receive``."""
+        self._check_disk()
         return await self._transfers.receive(chunks, self.require_serving())
 
     def cut(self, record: SessionRecord) -> None:
@@ -531,8 +535,22 @@ class Runtime:
                     self._park(record)
             if now - swept_at >= self.config.sweep_period:
                 swept_at = now
-                for session_id in await self.archive.sweep(self.config.keep_closed, self.config.max_disk):
-                    log.info("deleted closed session %s", session_id)
+                await self._sweep()
+
+    async def _sweep(self) -> None:
+        config = self.config
+        keep = Retention(config.keep_closed, config.keep_open, config.max_disk)
+        swept = await self.archive.sweep(keep, {record.session_id for record in self.sessions})
+        for session_id in swept.deleted:
+            log.info("deleted session %s: too old, or no room", session_id)
+        full = swept.bytes_left > config.max_disk
+        if full and not self._disk_full:
+            log.warning("%d bytes are stored, %d may be: no session is opened", swept.bytes_left, config.max_disk)
+        self._disk_full = full
+
+    def _check_disk(self) -> None:
+        if self._disk_full:
+            raise NoRoom("this server stores as much as it may (max_disk); sessions must go first", RETRY_AFTER_S)
 
     def _may_park(self, record: SessionRecord) -> bool:
         waiting = record.session.attachment is None and record.left_at is not None

@@ -23,17 +23,20 @@ from cutscene_server.store.errors import (
 from cutscene_server.store.records import (
     ForkPoint,
     NewSession,
+    Retention,
     SessionEnd,
     SessionSummary,
     StoredFrame,
     StoredSession,
     StoredTurn,
+    Swept,
 )
 from cutscene_server.store.store import Store
 
 __all__ = [
     "ForkPoint",
     "NewSession",
+    "Retention",
     "SessionEnd",
     "SessionSummary",
     "Store",
@@ -46,5 +49,6 @@ __all__ = [
     "StoredFrame",
     "StoredSession",
     "StoredTurn",
+    "Swept",
     "UnknownSessionError",
 ]

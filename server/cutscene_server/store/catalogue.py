@@ -219,6 +219,16 @@ class Catalogue:
             " ORDER BY closed_unix_us, number"
         )
 
+    def abandoned_sessions(self, before_unix_us: int) -> list[str]:
+        """The ids of open sessions that were made, and had their last turn, before that; the oldest first."""
+        rows = self._rows(
+            "SELECT session_id FROM sessions WHERE closed_unix_us IS NULL AND NOT deleted AND created_unix_us < ?"
+            " AND NOT EXISTS (SELECT 1 FROM turns WHERE session = number AND received_unix_us >= ?) ORDER BY number",
+            before_unix_us,
+            before_unix_us,
+        )
+        return [row[0] for row in rows]
+
     def doomed(self) -> list[tuple[str, int]]:
         """The session ids and epochs of the timelines whose files nobody needs."""
         return self._rows("SELECT session_id, epoch FROM named_timelines WHERE doomed")

@@ -95,6 +95,23 @@ class SessionEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """What is kept, and for how long."""
+
+    keep_closed_s: float  # since they were closed
+    keep_open_s: float  # since their last turn
+    max_bytes: int  # of frames on disk, above which closed sessions go, the oldest first
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep did."""
+
+    deleted: tuple[str, ...]  # session ids
+    bytes_left: int  # that all frames take
+
+
+@dataclass(frozen=True, slots=True)
 class SessionSummary:
     """A session without its turns and frames. It can be had of a damaged session too."""
 

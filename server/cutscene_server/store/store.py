@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -23,11 +23,13 @@ from cutscene_server.store.errors import StoreFailedError, UnknownSessionError
 from cutscene_server.store.frame_log import FrameLog, FrameLogs
 from cutscene_server.store.records import (
     NewSession,
+    Retention,
     SessionEnd,
     SessionSummary,
     StoredFrame,
     StoredSession,
     StoredTurn,
+    Swept,
 )
 
 log = logging.getLogger("cutscene_server.store")
@@ -218,18 +220,27 @@ class Store:
         """What all frames take on disk, those included that only forks of deleted sessions need."""
         return self._logs.total_bytes()
 
-    def sweep(self, now_unix_us: int, keep_closed_s: float, max_bytes: int, limit: int | None = None) -> list[str]:
-        """Deletes the sessions that were closed ``keep_closed_s`` ago or earlier; then closed ones, the oldest first,
-        until all frames take ``max_bytes`` or less. Deletes at most ``limit``. Returns the ids of those deleted."""
-        swept: list[str] = []
+    def sweep(self, now_unix_us: int, keep: Retention, limit: int | None = None, in_use: Collection[str] = ()) -> Swept:
+        """Deletes closed sessions that are too old, open ones that nobody came back to, and, if there is still too much
+        on disk, closed ones, the oldest first. At most ``limit``, and none whose id is ``in_use``."""
         total = self.total_bytes()
-        for session_id, closed_unix_us in self._catalogue.closed_sessions()[:limit]:
-            if closed_unix_us > now_unix_us - keep_closed_s * 1e6 and total <= max_bytes:
-                break
+        deleted: list[str] = []
+
+        def delete(session_id: str) -> None:
+            nonlocal total
             self._catalogue.delete_session(self._catalogue.timeline(session_id).session)
             total -= self._remove_doomed()
-            swept.append(session_id)
-        return swept
+            deleted.append(session_id)
+
+        for session_id, closed_unix_us in self._catalogue.closed_sessions()[:limit]:
+            if closed_unix_us > now_unix_us - keep.keep_closed_s * 1e6 and total <= keep.max_bytes:
+                break
+            delete(session_id)
+        abandoned = self._catalogue.abandoned_sessions(int(now_unix_us - keep.keep_open_s * 1e6))
+        left = None if limit is None else limit - len(deleted)
+        for session_id in [each for each in abandoned if each not in in_use][:left]:
+            delete(session_id)
+        return Swept(tuple(deleted), total)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 

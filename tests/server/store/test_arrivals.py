@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cutscene_server.store import Store, StoreLostError, UnknownSessionError
+from cutscene_server.store import Retention, Store, StoreLostError, UnknownSessionError
 from cutscene_server.store.store import MOST_UNSYNCED_BYTES
 
 from .samples import frame, log_file, new_session, turn
@@ -78,7 +78,7 @@ def test_sweeping_and_deleting_others_leave_it_alone(store: Store) -> None:
     store.begin_arrival(new_session())
     store.add_arrived_frames(A, [frame(0)])
     store.close_session(B, "CLIENT", 0, {})
-    assert store.sweep(1, keep_closed_s=0.0, max_bytes=0) == [B]
+    assert store.sweep(1, Retention(0.0, 0.0, 0)).deleted == (B,)
     store.add_arrived_frames(A, [frame(1)])
     store.finish_arrival(A)
     assert list(store.read_frames(A, 0, 2)) == [frame(0), frame(1)]

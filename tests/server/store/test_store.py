@@ -15,6 +15,7 @@ import pytest
 
 from cutscene_server.store import (
     ForkPoint,
+    Retention,
     SessionEnd,
     Store,
     StoreError,
@@ -22,6 +23,7 @@ from cutscene_server.store import (
     StoreFormatError,
     StoreInUseError,
     StoreLostError,
+    Swept,
     UnknownSessionError,
 )
 from cutscene_server.store.catalogue import Catalogue
@@ -362,6 +364,26 @@ def test_a_deletion_that_a_crash_interrupted_is_completed_on_opening(tmp_path: P
         store.create_session(new_session())
 
 
+def swept(store: Store, now_us: int, keep_closed_s: float, max_bytes: int, limit: int | None = None) -> list[str]:
+    return list(store.sweep(now_us, Retention(keep_closed_s, 1e9, max_bytes), limit).deleted)
+
+
+def test_open_sessions_go_long_after_their_last_turn_unless_somebody_uses_them(store: Store) -> None:
+    names = [f"session-{index}" for index in range(4)]
+    for name in names:
+        store.create_session(replace(new_session(name), created_unix_us=1_000_000))
+        add_frames(store, name, 0, 3)
+    store.add_turn(names[1], replace(turn(0, 0), received_unix_us=9_000_000))
+    store.close_session(names[3], "CLIENT", 9_000_000, {})
+    keep = Retention(keep_closed_s=100.0, keep_open_s=5.0, max_bytes=1 << 40)
+    each = store.frame_bytes(names[0])
+    assert store.sweep(6_000_000, keep).deleted == ()
+    assert store.sweep(10_000_000, keep, in_use={names[2]}) == Swept((names[0],), 3 * each)
+    assert store.sweep(10_000_000, keep, limit=0).deleted == ()
+    assert store.sweep(10_000_000, keep).deleted == (names[2],)
+    assert store.session_ids() == [names[1], names[3]]
+
+
 def test_sweeping_goes_by_age_then_by_size_and_leaves_what_is_open(store: Store) -> None:
     names = [f"session-{index}" for index in range(6)]
     for index, name in enumerate(names):
@@ -371,11 +393,11 @@ def test_sweeping_goes_by_age_then_by_size_and_leaves_what_is_open(store: Store)
             store.close_session(name, "CLIENT", index * 1_000_000, {})
     each = store.frame_bytes(names[0])
     assert store.total_bytes() == 6 * each
-    assert store.sweep(10_000_000, keep_closed_s=100.0, max_bytes=6 * each) == []
-    assert store.sweep(10_000_000, keep_closed_s=8.0, max_bytes=6 * each) == names[1:3]
-    assert store.sweep(10_000_000, keep_closed_s=8.0, max_bytes=2 * each + 1) == names[3:5]
-    assert store.sweep(10_000_000, keep_closed_s=8.0, max_bytes=0, limit=0) == []
-    assert store.sweep(10_000_000, keep_closed_s=8.0, max_bytes=0) == names[5:]
+    assert swept(store, 10_000_000, 100.0, 6 * each) == []
+    assert swept(store, 10_000_000, 8.0, 6 * each) == names[1:3]
+    assert swept(store, 10_000_000, 8.0, 2 * each + 1) == names[3:5]
+    assert swept(store, 10_000_000, 8.0, 0, limit=0) == []
+    assert swept(store, 10_000_000, 8.0, 0) == names[5:]
     assert store.session_ids() == names[:1]
 
 
@@ -385,10 +407,10 @@ def test_sweeping_keeps_the_frames_that_forks_need(store: Store) -> None:
     store.fork_session(new_session(B), A, 0, 2)
     add_frames(store, B, 2, 3, "b")
     store.close_session(A, "CLIENT", 0, {})
-    assert store.sweep(1, keep_closed_s=0.0, max_bytes=0) == [A]
+    assert swept(store, 1, 0.0, 0) == [A]
     assert labels(store, B) == "aab"
     store.close_session(B, "CLIENT", 1, {})
-    assert store.sweep(1, keep_closed_s=0.0, max_bytes=0) == [B]
+    assert swept(store, 1, 0.0, 0) == [B]
     assert store.total_bytes() == 0
 
 

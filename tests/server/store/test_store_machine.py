@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from cutscene_server.store import Store, StoredFrame, StoredTurn, UnknownSessionError
+from cutscene_server.store import Retention, Store, StoredFrame, StoredTurn, UnknownSessionError
 
 from .samples import frame, new_session, turn
 
@@ -148,7 +148,7 @@ class StoreMachine(RuleBasedStateMachine):
             if model.closed_us is not None and model.closed_us <= self.clock_us - age_s * 1_000_000
         ]
         old.sort(key=lambda session_id: self.model[session_id].closed_us or 0)
-        assert self.store.sweep(self.clock_us, float(age_s), 1 << 40) == old
+        assert list(self.store.sweep(self.clock_us, Retention(float(age_s), 1e9, 1 << 40)).deleted) == old
         for session_id in old:
             del self.model[session_id]
 

@@ -1,0 +1,67 @@
+"""A server that stores as much as it may: what it still does, and what it refuses until there is room again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from cutscene_proto.v1 import cutscene_pb2 as pb
+from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
+from cutscene_server.errors import NoRoom
+from cutscene_server.running import run_server
+from messages import lockstep_turn, open_message
+from raw_client import RawStream
+from synthetic_server import eventually, synthetic_config
+
+from .session_file.samples import sample, written
+
+LIMIT = 1 << 20
+
+
+async def file() -> AsyncIterator[bytes]:
+    yield written(sample())
+
+
+async def refusal(call: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    return raised.value
+
+
+async def test_what_is_open_goes_on_and_nothing_new_is_taken_until_there_is_room(tmp_path: Path) -> None:
+    async with run_server(synthetic_config(tmp_path, max_disk=LIMIT, sweep_period=0.05)) as server:
+        runtime = server.runtime
+
+        async def full() -> bool:
+            return runtime._disk_full
+
+        async def roomy() -> bool:
+            return not runtime._disk_full
+
+        # As if sessions of an earlier run had left it: found by the sweep, whoever it belonged to.
+        heap = tmp_path / "sessions" / "0123456789abcdef" / "frames-0.log"
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            stub = CutsceneServiceStub(channel)  # type: ignore[no-untyped-call]
+            stream = RawStream(channel)
+            opened = await stream.open(open_message())
+            heap.parent.mkdir()
+            heap.write_bytes(bytes(LIMIT + 1))
+            await eventually(full)
+
+            await stream.say(turn=lockstep_turn("one", 2))
+            assert (await stream.hear_until("turn_completed")).frame_count == 2
+            error = await refusal(RawStream(channel).open(open_message()))
+            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "max_disk" in str(error.details())
+            again = pb.ReplaySessionRequest(session_id=opened.session_id, token=opened.token)
+            assert (await refusal(stub.ReplaySession(again))).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            with pytest.raises(NoRoom):
+                await runtime.import_session(file())
+
+            heap.unlink()
+            await eventually(roomy)
+            await RawStream(channel).open(open_message())
