@@ -19,7 +19,7 @@ from cutscene_model.primitives import HEAD_PART
 if TYPE_CHECKING:
     from cutscene_model.surface import GreyboxBatch
 
-_WAVES = (1.0, 2.0, 4.0, 8.0)  # half turns over a quarter of a metre
+_WAVES = (1.0, 2.0, 4.0, 8.0, 16.0)  # half turns over a quarter of a metre: the finest is three centimetres long
 CENTER, REACH = (0.0, 0.38), (0.46, 0.46)  # of the face, in the head's own frame, metres
 _FRONT = 0.12  # metres before the head's joint
 
