@@ -90,6 +90,9 @@ class Engine(Protocol):
     def manifest(self) -> Manifest:
         """What the model is: name, digest, sizes, tiers, vocabulary."""
 
+    def counters(self) -> dict[str, int]:
+        """What its cache has done since it was loaded, and holds now, by name: for logs and whoever watches them."""
+
     def begin(self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()) -> Timeline:
         """Computes the anchors of ``stage`` and starts a timeline at ``next_frame``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,10 @@ class TransformerEngine:
         self.device = device
         self.autoencoder = autoencoder.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.denoiser = denoiser.to(device).eval()
+
+    def counters(self) -> dict[str, int]:
+        """See ``engine.Engine.counters``; the names are those of ``PoolFigures``."""
+        return asdict(self.pool.figures)
 
     def begin(
         self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()

@@ -18,6 +18,7 @@ import os
 import queue
 import signal
 import threading
+import time
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from cutscene_model.engine import DrawnFrame, Engine, Timeline
 
 log = logging.getLogger("cutscene_server.worker")
+
+TOLD_EVERY_S = 60.0  # of frames drawn: how the cache fares is logged
 
 
 def main(
@@ -68,6 +71,7 @@ class Worker:
         self._next: messages.Message | None = None  # looked at, and not taken yet
         self._ahead: Future[Prepared] | None = None  # the preparing of ``_next``
         self._pipeline = Pipeline()
+        self._told_at = time.monotonic()  # when the cache's counters were last logged
 
     def run(self) -> None:
         # The pipe is emptied by a thread of its own, so that the front end's writes never wait for a frame being drawn.
@@ -89,6 +93,7 @@ class Worker:
                 case _:
                     raise TypeError(f"{type(command).__name__} is not a command")
         self._pipeline.close()
+        self._tell_counters()
         if self._ring is not None:
             self._ring.close()
 
@@ -175,8 +180,15 @@ class Worker:
         if not waited:
             self._look_ahead()
         self._commit(command.key, timeline)
+        if time.monotonic() - self._told_at >= TOLD_EVERY_S:
+            self._tell_counters()
         if waited:
             finishing.result()
+
+    def _tell_counters(self) -> None:
+        self._told_at = time.monotonic()
+        told = ", ".join(f"{name} {value}" for name, value in self._engine.counters().items())
+        log.info("cache: %s", told or "none")
 
     def _finish(
         self,

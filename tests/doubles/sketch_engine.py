@@ -48,6 +48,9 @@ class SketchEngine:
     def manifest(self) -> Manifest:
         return MANIFEST
 
+    def counters(self) -> dict[str, int]:
+        return {}
+
     def begin(self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()) -> SketchTimeline:
         return SketchTimeline(stage, seed, next_frame, len(past))
 

@@ -71,6 +71,9 @@ class SyntheticEngine:
     def manifest(self) -> Manifest:
         return MANIFEST
 
+    def counters(self) -> dict[str, int]:
+        return {}
+
     def begin(self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()) -> SyntheticTimeline:
         mischief = {member.id for member in stage.cast}
         if "fail_begin" in mischief:

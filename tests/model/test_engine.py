@@ -47,6 +47,7 @@ def test_blocks_made_again_from_latents_give_the_same_frame(engine: TransformerE
     assert (roomy.pool.figures.recomputed, roomy.pool.figures.evictions) == (0, 0)
     assert cramped.pool.figures.recomputed > 0
     assert cramped.pool.figures.blocks == 1
+    assert cramped.counters()["recomputed"] == cramped.pool.figures.recomputed
 
 
 def test_timelines_that_remember_alike_share_blocks_and_let_go_of_them(engine: TransformerEngine) -> None:
