@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 WIDTH, HEIGHT = 760, 220
 Scale = Callable[[float], float]  # from a value to a place in the drawing
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 20, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 24, 20, 34
 
 
 @dataclass(frozen=True)

@@ -84,13 +84,15 @@ class Gallery:
 
 
 def _crop(picture: Pixels, mask: torch.Tensor) -> Pixels:
-    """The square around a mask, a third wider, at the size that faces are shown at."""
+    """The square around a mask, a third wider but within the picture, at the size that faces are shown at."""
+    height, width = mask.shape
     rows, columns = torch.where(mask)
-    middle_y, middle_x = (float(rows.min() + rows.max()) / 2, float(columns.min() + columns.max()) / 2)
-    half = 0.66 * max(int(rows.max() - rows.min()), int(columns.max() - columns.min()), 8)
-    box = (round(middle_x - half), round(middle_y - half), round(middle_x + half), round(middle_y + half))
-    cut = Image.fromarray(picture).crop(box).resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BICUBIC)
-    return np.asarray(cut)
+    top, bottom, left, right = (int(value) for value in (rows.min(), rows.max(), columns.min(), columns.max()))
+    side = min(round(1.33 * max(bottom - top, right - left, 8)), height, width)
+    x = min(max((left + right - side) // 2, 0), width - side)
+    y = min(max((top + bottom - side) // 2, 0), height - side)
+    cut = Image.fromarray(picture).crop((x, y, x + side, y + side))
+    return np.asarray(cut.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BICUBIC))
 
 
 def _jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
