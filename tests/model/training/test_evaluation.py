@@ -35,7 +35,7 @@ def test_the_command_writes_a_report(assets: Path, tmp_path: Path, capsys: pytes
     assert any("LPIPS" in sentence for sentence in plain["left_out"])
     assert plain["performances"][0]["cast"]
     page = (out / "report.html").read_text()
-    assert "http" not in page
+    assert "://" not in page, "base64 has no colon, so that this is an address"
     assert "data:video/mp4;base64," in page
 
 
