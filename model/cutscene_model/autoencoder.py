@@ -17,7 +17,7 @@ from cutscene_model.volumes import Volumes
 
 
 class _Down(nn.Module):
-    """Halves height and width; the shortcut averages groups of space-to-depth channels."""
+    """Halves height and width; the shortcut is the first of the space-to-depth channels."""
 
     def __init__(self, inner: int, outer: int) -> None:
         super().__init__()
@@ -27,13 +27,7 @@ class _Down(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.pixel_unshuffle(x, 2)
-        return self.mix(F.silu(self.conv(x))) + _averaged(x, self.outer)
-
-
-def _averaged(x: Tensor, channels: int) -> Tensor:
-    """(B, C, H, W) with ``channels`` channels: averages of groups, or the first where groups do not come out even."""
-    have = x.shape[1]
-    return x.unflatten(1, (channels, have // channels)).mean(dim=2) if have % channels == 0 else x[:, :channels]
+        return self.mix(F.silu(self.conv(x))) + x[:, : self.outer]
 
 
 class Encoder(nn.Module):

@@ -1,7 +1,7 @@
 """The decoder's last step in one pass, compiled: every pixel's mixture of the colours around it, as bytes.
 
-What ``decoder.composed`` says in tensors, which training needs, this does for one picture on the CPU without writing
-any of it to memory in between. The two agree to within one level of 255 (tested).
+What ``Decoder.forward`` ends with in tensors, which training needs, this does for one picture on the CPU without
+writing any of it to memory in between. The two round to the same level of 255, or to neighbours (tested).
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from cutscene_model.manifest import Manifest
 from cutscene_model.scene import SceneState, Stage
 
 TIERS: tuple[str, ...] = ("draft", "standard", "high")
+PRECISIONS = ("auto", "float32", "bfloat16")  # in which an engine may be asked to compute its pictures
 
 
 Pixels = npt.NDArray[np.uint8]  # (height, width, 3) RGB, rows top down

@@ -9,8 +9,7 @@ from __future__ import annotations
 import torch
 
 from cutscene_model.autoencoder import Autoencoder
-
-PRECISIONS = ("auto", "float32", "bfloat16")
+from cutscene_model.engine import PRECISIONS
 
 
 def picture_dtype(precision: str, device: torch.device) -> torch.dtype:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cutscene_model.engine import PRECISIONS
 from cutscene_server.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "CUTSCENE_SERVER_"
-PRECISIONS = ("auto", "float32", "bfloat16")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 

@@ -540,7 +540,8 @@ class Runtime:
     async def _sweep(self) -> None:
         config = self.config
         keep = Retention(config.keep_closed, config.keep_open, config.max_disk)
-        swept = await self.archive.sweep(keep, {record.session_id for record in self.sessions})
+        async with self._restoring:  # or a session that is just coming back could be deleted under its client's hands
+            swept = await self.archive.sweep(keep, {record.session_id for record in self.sessions})
         for session_id in swept.deleted:
             log.info("deleted session %s: too old, or no room", session_id)
         full = swept.bytes_left > config.max_disk
