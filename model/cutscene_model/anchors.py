@@ -10,7 +10,7 @@ import numpy.typing as npt
 from cutscene_model.errors import TooManyLooksError, UnknownCostumeError, UnknownLookError
 from cutscene_model.primitives import SLOT_COUNT, set_slots
 from cutscene_model.scene import MAX_CAST, FloatArray, Stage
-from cutscene_model.vocabulary import WITH_HEADGEAR
+from cutscene_model.vocabulary import WITHOUT_HEADGEAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def anchor_table(stage: Stage, costumes: tuple[str, ...], looks: tuple[str, ...]
             raise UnknownCostumeError(f"costume {member.costume!r} is not one of {', '.join(costumes)}")
         table.costume[slot] = 1 + costumes.index(member.costume)
         # A costume without headgear looks the same whatever is said of it; the model knows it by one name only.
-        table.headgear[slot] = member.headgear and member.costume in WITH_HEADGEAR
+        table.headgear[slot] = member.headgear and member.costume not in WITHOUT_HEADGEAR
         table.tint[slot] = member.tint
     distinct, _, _ = set_slots(stage)
     if len(distinct) > SLOT_COUNT - 1 - MAX_CAST:

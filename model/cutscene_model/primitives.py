@@ -17,7 +17,6 @@ from cutscene_model.scene import MAX_CAST, ActorState, CastMember, ElementClass,
 from cutscene_model.scene import SceneState as State
 from cutscene_model.skeleton import BONE_ENDS, BONES, bone_lengths, bone_rotations
 from cutscene_model.vectors import frame_along, rotation_matrix, unit
-from cutscene_model.vocabulary import WITH_HEADGEAR
 from cutscene_model.volumes import Volumes
 
 _Number = TypeVar("_Number", np.int32, np.int64, np.float32)
@@ -181,13 +180,12 @@ class SceneShapes:
         rest = actor.joints if self._rest is None else self._rest
         rotations = bone_rotations(actor.joints, rest, self._prior)
         radii = np.asarray(member.radii or DEFAULT_RADII, np.float32)
-        worn = member.headgear and member.costume in WITH_HEADGEAR
         found = [self._index.get(f"{member.costume}:{bone}", -1) for bone in BONES]
         numbers = np.asarray(
             [
                 number
                 for number, place in enumerate(found)
-                if number not in _ONLY_VOLUMES or (place >= 0 and (worn or number != _HEADGEAR))
+                if number not in _ONLY_VOLUMES or (place >= 0 and (member.headgear or number != _HEADGEAR))
             ]
         )
         which = np.asarray(found)[numbers]

@@ -1,5 +1,6 @@
 """Client of a cutscene server: open a session, send turns of scene states, receive finished frames."""
 
+from cutscene_client.capturing import CaptureError, CaptureProgress, CaptureWriter, capture
 from cutscene_client.client import Client, ModelInfo, ReplayInfo, ReplayWish, SessionInfo, connect
 from cutscene_client.errors import (
     ConnectionLost,
@@ -24,6 +25,9 @@ from cutscene_client.session import CUT, Session
 
 __all__ = [
     "CUT",
+    "CaptureError",
+    "CaptureProgress",
+    "CaptureWriter",
     "Client",
     "ConnectionLost",
     "CutsceneError",
@@ -50,5 +54,6 @@ __all__ = [
     "TurnRejected",
     "Unauthenticated",
     "Usage",
+    "capture",
     "connect",
 ]

@@ -13,6 +13,7 @@ CutsceneError
         ResourceExhausted    RESOURCE_EXHAUSTED, with the time after which to try again
         Unauthenticated      UNAUTHENTICATED or PERMISSION_DENIED
         ServerFault          INTERNAL, UNKNOWN and whatever else is not the caller's doing
+    CaptureError             (``capturing``) what was to be captured is not what can be
     TurnRejected             one request was not taken, with the fields it named; the session lives on
 """
 

@@ -39,7 +39,7 @@ from cutscene_model.training.progress import (
     schedule,
 )
 from cutscene_model.training.sheets import Comparison, to_picture, write_sheet
-from cutscene_model.vocabulary import COSTUMES, LOOKS
+from cutscene_model.vocabulary import SHIPPED, Vocabulary
 from cutscene_model.volumes import Volumes
 
 CROP = (80, 128)  # greybox cells: 160 x 256 pixels
@@ -64,6 +64,7 @@ class AutoencoderRun:
     decay_from: float = 0.3  # share of the steps after which the rates fall
     start_from: Path | None = None  # a checkpoint whose weights a new run begins with; what it lacks starts fresh
     faces: Path | None = None  # a painter of faces, from ``train_faces``, that a new run begins with
+    vocabulary: Vocabulary = SHIPPED
 
 
 def batches(run: AutoencoderRun, start: int) -> Iterator[Crops]:
@@ -120,7 +121,7 @@ def train_autoencoder(run: AutoencoderRun) -> None:
     torch.manual_seed(run.seed)
     run.out.mkdir(parents=True, exist_ok=True)
     checkpoint, log = run.out / "autoencoder.safetensors", Log(run.out / "autoencoder.jsonl")
-    model = Autoencoder(len(COSTUMES), len(LOOKS), run.volumes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = Autoencoder(*run.vocabulary.sizes, run.volumes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if run.start_from is not None:
         load_weights(run.start_from, model)
     if run.faces is not None:
@@ -157,7 +158,7 @@ def train_autoencoder(run: AutoencoderRun) -> None:
 @torch.inference_mode()
 def _evaluate(checkpoint: Path, run: AutoencoderRun, count: int = 32) -> list[tuple[str, float]]:
     """Quality on held-out frames, with their latents and with none (``greybox_``); a sheet of the latter."""
-    model = Autoencoder(len(COSTUMES), len(LOOKS), run.volumes)
+    model = Autoencoder(*run.vocabulary.sizes, run.volumes)
     load_average(checkpoint, model)
     chosen = np.linspace(0, len(run.held_out) - 1, min(count, len(run.held_out))).astype(int)
     items = [run.held_out.crops(np.asarray([index]), np.random.default_rng(0), GRID) for index in chosen]
@@ -185,7 +186,7 @@ def _evaluate(checkpoint: Path, run: AutoencoderRun, count: int = 32) -> list[tu
 @torch.inference_mode()
 def finish_autoencoder(run: AutoencoderRun, count: int = 1500) -> Autoencoder:
     """The averaged weights with their latent statistics filled in from ``count`` pictures."""
-    model = Autoencoder(len(COSTUMES), len(LOOKS), run.volumes)
+    model = Autoencoder(*run.vocabulary.sizes, run.volumes)
     load_average(run.out / "autoencoder.safetensors", model)
     chosen = np.linspace(0, len(run.frames) - 1, min(count, len(run.frames))).astype(int)
     stack = torch.cat([model.encoder(run.frames.picture(int(index))[None]) for index in chosen])

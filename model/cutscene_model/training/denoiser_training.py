@@ -33,7 +33,7 @@ from cutscene_model.training.progress import (
     schedule,
 )
 from cutscene_model.training.sheets import Comparison, to_picture, write_sheet
-from cutscene_model.vocabulary import COSTUMES, LOOKS
+from cutscene_model.vocabulary import SHIPPED, Vocabulary
 from cutscene_model.volumes import Volumes
 
 _NEVER = -1e9  # added to the logits of cells that are not there
@@ -58,6 +58,7 @@ class DenoiserRun:
     decoder_slowed_by: float = 0.75  # the autoencoder has been trained before: its rates are multiplied by this
     save_minutes: float = 4.0
     start_from: Path | None = None  # a checkpoint whose weights a new run begins with; what it lacks starts fresh
+    vocabulary: Vocabulary = SHIPPED
 
     @property
     def checkpoint(self) -> Path:
@@ -160,7 +161,7 @@ def train_denoiser(run: DenoiserRun) -> None:
     run.out.mkdir(parents=True, exist_ok=True)
     checkpoint = run.checkpoint
     log = Log(checkpoint.with_suffix(".jsonl"))
-    autoencoder = Autoencoder(len(COSTUMES), len(LOOKS), run.volumes)
+    autoencoder = Autoencoder(*run.vocabulary.sizes, run.volumes)
     autoencoder.load_state_dict(load_file(run.autoencoder))
     model = Both(autoencoder.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     if run.start_from is not None:
@@ -205,7 +206,7 @@ def train_denoiser(run: DenoiserRun) -> None:
 @torch.inference_mode()
 def evaluate_checkpoint(checkpoint: Path, run: DenoiserRun, count: int = 32) -> list[tuple[str, float]]:
     """First-frame quality on held-out frames without history, at one and two steps; writes a sheet of pictures."""
-    model = Both(Autoencoder(len(COSTUMES), len(LOOKS), run.volumes))
+    model = Both(Autoencoder(*run.vocabulary.sizes, run.volumes))
     load_average(checkpoint, model)
     frames = run.held_out
     chosen = np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int)

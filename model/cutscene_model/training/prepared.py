@@ -29,7 +29,7 @@ from cutscene_model.greybox import HEIGHT, WIDTH, GreyboxRaster
 from cutscene_model.surface import AnchorBatch, GreyboxBatch
 from cutscene_model.tensors import greybox_batch
 from cutscene_model.training.shards import Shard, open_shards
-from cutscene_model.vocabulary import COSTUMES, LOOKS
+from cutscene_model.vocabulary import SHIPPED, Vocabulary
 from cutscene_model.volumes import Volumes
 
 _ENCODED_AT_ONCE = 8
@@ -63,13 +63,13 @@ class Crops:
     pictures: Tensor  # (B, 3, CELL rows, CELL columns) in -1 to 1, channels last in memory
 
 
-def prepare_greyboxes(shard: Shard, out: Path, volumes: Volumes) -> None:
+def prepare_greyboxes(shard: Shard, out: Path, volumes: Volumes, vocabulary: Vocabulary = SHIPPED) -> None:
     """Writes the control maps and anchor tables of one shard; does nothing if they are there."""
     if (out / "time.npy").exists():
         return
     out.mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[npt.NDArray[np.generic]]] = {name: [] for name in (*_MAPS, "summary")}
-    tables = [anchor_table(stage, COSTUMES, LOOKS) for stage in shard.stages]
+    tables = [anchor_table(stage, vocabulary.costumes, vocabulary.looks) for stage in shard.stages]
     raster, drawn = None, -1
     for record in shard.records:
         if raster is None or record.stage != drawn:
@@ -111,7 +111,9 @@ def prepare_latents(shard: Shard, out: Path, autoencoder: Autoencoder, tag: str)
     np.save(path, np.concatenate(latents))
 
 
-def prepared_frames(data: Path, volumes: Volumes, finished: Path | None = None) -> PreparedFrames:
+def prepared_frames(
+    data: Path, volumes: Volumes, finished: Path | None = None, vocabulary: Vocabulary = SHIPPED
+) -> PreparedFrames:
     """All frames captured in ``data``, prepared; with latents if ``finished`` is an autoencoder's file.
 
     A megabyte of disk a frame. Latents are named by that file's digest, so that those of another autoencoder are
@@ -120,11 +122,11 @@ def prepared_frames(data: Path, volumes: Volumes, finished: Path | None = None) 
     shards, out = open_shards(data), data / "prepared"
     coder, tag = None, None
     if finished is not None:
-        coder = Autoencoder(len(COSTUMES), len(LOOKS), volumes)
+        coder = Autoencoder(*vocabulary.sizes, volumes)
         coder.load_state_dict(load_file(finished))
         tag = hashlib.blake2b(finished.read_bytes(), digest_size=6).hexdigest()
     for shard in tqdm(shards, unit="shard", desc=f"preparing {data}", mininterval=5.0):
-        prepare_greyboxes(shard, out / shard.name, volumes)
+        prepare_greyboxes(shard, out / shard.name, volumes, vocabulary)
         if coder is not None and tag is not None:
             prepare_latents(shard, out / shard.name, coder, tag)
     return PreparedFrames(out, tag, shards)
