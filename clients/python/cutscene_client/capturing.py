@@ -107,7 +107,7 @@ class CaptureWriter:
         self._folder.mkdir(parents=True, exist_ok=True)
         said = {"fps": fps, "cast": [_plain(member) for member in cast], "set": _plain(stage)}
         _say_once(self._folder / "open.json", said)
-        self.frames, self._shot, whole = _whole_frames(self._folder / "frames.jsonl")
+        self.frames, self._next, self._shot, whole = _whole_frames(self._folder / "frames.jsonl")
         self._bytes = sum(path.stat().st_size for path in self._folder.iterdir())
         self._lines = (self._folder / "frames.jsonl").open("r+b" if whole else "wb")
         self._lines.truncate(whole)
@@ -121,27 +121,32 @@ class CaptureWriter:
         *,
         depth: npt.NDArray[np.floating] | None = None,
         ids: npt.NDArray[np.integer] | None = None,
+        frame: int | None = None,
     ) -> CaptureProgress:
         """Records the next frame: what the game said of it and what it drew. Raises ``CaptureError``.
 
         ``rgb`` is (288, 512, 3) uint8 sRGB, or a whole multiple of that size, which is averaged down: pictures drawn
         larger have smoother edges. ``depth`` is metres along the camera's axis, infinite where there is nothing, and
         ``ids`` whose pixel it is (``MOST_IDS``), both (288, 512) or a multiple. Neither is needed for training; ``ids``
-        make the figures on actors and silhouettes exact.
+        make the figures on actors and silhouettes exact. ``frame`` is its number along the run at the run's fps, where
+        frames between are left out; by default it follows the last one.
         """
         if self._lines.closed:
             raise CaptureError("add", "the run is closed")
         if self.frames >= MAX_FRAMES:
             raise CaptureError("add", f"a run has at most {MAX_FRAMES} frames; begin another")
         _check_state(state, self._cast, self._props)
+        number = self._next if frame is None else frame
+        if number < self._next:
+            raise CaptureError("frame", f"found {number}; the next one is {self._next} or later")
         files = {"picture": _picture(rgb, self._png)}
         if depth is not None:
             files["depth"] = _depth(depth)
         if ids is not None:
             files["ids"] = _ids(ids)
-        line: dict[str, Any] = {"frame": self.frames, "shot": self._shot + self._cut}
+        line: dict[str, Any] = {"frame": number, "shot": self._shot + self._cut}
         for kind, (suffix, data) in files.items():
-            name = f"{self.frames:06d}{suffix}"
+            name = f"{number:06d}{suffix}"
             temporary = self._folder / f"{name}.tmp"
             temporary.write_bytes(data)
             os.replace(temporary, self._folder / name)
@@ -153,7 +158,7 @@ class CaptureWriter:
         self._lines.write(written)
         self._lines.flush()
         self._bytes += len(written)
-        self.frames += 1
+        self.frames, self._next = self.frames + 1, number + 1
         self._shot, self._cut = line["shot"], False
         if self.frames % SYNC_FRAMES == 0:
             os.fsync(self._lines.fileno())
@@ -166,7 +171,7 @@ class CaptureWriter:
     @property
     def progress(self) -> CaptureProgress:
         """What has been written so far."""
-        return CaptureProgress(self.run, self.frames, self.frames / self._fps, self._bytes)
+        return CaptureProgress(self.run, self.frames, self._next / self._fps, self._bytes)
 
     def close(self) -> None:
         """Ends the sitting; the run may be gone on with."""
@@ -217,18 +222,18 @@ def _next_run(folder: Path) -> str:
     return f"{number:04d}"
 
 
-def _whole_frames(path: Path) -> tuple[int, int, int]:
-    """How many frames a run has, its last shot, and the bytes of their lines: a torn last line is not counted."""
+def _whole_frames(path: Path) -> tuple[int, int, int, int]:
+    """A run's frames, the next one's number, the last shot, and the lines' bytes: a torn last line is not counted."""
     if not path.exists():
-        return 0, 0, 0
+        return 0, 0, 0, 0
     data = path.read_bytes()
     whole = data.rfind(b"\n") + 1
     lines = data[:whole].splitlines()
     if not lines:
-        return 0, 0, 0
+        return 0, 0, 0, 0
     try:
         last = json.loads(lines[-1])
-        return int(last["frame"]) + 1, int(last["shot"]), whole
+        return len(lines), int(last["frame"]) + 1, int(last["shot"]), whole
     except (ValueError, KeyError, TypeError) as error:
         raise CaptureError(f"{path}: line {len(lines)}", f"is not a frame: {error}") from error
 
