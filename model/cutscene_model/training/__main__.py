@@ -11,6 +11,12 @@
   cutscene-train shapes      --assets PACKS --out data/shapes.npz
   cutscene-train library     --assets PACKS --out clients/python/cutscene_client/library
 
+Another game's look, from what the game recorded (docs/own-game.md):
+
+  cutscene-train import      --capture my-capture
+  cutscene-train adapt       --capture my-capture --meshes my-meshes.toml --out my-model --minutes 30
+  cutscene-train evaluate    --capture my-capture --model my-model --out out/scores
+
 Every step is seeded, says how far it is, and goes on where it stopped when it is started again.
 """
 
@@ -32,6 +38,7 @@ from cutscene_model.training.denoiser_training import DenoiserRun, train_denoise
 from cutscene_model.training.evaluation_command import add_arguments, run_evaluation
 from cutscene_model.training.export import describe_data, read_quality, release
 from cutscene_model.training.faces_training import train_faces
+from cutscene_model.training.own_game.commands import add_steps
 from cutscene_model.training.prepared import prepared_frames
 from cutscene_model.volumes import read_volumes
 
@@ -108,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         "Score a model on held-out performances against the stage's own render: an HTML report and JSON.",
     )
     add_arguments(one)
+    add_steps(add)
     return parser
 
 

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
+from tqdm import tqdm
 
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.decoder import CELL
@@ -132,7 +133,7 @@ def train_autoencoder(run: AutoencoderRun) -> None:
     torch.manual_seed(run.seed + step)
     saved = started = time.monotonic()
     first, losses = step, 0.0
-    for batch in batches(run, step):
+    for batch in tqdm(batches(run, step), "autoencoder", run.steps, initial=step, unit="step", mininterval=5.0):
         optimizer.scale = schedule(step, run.steps, decay_from=run.decay_from)
         with autocast():
             latents = degraded(model.encoder(batch.pictures), run.noise, run.true)

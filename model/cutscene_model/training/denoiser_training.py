@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.decoder import CELL
@@ -173,7 +174,9 @@ def train_denoiser(run: DenoiserRun) -> None:
     frames = run.frames
     saved = reported = time.monotonic()
     totals, seen = np.zeros(2), 0
-    for step, item in batches(frames, run, first):
+    for step, item in tqdm(
+        batches(frames, run, first), checkpoint.stem, run.steps, initial=first, unit="step", mininterval=5.0
+    ):
         optimizer.scale = schedule(step, run.steps, decay_from=run.decay_from)
         latent_loss, picture_loss = _losses(model, item)
         # A latent that is right on average hurts a decoder that trusts it: once there are pictures, they decide.

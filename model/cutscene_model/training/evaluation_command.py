@@ -24,6 +24,7 @@ from cutscene_model.training.evaluation import (
 from cutscene_model.training.figures import FIGURES
 from cutscene_model.training.gallery import Gallery
 from cutscene_model.training.long_session import LongSession, long_performance, plan, play_long_session
+from cutscene_model.training.own_game.commands import run_scores
 from cutscene_model.training.perceptual import load_lpips
 from cutscene_model.training.report import WHO, report
 from cutscene_model.training.results import PlayedPerformance, Results
@@ -53,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=drift_frames,
         default=1500,
         help="where drift is read; 0: no long session (default: %(default)s)",
+    )
+    parser.add_argument("--capture", type=Path, help="a game's own capture in place of the stage's performances")
+    parser.add_argument("--held-out", action="append", default=[], metavar="RUN", help="with --capture: runs to play")
+    parser.add_argument(
+        "--score-frames", type=int, default=0, help="with --capture: of each run, at most (default: all)"
     )
     parser.add_argument("--lpips", type=Path, help="local weights of LPIPS, safetensors: see training/perceptual.py")
 
@@ -88,6 +94,8 @@ def _tiers(text: str) -> tuple[str, ...]:
 
 def run_evaluation(options: argparse.Namespace) -> int:
     """Plays, scores, writes, and returns the exit code."""
+    if options.capture:
+        return run_scores(options)
     if options.assets is None:
         raise SystemExit("--assets or CUTSCENE_ASSETS must name the folder of the art packs")
     options.out.mkdir(parents=True, exist_ok=True)

@@ -346,7 +346,13 @@ def main(arguments: list[str] | None = None) -> int:
         help="folder of the art packs, with adventurers/ and dungeon/",
     )
     parser.add_argument("--out", type=Path, required=True, help="the .npz file to write")
+    parser.add_argument("--meshes", type=Path, help="a game's own meshes in place of the packs', see docs/own-game.md")
+    parser.add_argument("--model", type=Path, help="with --meshes: the model that they join (default: the shipped one)")
     options = parser.parse_args(arguments)
+    if options.meshes:
+        from cutscene_model.training.own_game.commands import run_shapes  # which builds on this module
+
+        return run_shapes(options.meshes, options.out, options.model)
     if not options.assets:
         parser.error("--assets or CUTSCENE_ASSETS must name the folder of the asset packs")
     volumes = fit_all(Path(options.assets))
