@@ -1,12 +1,14 @@
 """From a capture to a model of that look: ``cutscene-train adapt``. What a step made is kept, and not made twice.
 
-import    the capture's runs as shards, some of them held out        RUN/data
-shapes    volumes of the game's meshes, those of the base for names it shares   RUN/shapes.npz
-start     the base's weights under the game's names                  RUN/start.safetensors, RUN/before
-plan      how many steps the minutes are worth on this machine       RUN/plan.json
-train     the autoencoder, then everything together                  RUN/autoencoder.*, RUN/finetuned.*
-export    a folder that cutscene-server loads                        OUT
-score     held-out runs before and after                             OUT/manifest.json, RUN/before-after.png
+- import: the capture's runs as shards, some of them held out, in RUN/data
+- shapes: volumes of the game's meshes, and of the base's for names that they share, in RUN/shapes.npz
+- start: the base's weights under the game's names, RUN/start.safetensors, and as a model of its own in RUN/before
+- plan: how many steps the minutes are worth on this machine, RUN/minutes-30/plan.json
+- train: the autoencoder, then everything together, RUN/minutes-30
+- export: a folder that cutscene-server loads, OUT
+- score: the held-out runs before and after, in OUT/manifest.json and RUN/before-after.png
+
+What other minutes are given to is another training, from the same preparation.
 """
 
 from __future__ import annotations
