@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from tqdm import tqdm
 
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.loading import SHIPPED_WEIGHTS, VOLUMES_FILE, load_engine, write_model
@@ -38,8 +39,9 @@ from cutscene_model.training.own_game.importing import HELD_OUT, TRAIN, Split, i
 from cutscene_model.training.own_game.meshes import MeshList, fit_meshes, read_meshes, volumes_for
 from cutscene_model.training.own_game.scoring import CaptureScore, score_runs, write_rows
 from cutscene_model.training.own_game.warm_start import fit_plain_colors, plain_colors, warm_model
-from cutscene_model.training.prepared import PreparedFrames, prepared_frames
+from cutscene_model.training.prepared import PreparedFrames, prepare_greyboxes, prepared_frames
 from cutscene_model.training.progress import load_average, load_checkpoint, read_step
+from cutscene_model.training.shards import read_shard, shard_paths
 from cutscene_model.vocabulary import Vocabulary
 from cutscene_model.volumes import Volumes, no_volumes, read_volumes, write_volumes
 
@@ -166,12 +168,22 @@ def _frames(job: Adaptation, ready: Prepared, part: str, finished: Path | None =
     return prepared_frames(job.run / "data" / part, ready.volumes, finished, ready.vocabulary)
 
 
+def _some_frames(job: Adaptation, ready: Prepared, shards: int = 12) -> PreparedFrames:
+    """Those of some shards, without latents: enough to tell colours from."""
+    folder = job.run / "data" / TRAIN
+    paths = shard_paths(folder)
+    chosen = [read_shard(path) for path in paths[:: max(1, len(paths) // shards)]]
+    for shard in tqdm(chosen, unit="shard", desc="preparing some frames"):
+        prepare_greyboxes(shard, folder / "prepared" / shard.name, ready.volumes, ready.vocabulary)
+    return PreparedFrames(folder / "prepared", None, chosen)
+
+
 def _start(job: Adaptation, ready: Prepared) -> Both:
     """The base's weights under the game's names."""
     path = job.run / "start.safetensors"
     model = warm_model(job.model, ready.base, ready.vocabulary, ready.volumes, ready.like)
     if not path.exists():
-        frames = _frames(job, ready, TRAIN)
+        frames = _some_frames(job, ready)
         fit_plain_colors(model.autoencoder, frames, plain_colors(frames))
         _save(path, {f"module.{name}": value for name, value in model.state_dict().items()}, "0")
     load_checkpoint(path, model)

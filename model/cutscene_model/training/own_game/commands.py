@@ -107,7 +107,11 @@ def run_scores(options: argparse.Namespace) -> int:
     """``cutscene-train evaluate --capture``: held-out runs of a capture, as JSON and a picture."""
     try:
         runs = read_capture(options.capture)
-        chosen = split_runs(runs, options.held_out).held_out if len(runs) > 1 else runs
+        chosen = split_runs(runs).held_out if not options.held_out and len(runs) > 1 else runs
+        if options.held_out:
+            chosen = tuple(run for run in runs if run.name in options.held_out)
+            if len(chosen) < len(set(options.held_out)):
+                raise OwnGameError(options.capture, "held-out", f"there are {[run.name for run in runs]}")
     except OwnGameError as error:
         raise SystemExit(str(error)) from error
     engine = load_engine(options.model, threads=options.threads)

@@ -80,7 +80,7 @@ class Fields:
         return default if value is None else value
 
     def number(self, name: str, low: float, high: float) -> float:
-        """A number within ends that count as allowed, to a float32's rounding."""
+        """A number within ends that count as allowed."""
         return _number(self, name, self.take(name, 0.0), low, high)
 
     def whole(self, name: str, low: int, high: int) -> int:
@@ -155,11 +155,13 @@ class Fields:
 
 
 def _number(fields: Fields, name: str, value: object, low: float, high: float) -> float:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    slack = 1e-6 * max(abs(low), abs(high))
-    if not good or not low - slack <= float(value) <= high + slack:  # type: ignore[arg-type]
+    """The number as it comes to a server, which is a float32: so a look trains and plays alike to the last bit."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low - 1 <= value <= high + 1:
         raise fields.fail(name, f"found {value!r}; allowed are {low:g} to {high:g}")
-    return min(max(float(value), low), high)  # type: ignore[arg-type]
+    rounded = float(np.float32(value))
+    if not float(np.float32(low)) <= rounded <= float(np.float32(high)):
+        raise fields.fail(name, f"found {value!r}; allowed are {low:g} to {high:g}")
+    return rounded
 
 
 # ---- said once ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,62 @@
+"""From a capture to shards: whole runs held out, names taken from the data, nothing written twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import cutscene_client as cc
+from cutscene_model.training.own_game.capture_folder import read_capture
+from cutscene_model.training.own_game.errors import CaptureError
+from cutscene_model.training.own_game.importing import import_capture, read_vocabulary, split_runs
+from cutscene_model.training.shards import open_shards
+from toy_game import CAST, ROOM, instant, picture, record
+
+
+def test_runs_become_shards_with_the_capture_s_names(tmp_path: Path) -> None:
+    split = split_runs(read_capture(record(tmp_path / "capture")), ["run-1"])
+    vocabulary = import_capture(split, tmp_path / "data")
+    assert vocabulary.costumes == ("knight", "toy/corsair")
+    assert vocabulary.looks == ("crate/large", "toy/lamp", "toy/planks")
+    assert read_vocabulary(tmp_path / "data") == vocabulary
+    train, held = (open_shards(tmp_path / "data" / part) for part in ("train", "held-out"))
+    assert [shard.name for shard in train] == ["run-0-000000-4", "run-2-000000-4"]
+    assert [shard.name for shard in held] == ["run-1-000000-4"]
+    record_of = train[0].records[2]
+    assert (record_of.frame_index, record_of.shot, record_of.state.actors[0].emotion) == (2, 1, 1)
+    assert record_of.ids
+    assert not train[1].records[0].ids
+
+
+def test_a_run_that_has_grown_is_imported_anew(tmp_path: Path) -> None:
+    record(tmp_path / "capture")
+    import_capture(split_runs(read_capture(tmp_path / "capture"), ["run-1"]), tmp_path / "data")
+    kept = (tmp_path / "data/train/run-0-000000-4.shard").stat().st_mtime_ns
+    with cc.capture(tmp_path / "capture", cast=CAST, set=ROOM, run="run-2") as capture:
+        capture.add(instant(), picture(2))
+    import_capture(split_runs(read_capture(tmp_path / "capture"), ["run-1"]), tmp_path / "data")
+    assert [shard.name for shard in open_shards(tmp_path / "data/train")] == ["run-0-000000-4", "run-2-000000-5"]
+    assert (tmp_path / "data/train/run-0-000000-4.shard").stat().st_mtime_ns == kept
+
+
+def test_every_tenth_run_is_held_out_and_never_all(tmp_path: Path) -> None:
+    runs = read_capture(record(tmp_path, runs=12, frames=1))
+    split = split_runs(runs)
+    assert (len(split.train), len(split.held_out)) == (11, 1)
+    assert len(split_runs(runs[:2]).held_out) == 1
+    with pytest.raises(CaptureError, match="one run only"):
+        split_runs(runs[:1])
+    with pytest.raises(CaptureError, match="no run nowhere"):
+        split_runs(runs, ["nowhere"])
+    with pytest.raises(CaptureError, match="nothing is left"):
+        split_runs(runs, [run.name for run in runs])
+
+
+def test_a_picture_that_is_none_stops_the_import(tmp_path: Path) -> None:
+    record(tmp_path / "capture")
+    (tmp_path / "capture/runs/run-0/000001.jpg").write_bytes(b"\xff\xd8 nothing")
+    with pytest.raises(CaptureError, match=r"000001\.jpg"):
+        import_capture(split_runs(read_capture(tmp_path / "capture"), ["run-1"]), tmp_path / "data")
+    with pytest.raises(CaptureError, match="vocabulary"):
+        read_vocabulary(tmp_path / "data")

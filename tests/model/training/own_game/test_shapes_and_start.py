@@ -1,0 +1,185 @@
+"""Shapes from other people's meshes, and weights that start under other names."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cutscene_model.loading import SHIPPED_WEIGHTS, VOLUMES_FILE
+from cutscene_model.manifest import read_manifest
+from cutscene_model.scene import JOINTS
+from cutscene_model.training.own_game.errors import MeshesError
+from cutscene_model.training.own_game.glb_reader import GlbFile
+from cutscene_model.training.own_game.meshes import fit_meshes, read_meshes, volumes_for
+from cutscene_model.training.own_game.warm_start import remapped, source_rows, warm_model
+from cutscene_model.vocabulary import Vocabulary, VocabularyError
+from cutscene_model.volumes import Volumes, no_volumes, read_volumes
+from small_scenes import actor
+
+_CUBE = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32)
+_SIDES = np.array(
+    [[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1], [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4],
+     [1, 5, 7], [1, 7, 3]], np.uint16
+)  # fmt: skip
+
+
+def write_glb(path: Path, positions: np.ndarray, triangles: np.ndarray, body: bool = False, **more: object) -> Path:
+    """A green mesh; with ``body`` skinned to a skeleton whose joints are the contract's, every corner to the first."""
+    rest = actor().joints
+    binds = np.tile(np.eye(4, dtype=np.float32), (len(JOINTS), 1, 1))
+    binds[:, 3, :3] = -rest  # stored by columns
+    count = len(positions)
+    arrays: list[tuple[np.ndarray, int, str]] = [
+        (positions.astype(np.float32), 5126, "VEC3"),
+        (triangles.astype(np.uint16).reshape(-1, 1), 5123, "SCALAR"),
+        (np.tile(np.array([2, 0, 0, 0], np.uint16), (count, 1)), 5123, "VEC4"),
+        (np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1)), 5126, "VEC4"),
+        (binds.reshape(-1, 16), 5126, "MAT4"),
+    ]
+    binary, views, accessors = b"", [], []
+    for values, kind, form in arrays:
+        views.append({"buffer": 0, "byteOffset": len(binary), "byteLength": values.nbytes})
+        accessors.append({"bufferView": len(views) - 1, "componentType": kind, "type": form, "count": len(values)})
+        binary += values.tobytes() + b"\0" * (-values.nbytes % 4)
+    attributes = {"POSITION": 0} | ({"JOINTS_0": 2, "WEIGHTS_0": 3} if body else {})
+    nodes: list[dict[str, object]] = [{"name": "body", "mesh": 0} | ({"skin": 0} if body else {})]
+    nodes += [{"name": f"rig_{name}"} for name in JOINTS]
+    document = {
+        "nodes": nodes, "accessors": accessors, "bufferViews": views, "buffers": [{"byteLength": len(binary)}],
+        "meshes": [{"primitives": [{"attributes": attributes, "indices": 1, "material": 0}]}],
+        "materials": [{"pbrMetallicRoughness": {"baseColorFactor": [0, 1, 0, 1]}}],
+        "skins": [{"joints": list(range(1, 1 + len(JOINTS))), "inverseBindMatrices": 4}], **more,
+    }  # fmt: skip
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    chunks = struct.pack("<II", len(text), 0x4E4F534A) + text + struct.pack("<II", len(binary), 0x4E4942) + binary
+    path.write_bytes(struct.pack("<III", 0x46546C67, 2, 12 + len(chunks)) + chunks)
+    return path
+
+
+def write_list(folder: Path, more: str = "") -> Path:
+    """A list of one look and one costume, whose head is a cube."""
+    write_glb(folder / "crate.glb", 0.5 * _CUBE, _SIDES)
+    write_glb(folder / "body.glb", 0.3 * _CUBE + actor().joints[2] + (0, 0.3, 0), _SIDES, body=True)
+    joints = "\n".join(f'{name} = "rig_{name}"' for name in JOINTS)
+    path = folder / "my-meshes.toml"
+    path.write_text(
+        f'[joints]\n{joints}\n[bones]\nhead = ["rig_neck"]\n[costumes.corsair]\nfile = "body.glb"\nlike = "knight"\n'
+        f'[looks."toy/crate"]\nfile = "crate.glb"\nprop_box = [[-1, -1, -1], [1, 1, 1]]\n{more}'
+    )
+    return path
+
+
+def test_a_list_of_meshes_becomes_shape_volumes(tmp_path: Path) -> None:
+    meshes = read_meshes(write_list(tmp_path))
+    assert meshes.like == {"corsair": "knight"}
+    volumes = fit_meshes(meshes, no_volumes(), processes=1)
+    assert volumes.names == ("toy/crate", "corsair:head")
+    np.testing.assert_allclose(volumes.rest_joints, actor().joints, atol=1e-5)
+    np.testing.assert_allclose(volumes.element_box[0], [0, 0, 0, 0.5, 0.5, 0.5], atol=1e-5)
+    np.testing.assert_allclose(volumes.prop_box[0], [0, 0, 0, 1, 1, 1], atol=1e-5)
+    end = int(volumes.sizes[0].prod())
+    inside, paint = volumes.distance[:end] < 0, volumes.paint[:end]
+    assert inside.mean() == pytest.approx(1.0 / float((volumes.sizes[0] * volumes.spacing[0]).prod()), rel=0.2)
+    near = paint.any(axis=1)
+    assert (paint[near][:, :3] == (0, 255, 0)).all()
+
+
+def test_a_body_of_another_build_is_brought_into_the_volumes_it_joins(tmp_path: Path) -> None:
+    shipped = read_volumes(SHIPPED_WEIGHTS / VOLUMES_FILE)
+    volumes = fit_meshes(read_meshes(write_list(tmp_path)), shipped, processes=1)
+    np.testing.assert_array_equal(volumes.rest_joints, shipped.rest_joints)
+    assert volumes.pose_prior is None  # it was learnt from another build
+    joined = volumes_for(Vocabulary(("corsair", "mage"), ("toy/crate", "barrel/large")), volumes, shipped)
+    assert {name.partition(":")[0] for name in joined.names} == {"corsair", "mage", "toy/crate", "barrel/large"}
+    assert joined.names.index("toy/crate") == 0
+    place, whole = joined.index["barrel/large"], shipped.index["barrel/large"]
+    first, there = int(joined.first[place]), int(shipped.first[whole])
+    count = int(shipped.sizes[whole].prod())
+    np.testing.assert_array_equal(joined.paint[first : first + count], shipped.paint[there : there + count])
+
+
+def test_without_meshes_the_base_s_shapes_serve_the_names_that_are_shared() -> None:
+    shipped = read_volumes(SHIPPED_WEIGHTS / VOLUMES_FILE)
+    joined: Volumes = volumes_for(Vocabulary((), ("barrel/large", "toy/crate")), no_volumes(), shipped)
+    assert joined.names == ("barrel/large",)
+    assert joined.pose_prior is shipped.pose_prior
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ("[things]\n", "things"),
+        ('[looks."x y"]\nfile = "crate.glb"\n', "looks.x y"),
+        ('[looks.a]\nfile = "none.glb"\n', "looks.a.file"),
+        ('[looks.a]\nfile = "crate.glb"\nsize = 3\n', "looks.a.size"),
+        ('[looks.a]\nfile = "crate.glb"\nbox = [[0, 0, 0], [1, 0, 1]]\n', "looks.a.box"),
+        ('[costumes.b]\nfile = "body.glb"\nheadgear = "hat"\n', "costumes.b.headgear"),
+    ],
+)
+def test_a_mistake_in_the_list_is_named(tmp_path: Path, more: str, field: str) -> None:
+    with pytest.raises(MeshesError) as caught:
+        read_meshes(write_list(tmp_path, more))
+    assert caught.value.field == field
+
+
+def test_joints_that_are_missing_are_named(tmp_path: Path) -> None:
+    path = write_list(tmp_path)
+    path.write_text(path.read_text().replace('toe_l = "rig_toe_l"\n', ""))
+    with pytest.raises(MeshesError, match="missing: toe_l"):
+        read_meshes(path)
+    path.write_text(write_list(tmp_path).read_text().replace("rig_toe_l", "rig_claw"))
+    with pytest.raises(MeshesError, match=r"joints\.toe_l.*rig_claw"):
+        fit_meshes(read_meshes(path), no_volumes(), processes=1)
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.glb"
+    path.write_bytes(b"solid cube, but as text")
+    with pytest.raises(MeshesError, match="not a binary glTF"):
+        GlbFile(path)
+    write_glb(path, _CUBE, _SIDES, extensionsRequired=["KHR_draco_mesh_compression"])
+    with pytest.raises(MeshesError, match="draco"):
+        GlbFile(path)
+    write_glb(path, _CUBE, np.full((1, 3), 200))
+    with pytest.raises(MeshesError, match="past the vertices"):
+        GlbFile(path).still()
+    write_glb(path, _CUBE, _SIDES)
+    with pytest.raises(MeshesError, match="no node 'mast'"):
+        GlbFile(path).still("mast")
+
+
+def test_rows_go_to_the_names_they_belong_to() -> None:
+    rows = source_rows(("new", "b", "kin"), ("a", "b"), {"kin": "a"})
+    assert rows == [None, 1, 0]
+    table = torch.tensor([[0.0], [2.0], [4.0]])
+    assert remapped(table, rows).flatten().tolist() == [0, 3, 4, 2]
+    pairs = torch.arange(6.0)[:, None]
+    assert remapped(pairs, [1, 0], 2).flatten().tolist() == [0, 1, 4, 5, 2, 3]
+    with pytest.raises(ValueError, match="like 'c'"):
+        source_rows(("new",), ("a",), {"new": "c"})
+
+
+def test_a_warm_model_keeps_what_the_names_share() -> None:
+    base = read_manifest(SHIPPED_WEIGHTS)
+    vocabulary = Vocabulary(("corsair", "mage"), ("barrel/large", "toy/crate"))
+    model = warm_model(SHIPPED_WEIGHTS, base, vocabulary, no_volumes(), {"toy/crate": "crate/large"})
+    whole = warm_model(SHIPPED_WEIGHTS, base, Vocabulary(base.costumes, base.looks), no_volumes(), {})
+    looks, all_looks = (one.autoencoder.surface.slots.look.weight for one in (model, whole))
+    torch.testing.assert_close(looks[1], all_looks[1 + base.looks.index("barrel/large")])
+    torch.testing.assert_close(looks[2], all_looks[1 + base.looks.index("crate/large")])
+    wearers, all_wearers = (one.autoencoder.surface.faces.wearer.weight for one in (model, whole))
+    torch.testing.assert_close(wearers[2], all_wearers[1 + base.costumes.index("mage")])
+    torch.testing.assert_close(wearers[1], all_wearers[1:].mean(dim=0))
+    torch.testing.assert_close(model.denoiser.state_dict(), whole.denoiser.state_dict())
+
+
+@pytest.mark.parametrize("names", [("a", "a"), ("a b",), ("",), tuple(f"n{k}" for k in range(255))])
+def test_names_that_no_model_can_have_are_refused(names: tuple[str, ...]) -> None:
+    with pytest.raises(VocabularyError):
+        Vocabulary((), names)
