@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -19,53 +17,14 @@ from cutscene_model.training.own_game.meshes import fit_meshes, read_meshes, vol
 from cutscene_model.training.own_game.warm_start import remapped, source_rows, warm_model
 from cutscene_model.vocabulary import Vocabulary, VocabularyError
 from cutscene_model.volumes import Volumes, no_volumes, read_volumes
+from small_meshes import CUBE, RIG, SIDES, write_glb
 from small_scenes import actor
-
-_CUBE = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32)
-_SIDES = np.array(
-    [[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1], [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4],
-     [1, 5, 7], [1, 7, 3]], np.uint16
-)  # fmt: skip
-
-
-def write_glb(path: Path, positions: np.ndarray, triangles: np.ndarray, body: bool = False, **more: object) -> Path:
-    """A green mesh; with ``body`` skinned to a skeleton whose joints are the contract's, every corner to the first."""
-    rest = actor().joints
-    binds = np.tile(np.eye(4, dtype=np.float32), (len(JOINTS), 1, 1))
-    binds[:, 3, :3] = -rest  # stored by columns
-    count = len(positions)
-    arrays: list[tuple[np.ndarray, int, str]] = [
-        (positions.astype(np.float32), 5126, "VEC3"),
-        (triangles.astype(np.uint16).reshape(-1, 1), 5123, "SCALAR"),
-        (np.tile(np.array([2, 0, 0, 0], np.uint16), (count, 1)), 5123, "VEC4"),
-        (np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1)), 5126, "VEC4"),
-        (binds.reshape(-1, 16), 5126, "MAT4"),
-    ]
-    binary, views, accessors = b"", [], []
-    for values, kind, form in arrays:
-        views.append({"buffer": 0, "byteOffset": len(binary), "byteLength": values.nbytes})
-        accessors.append({"bufferView": len(views) - 1, "componentType": kind, "type": form, "count": len(values)})
-        binary += values.tobytes() + b"\0" * (-values.nbytes % 4)
-    attributes = {"POSITION": 0} | ({"JOINTS_0": 2, "WEIGHTS_0": 3} if body else {})
-    nodes: list[dict[str, object]] = [{"name": "body", "mesh": 0} | ({"skin": 0} if body else {})]
-    nodes += [{"name": f"rig_{name}"} for name in JOINTS]
-    document = {
-        "nodes": nodes, "accessors": accessors, "bufferViews": views, "buffers": [{"byteLength": len(binary)}],
-        "meshes": [{"primitives": [{"attributes": attributes, "indices": 1, "material": 0}]}],
-        "materials": [{"pbrMetallicRoughness": {"baseColorFactor": [0, 1, 0, 1]}}],
-        "skins": [{"joints": list(range(1, 1 + len(JOINTS))), "inverseBindMatrices": 4}], **more,
-    }  # fmt: skip
-    text = json.dumps(document).encode()
-    text += b" " * (-len(text) % 4)
-    chunks = struct.pack("<II", len(text), 0x4E4F534A) + text + struct.pack("<II", len(binary), 0x4E4942) + binary
-    path.write_bytes(struct.pack("<III", 0x46546C67, 2, 12 + len(chunks)) + chunks)
-    return path
 
 
 def write_list(folder: Path, more: str = "") -> Path:
     """A list of one look and one costume, whose head is a cube."""
-    write_glb(folder / "crate.glb", 0.5 * _CUBE, _SIDES)
-    write_glb(folder / "body.glb", 0.3 * _CUBE + actor().joints[2] + (0, 0.3, 0), _SIDES, body=True)
+    write_glb(folder / "crate.glb", 0.5 * CUBE, SIDES)
+    write_glb(folder / "body.glb", 0.3 * CUBE + actor().joints[2] + (0, 0.3, 0), SIDES, RIG)
     joints = "\n".join(f'{name} = "rig_{name}"' for name in JOINTS)
     path = folder / "my-meshes.toml"
     path.write_text(
@@ -143,13 +102,13 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"solid cube, but as text")
     with pytest.raises(MeshesError, match="not a binary glTF"):
         GlbFile(path)
-    write_glb(path, _CUBE, _SIDES, extensionsRequired=["KHR_draco_mesh_compression"])
+    write_glb(path, CUBE, SIDES, extensionsRequired=["KHR_draco_mesh_compression"])
     with pytest.raises(MeshesError, match="draco"):
         GlbFile(path)
-    write_glb(path, _CUBE, np.full((1, 3), 200))
+    write_glb(path, CUBE, np.full((1, 3), 200))
     with pytest.raises(MeshesError, match="past the vertices"):
         GlbFile(path).still()
-    write_glb(path, _CUBE, _SIDES)
+    write_glb(path, CUBE, SIDES)
     with pytest.raises(MeshesError, match="no node 'mast'"):
         GlbFile(path).still("mast")
 
