@@ -40,7 +40,7 @@ from cutscene_model.training.capture import choose_run
 from cutscene_model.training.costumes import FILES, HEADGEAR, head_origin, without_features
 from cutscene_model.training.director import Performance, direct
 from cutscene_model.training.gltf import Glb
-from cutscene_model.training.motion import _BONES, FACE_OFFSET, HEAD_TOP_OFFSET, load_rig
+from cutscene_model.training.motion import FACE_OFFSET, HEAD_TOP_OFFSET, RIG_JOINTS, load_rig
 from cutscene_model.training.stage import StageRenderer
 from cutscene_model.training.volumes import BONE_MEMBERS
 from cutscene_proto.v1 import scene_pb2 as spb
@@ -203,7 +203,7 @@ def export_meshes(art: Path, folder: Path) -> None:
 
 def write_list(art: Path, path: Path, meshes: str) -> None:
     """Writes ``my-meshes.toml``."""
-    joints = {name: f'"{joint}"' for name, joint in _BONES.items()}
+    joints = {name: f'"{joint}"' for name, joint in RIG_JOINTS.items()}
     for name, offset in (("head_top", HEAD_TOP_OFFSET), ("face", FACE_OFFSET)):
         joints[name] = f'{{joint = "head", offset = {list(offset)}}}'
     lines = ["[joints]", *(f"{name} = {joint}" for name, joint in joints.items()), "", "[bones]"]

@@ -19,7 +19,7 @@ from cutscene_model.training.transforms import Array, quaternion_matrix
 HEAD_TOP_OFFSET = (0.0, 0.92, 0.0)  # crown of the bare skull in the head bone's frame
 FACE_OFFSET = (0.0, 0.40, 0.53)  # tip of the nose
 
-_BONES: dict[str, str] = {
+RIG_JOINTS: dict[str, str] = {
     "hips": "hips",
     "chest": "chest",
     "neck": "head",
@@ -112,7 +112,7 @@ class Rig:
         self.clips: dict[str, Clip] = {}
         for animation in glb.document["animations"]:
             self.clips[animation["name"]] = self._read_clip(glb, animation, slot)
-        self._joint_rows = np.array([self.index[_BONES.get(name, "head")] for name in JOINTS])
+        self._joint_rows = np.array([self.index[RIG_JOINTS.get(name, "head")] for name in JOINTS])
         self._joint_offsets = np.array([_ON_HEAD.get(name, (0.0, 0.0, 0.0)) for name in JOINTS])
 
     def _read_clip(self, glb: Glb, animation: dict[str, object], slot: dict[int, int]) -> Clip:

@@ -115,10 +115,12 @@ def run_scores(options: argparse.Namespace) -> int:
     except OwnGameError as error:
         raise SystemExit(str(error)) from error
     engine = load_engine(options.model, threads=options.threads)
-    result = score_runs(engine, chosen, options.tiers[0], options.score_frames)
+    default = engine.manifest.default_tier
+    tier = default if default in options.tiers else options.tiers[0]
+    result = score_runs(engine, chosen, tier, options.score_frames)
     options.out.mkdir(parents=True, exist_ok=True)
     name = f"{engine.manifest.name} {engine.manifest.version}"
-    plain = {"model_name": name, "digest": engine.manifest.digest, "runs": [run.name for run in chosen]}
+    plain = {"model_name": name, "digest": engine.manifest.digest, "tier": tier, "runs": [run.name for run in chosen]}
     (options.out / "scores.json").write_text(json.dumps(plain | result.to_plain(), indent=1) + "\n", encoding="utf-8")
     write_rows(
         options.out / "scores.png",

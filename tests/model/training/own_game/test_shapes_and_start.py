@@ -11,14 +11,24 @@ import torch
 from cutscene_model.loading import SHIPPED_WEIGHTS, VOLUMES_FILE
 from cutscene_model.manifest import read_manifest
 from cutscene_model.scene import JOINTS
+from cutscene_model.training.own_game.capture_folder import read_capture
 from cutscene_model.training.own_game.errors import MeshesError
 from cutscene_model.training.own_game.glb_reader import GlbFile
+from cutscene_model.training.own_game.importing import import_capture, split_runs
 from cutscene_model.training.own_game.meshes import fit_meshes, read_meshes, volumes_for
-from cutscene_model.training.own_game.warm_start import remapped, source_rows, warm_model
+from cutscene_model.training.own_game.warm_start import (
+    fit_plain_colors,
+    plain_colors,
+    remapped,
+    source_rows,
+    warm_model,
+)
+from cutscene_model.training.prepared import prepared_frames
 from cutscene_model.vocabulary import Vocabulary, VocabularyError
 from cutscene_model.volumes import Volumes, no_volumes, read_volumes
 from small_meshes import CUBE, RIG, SIDES, write_glb
 from small_scenes import actor
+from toy_game import record
 
 
 def write_list(folder: Path, more: str = "") -> Path:
@@ -136,6 +146,23 @@ def test_a_warm_model_keeps_what_the_names_share() -> None:
     torch.testing.assert_close(wearers[2], all_wearers[1 + base.costumes.index("mage")])
     torch.testing.assert_close(wearers[1], all_wearers[1:].mean(dim=0))
     torch.testing.assert_close(model.denoiser.state_dict(), whole.denoiser.state_dict())
+
+
+def test_what_has_no_shape_takes_its_colour_from_the_pictures(tmp_path: Path) -> None:
+    vocabulary = import_capture(split_runs(read_capture(record(tmp_path / "capture")), ["run-1"]), tmp_path / "data")
+    frames = prepared_frames(tmp_path / "data" / "train", no_volumes(), vocabulary=vocabulary)
+    model = warm_model(SHIPPED_WEIGHTS, read_manifest(SHIPPED_WEIGHTS), vocabulary, no_volumes(), {}).autoencoder
+    seen = plain_colors(frames)
+    planks = "look", 1 + vocabulary.looks.index("toy/planks")
+    assert planks in seen
+    wanted = {planks: np.array([0.2, 0.5, 0.7], np.float32)}
+    before = model.surface.slots.costume.weight.detach().clone()
+    fit_plain_colors(model, frames, wanted)
+    anchors = frames.crops(np.array([0]), np.random.default_rng(0), (2, 2)).anchors
+    slot = int((anchors.look[0] == planks[1]).nonzero()[0])
+    shown = model.surface.describe(anchors).plain[0, slot].detach().numpy()
+    np.testing.assert_allclose(shown, wanted[planks], atol=0.06)
+    torch.testing.assert_close(model.surface.slots.costume.weight, before)
 
 
 @pytest.mark.parametrize("names", [("a", "a"), ("a b",), ("",), tuple(f"n{k}" for k in range(255))])
