@@ -27,6 +27,7 @@ SIZE = (512, 288)
 MAX_FRAMES = 100_000  # of a run
 MAX_LINE = 100_000  # bytes that one frame's line may have
 MAX_PICTURE = 4_000_000  # bytes
+MAX_JSON = 4_000_000  # bytes of a file that is one message
 MOST_IDS = 6  # 0 nothing, 1 to 4 the cast in its order, 5 props, 6 the set
 JPEG_QUALITY = 97
 
@@ -144,7 +145,7 @@ def _frames(folder: Path, stage: Stage) -> Iterator[CapturedFrame]:
                 raise CaptureError(path, where, f"at most {MAX_FRAMES} lines of {MAX_LINE} bytes are read")
             try:
                 plain = json.loads(line, parse_constant=_no_constant)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise CaptureError(path, where, str(error)) from error
             fields = Fields(path, where, plain)
             before = number, shot
@@ -193,8 +194,12 @@ def _image(path: Path, mode: str) -> Pixels:
 
 def _json(path: Path) -> object:
     try:
+        if path.stat().st_size > MAX_JSON:
+            raise CaptureError(path, "", f"is larger than {MAX_JSON} bytes")
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except (OSError, ValueError) as error:
+    except CaptureError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise CaptureError(path, "", str(error)) from error
 
 

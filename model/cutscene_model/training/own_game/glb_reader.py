@@ -6,9 +6,11 @@ What is not read (compressed, sparse or quantised geometry, textures outside of 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,26 +76,42 @@ class GlbFile:
         required = self._document.get("extensionsRequired", [])
         if required:
             raise self.error("extensionsRequired", f"{', '.join(required)} cannot be read; export without")
-        self._nodes: list[dict[str, Any]] = self._document.get("nodes", [])
-        self._parents = {child: at for at, node in enumerate(self._nodes) for child in node.get("children", ())}
+        with self._reading("nodes"):
+            self._nodes: list[dict[str, Any]] = self._document.get("nodes", [])
+            self._parents = {child: at for at, node in enumerate(self._nodes) for child in node.get("children", ())}
 
     def error(self, field: str, description: str) -> MeshesError:
         """What is wrong with this file."""
         return MeshesError(self.path, field, description)
 
+    @contextlib.contextmanager
+    def _reading(self, part: str) -> Iterator[None]:
+        """What is missing, or of another kind than glTF has it, is an error of the file."""
+        try:
+            yield
+        except MeshesError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, np.linalg.LinAlgError) as error:
+            raise self.error(part, f"malformed: {type(error).__name__}: {error}") from error
+
     # ---- whole meshes -----------------------------------------------------------------------------------------------
 
     def still(self, node: str | None = None) -> list[Triangles]:
         """All triangles in the file's frame; of one ``node`` alone in that node's own frame."""
-        if node is not None:
-            return self._of_node(self._named(node), np.eye(4))
-        found: list[Triangles] = []
-        for at in range(len(self._nodes)):
-            found += self._of_node(at, self._world(at))
-        return self._some(found)
+        with self._reading("meshes"):
+            if node is not None:
+                return self._some(self._of_node(self._named(node), np.eye(4)))
+            found: list[Triangles] = []
+            for at in range(len(self._nodes)):
+                found += self._of_node(at, self._world(at))
+            return self._some(found)
 
     def skinned(self) -> list[Triangles]:
         """All triangles in the bind pose, each corner bound to up to four joints; rigid pieces to what carries them."""
+        with self._reading("meshes"):
+            return self._some(self._skinned())
+
+    def _skinned(self) -> list[Triangles]:
         binds = self.bind_matrices()
         found: list[Triangles] = []
         for at, node in enumerate(self._nodes):
@@ -111,14 +129,15 @@ class GlbFile:
                 weights = np.zeros(joints.shape)
                 weights[..., 0] = 1
                 found.append(Triangles(one.node, one.corners, one.normals, one.uvs, one.material, joints, weights))
-        return self._some(found)
+        return found
 
     def bind_matrices(self) -> dict[int, Array]:
         """(4, 4) where each joint lies in the bind pose, by the number of its node."""
         binds: dict[int, Array] = {}
-        for skin in self._document.get("skins", []):
-            inverse = self._accessor(skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)
-            binds |= dict(zip(skin["joints"], np.linalg.inv(inverse.astype(np.float64)), strict=True))
+        with self._reading("skins"):
+            for skin in self._document.get("skins", []):
+                inverse = self._accessor(skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)
+                binds |= dict(zip(skin["joints"], np.linalg.inv(inverse.astype(np.float64)), strict=True))
         if not binds:
             raise self.error("skins", "there is no skeleton in it")
         return binds
@@ -148,17 +167,28 @@ class GlbFile:
 
     def _world(self, at: int) -> Array:
         matrix = self._local(at)
-        while (above := self._parents.get(at)) is not None:
-            matrix, at = self._local(above) @ matrix, above
+        for above in self._above(at):
+            matrix = self._local(above) @ matrix
         return matrix
+
+    def _above(self, at: int) -> Iterator[int]:
+        """The nodes that a node hangs on, from the nearest up."""
+        seen = {at}
+        while (above := self._parents.get(at)) is not None:
+            if above in seen:
+                raise self.error("nodes", f"node {at} hangs on itself")
+            seen.add(above)
+            yield above
+            at = above
 
     def _carrier(self, at: int, joints: dict[int, Array]) -> tuple[int | None, Array]:
         """The joint that a rigid node hangs on, and the node's transform in it."""
         matrix = self._local(at)
-        above = self._parents.get(at)
-        while above is not None and above not in joints:
-            matrix, above = self._local(above) @ matrix, self._parents.get(above)
-        return above, matrix
+        for above in self._above(at):
+            if above in joints:
+                return above, matrix
+            matrix = self._local(above) @ matrix
+        return None, matrix
 
     # ---- primitives -------------------------------------------------------------------------------------------------
 
@@ -185,6 +215,8 @@ class GlbFile:
             raise self.error(name, "an index points past the vertices")
         linear = matrix[:3, :3]
         corners = (positions @ linear.T + matrix[:3, 3])[index]
+        if not np.isfinite(corners).all():
+            raise self.error(name, "has corners that are not finite")
         flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         normals = np.repeat(flat[:, None], 3, axis=1)
         if "NORMAL" in attributes:
@@ -221,16 +253,19 @@ class GlbFile:
 
     def painted(self, pieces: list[Triangles]) -> tuple[Floats, npt.NDArray[np.uint8]]:
         """The pieces' uvs (T, 3, 2), one after the other, in a texture (H, W, 3) sRGB of all their materials."""
-        used = sorted({one.material for one in pieces})
-        tiles = [self._material(number) for number in used]
-        height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
-        sheets = [np.asarray(Image.fromarray(tile).resize((width, height), Image.Resampling.NEAREST)) for tile in tiles]
-        uvs = []
-        for one in pieces:
-            moved = one.uvs.clip(1e-4, 1 - 1e-4)
-            moved[..., 1] = (moved[..., 1] + used.index(one.material)) / len(used)
-            uvs.append(moved)
-        return np.concatenate(uvs), np.concatenate(sheets)
+        with self._reading("materials"):
+            used = sorted({one.material for one in pieces})
+            tiles = [self._material(number) for number in used]
+            height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
+            sheets = [
+                np.asarray(Image.fromarray(tile).resize((width, height), Image.Resampling.NEAREST)) for tile in tiles
+            ]
+            uvs = []
+            for one in pieces:
+                moved = one.uvs.clip(1e-4, 1 - 1e-4)
+                moved[..., 1] = (moved[..., 1] + used.index(one.material)) / len(used)
+                uvs.append(moved)
+            return np.concatenate(uvs), np.concatenate(sheets)
 
     def _material(self, number: int) -> npt.NDArray[np.uint8]:
         """(H, W, 3) sRGB: a material's texture times its colour."""

@@ -36,6 +36,7 @@ from cutscene_model.training.volumes import (
 from cutscene_model.vocabulary import NAME, Vocabulary
 from cutscene_model.volumes import GLOWS, UNTINTED, Volumes
 
+MAX_BONE, MAX_LOOK = 5.0, 200.0  # metres: what is larger was exported in other units
 SAME_REST = 0.03  # metres that joints may lie apart for the pose prior of other volumes to be believed
 _ATLAS = ("distance", "normal", "paint")
 _NODES = ("headgear", "untinted", "sheets", "leave_out")
@@ -189,13 +190,14 @@ def _listed(names: list[str]) -> str:
 # ---- solids ---------------------------------------------------------------------------------------------------------
 
 
-def _look_solid(look: LookFile) -> Solid:
+def _look_solid(path: Path, look: LookFile) -> Solid:
     glb = GlbFile(look.file)
     pieces = glb.still(look.node)
     uvs, texture = glb.painted(pieces)
     corners = np.concatenate([one.corners for one in pieces])
     low, high = (bound(corners.reshape(-1, 3), axis=0) for bound in (np.min, np.max))
     size = np.maximum(high - low, 1e-3)
+    _check_size(path, f"looks.{look.name}", "it", float(size.max()), MAX_LOOK)
     spacing = max(float(size.max()) / ALONG, float(np.cbrt(size.prod() / SAMPLES)), FINEST)
     whole = low, high
     return Solid(
@@ -203,6 +205,11 @@ def _look_solid(look: LookFile) -> Solid:
         np.full(len(corners), GLOWS if look.glows else 0, np.uint8), np.zeros(len(corners), np.bool_), spacing,
         _center_and_half(look.box or whole), _center_and_half(look.prop_box or whole),
     )  # fmt: skip
+
+
+def _check_size(path: Path, field: str, what: str, size: float, most: float) -> None:
+    if size > most:
+        raise MeshesError(path, field, f"{what} is {size:.3g} m large; at most {most:g} m. Is the file in metres?")
 
 
 def _center_and_half(box: tuple[Floats, Floats]) -> tuple[float, ...]:
@@ -260,6 +267,7 @@ def _costume_solids(meshes: MeshList, costume: CostumeFile, rest: FloatArray) ->
         placed = (corners[mine] - own[first]) @ matrix.T
         bent = normals[mine] @ np.linalg.inv(matrix)
         size = float(np.ptp(placed.reshape(-1, 3), axis=0).max())
+        _check_size(meshes.path, f"costumes.{costume.name}", f"its {bone}", size, MAX_BONE)
         spacing = (
             max(HEAD_SPACING, size / ALONG)
             if bone in ("head", "headgear")
@@ -296,7 +304,7 @@ def fit_meshes(meshes: MeshList, base: Volumes, processes: int | None = None) ->
     """
     rests = [rest_joints(meshes, GlbFile(costume.file)) for costume in meshes.costumes]
     rest = base.rest_joints if len(base.names) or not rests else rests[0]
-    solids = [_look_solid(look) for look in meshes.looks]
+    solids = [_look_solid(meshes.path, look) for look in meshes.looks]
     for costume in meshes.costumes:
         solids += _costume_solids(meshes, costume, rest)
     with multiprocessing.get_context("spawn").Pool(processes) as pool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cutscene_model.loading import SHIPPED_WEIGHTS, VOLUMES_FILE
 from cutscene_model.manifest import read_manifest
@@ -107,6 +111,16 @@ def test_joints_that_are_missing_are_named(tmp_path: Path) -> None:
         fit_meshes(read_meshes(path), no_volumes(), processes=1)
 
 
+def test_centimetres_are_noticed(tmp_path: Path) -> None:
+    meshes = read_meshes(write_list(tmp_path))
+    write_glb(tmp_path / "body.glb", 30 * CUBE, SIDES, RIG)
+    with pytest.raises(MeshesError, match="in metres"):
+        fit_meshes(meshes, no_volumes(), processes=1)
+    write_glb(tmp_path / "crate.glb", 5000 * CUBE, SIDES)
+    with pytest.raises(MeshesError, match=r"looks\.toy/crate"):
+        fit_meshes(meshes, no_volumes(), processes=1)
+
+
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.glb"
     path.write_bytes(b"solid cube, but as text")
@@ -121,6 +135,25 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     write_glb(path, CUBE, SIDES)
     with pytest.raises(MeshesError, match="no node 'mast'"):
         GlbFile(path).still("mast")
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_a_file_that_is_damaged_is_refused_and_nothing_else(tmp_path_factory: Any, data: Any) -> None:
+    path = write_glb(tmp_path_factory.mktemp("glb") / "x.glb", CUBE, SIDES, RIG)
+    text = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        text[data.draw(st.integers(20, len(text) - 1))] = data.draw(st.sampled_from(b"0159-[{\x00x"))
+    path.write_bytes(text)
+    with contextlib.suppress(MeshesError):
+        glb = GlbFile(path)
+        glb.painted([*glb.still(), *glb.skinned()])
+
+
+def test_a_node_that_hangs_on_itself_is_refused(tmp_path: Path) -> None:
+    nodes = [{"name": "body", "mesh": 0, "children": [1]}, {"name": "loop", "children": [0]}]
+    with pytest.raises(MeshesError, match="hangs on itself"):
+        GlbFile(write_glb(tmp_path / "x.glb", CUBE, SIDES, nodes=nodes)).still()
 
 
 def test_rows_go_to_the_names_they_belong_to() -> None:
