@@ -39,7 +39,10 @@ from cutscene_model.training.evaluation_command import add_arguments, run_evalua
 from cutscene_model.training.export import describe_data, read_quality, release
 from cutscene_model.training.faces_training import train_faces
 from cutscene_model.training.own_game.commands import add_steps
+from cutscene_model.training.own_game.errors import OwnGameError
+from cutscene_model.training.own_game.importing import read_vocabulary
 from cutscene_model.training.prepared import prepared_frames
+from cutscene_model.vocabulary import SHIPPED, Vocabulary
 from cutscene_model.volumes import read_volumes
 
 FINISHED, FACES = "autoencoder-finished.safetensors", "faces.safetensors"
@@ -107,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--version", required=True)
     one.add_argument("--data", type=Path, help="captured shards it was trained on, described in the manifest")
     one.add_argument("--note", action="append", default=[], metavar="KEY=VALUE", help="how it was trained; repeatable")
+    _add_vocabulary(one)
     one.add_argument("--quality", type=Path, help="output of benchmarks/quality.py --json, kept in the manifest")
 
     one = add(
@@ -124,6 +128,20 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="captured shards; prepared once, beside them")
     parser.add_argument("--held-out", type=Path, required=True, help="captured shards that are never trained on")
     parser.add_argument("--run", type=Path, required=True, help="run folder: checkpoints, logs, sample pictures")
+    _add_vocabulary(parser)
+
+
+def _add_vocabulary(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--vocabulary", type=_vocabulary, default=SHIPPED, metavar="FILE", help="names, from cutscene-train import"
+    )
+
+
+def _vocabulary(text: str) -> Vocabulary:
+    try:
+        return read_vocabulary(Path(text))
+    except OwnGameError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _add_rates(parser: argparse.ArgumentParser, run: type, **defaults: float) -> None:
@@ -154,10 +172,10 @@ def _faces(options: argparse.Namespace) -> None:
 
 def _autoencoder(options: argparse.Namespace) -> None:
     shapes, faces = read_volumes(options.shapes), options.run / FACES
-    frames, held_out = (prepared_frames(path, shapes) for path in (options.data, options.held_out))
-    run = AutoencoderRun(
-        shapes, frames, held_out, options.run, faces=faces if faces.exists() else None, **_rates(options)
-    )
+    names = options.vocabulary
+    frames, held_out = (prepared_frames(path, shapes, None, names) for path in (options.data, options.held_out))
+    start = faces if faces.exists() else None
+    run = AutoencoderRun(shapes, frames, held_out, options.run, faces=start, vocabulary=names, **_rates(options))
     train_autoencoder(run)
     finished = finish_autoencoder(run)
     save_file({k: v.contiguous() for k, v in finished.state_dict().items()}, options.run / FINISHED)
@@ -174,17 +192,17 @@ def _finetune(options: argparse.Namespace) -> None:
 
 def _denoiser_run(options: argparse.Namespace) -> DenoiserRun:
     finished, shapes = options.run / FINISHED, read_volumes(options.shapes)
-    frames, held_out = (prepared_frames(path, shapes, finished) for path in (options.data, options.held_out))
-    return DenoiserRun(shapes, frames, held_out, finished, options.run, **_rates(options))
+    names = options.vocabulary
+    frames, held_out = (prepared_frames(path, shapes, finished, names) for path in (options.data, options.held_out))
+    return DenoiserRun(shapes, frames, held_out, finished, options.run, vocabulary=names, **_rates(options))
 
 
 def _export(options: argparse.Namespace) -> None:
     notes = dict(note.partition("=")[::2] for note in options.note)
     data = describe_data(options.data) if options.data else {}
     quality = read_quality(options.quality)
-    manifest = release(
-        options.run, read_volumes(options.shapes), options.out, options.name, options.version, data, notes, quality
-    )
+    shapes, names = read_volumes(options.shapes), options.vocabulary
+    manifest = release(options.run, shapes, options.out, options.name, options.version, data, notes, quality, names)
     print(f"{options.out}: {manifest.name} {manifest.version}, digest {manifest.digest[:16]}")
 
 

@@ -15,7 +15,7 @@ from cutscene_model.training.denoiser_training import Both
 from cutscene_model.training.prepared import HISTORY
 from cutscene_model.training.progress import load_average, read_step
 from cutscene_model.training.shards import read_shard, shard_paths
-from cutscene_model.vocabulary import COSTUMES, LOOKS
+from cutscene_model.vocabulary import SHIPPED, Vocabulary
 from cutscene_model.volumes import Volumes
 
 LICENSE = (
@@ -32,6 +32,7 @@ def release(
     data: dict[str, Any],
     training: dict[str, Any],
     quality: dict[str, Any],
+    vocabulary: Vocabulary = SHIPPED,
 ) -> Manifest:
     """Exports the averaged weights of the run's finetuning, or before that of its denoiser, with a manifest."""
     steps = {
@@ -44,7 +45,7 @@ def release(
         if (run / file).exists()
     }
     checkpoint = run / ("finetuned.safetensors" if "finetune_steps" in steps else "denoiser.safetensors")
-    model = Both(Autoencoder(len(COSTUMES), len(LOOKS), volumes))
+    model = Both(Autoencoder(*vocabulary.sizes, volumes))
     load_average(checkpoint, model)
     manifest = Manifest(
         name=name,
@@ -58,11 +59,11 @@ def release(
         contrast={"high": 0.12},
         default_tier="standard",
         window=HISTORY,
-        costumes=COSTUMES,
-        looks=LOOKS,
+        costumes=vocabulary.costumes,
+        looks=vocabulary.looks,
         emotions=EMOTIONS,
         files=(),
-        license=LICENSE,
+        license=LICENSE if vocabulary == SHIPPED else "",
         data=data,
         training={**steps, **training},
         quality=quality,

@@ -85,9 +85,8 @@ def import_capture(split: Split, out: Path) -> Vocabulary:
     return vocabulary
 
 
-def read_vocabulary(folder: Path) -> Vocabulary:
-    """The vocabulary of an imported capture. Raises ``CaptureError``."""
-    path = folder / VOCABULARY
+def read_vocabulary(path: Path) -> Vocabulary:
+    """An imported capture's ``vocabulary.json``. Raises ``CaptureError``."""
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         return Vocabulary(tuple(plain["costumes"]), tuple(plain["looks"]))

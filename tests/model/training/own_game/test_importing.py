@@ -7,10 +7,16 @@ from pathlib import Path
 import pytest
 
 import cutscene_client as cc
+from cutscene_model.engine import draw_whole
+from cutscene_model.loading import load_engine
+from cutscene_model.manifest import read_manifest
+from cutscene_model.training.__main__ import main
 from cutscene_model.training.own_game.capture_folder import read_capture
 from cutscene_model.training.own_game.errors import CaptureError
 from cutscene_model.training.own_game.importing import import_capture, read_vocabulary, split_runs
 from cutscene_model.training.shards import open_shards
+from cutscene_model.volumes import write_volumes
+from small_scenes import ball_volume
 from toy_game import CAST, ROOM, instant, picture, record
 
 
@@ -19,7 +25,7 @@ def test_runs_become_shards_with_the_capture_s_names(tmp_path: Path) -> None:
     vocabulary = import_capture(split, tmp_path / "data")
     assert vocabulary.costumes == ("knight", "toy/corsair")
     assert vocabulary.looks == ("crate/large", "toy/lamp", "toy/planks")
-    assert read_vocabulary(tmp_path / "data") == vocabulary
+    assert read_vocabulary(tmp_path / "data" / "vocabulary.json") == vocabulary
     train, held = (open_shards(tmp_path / "data" / part) for part in ("train", "held-out"))
     assert [shard.name for shard in train] == ["run-0-000000-4", "run-2-000000-4"]
     assert [shard.name for shard in held] == ["run-1-000000-4"]
@@ -53,10 +59,29 @@ def test_every_tenth_run_is_held_out_and_never_all(tmp_path: Path) -> None:
         split_runs(runs, [run.name for run in runs])
 
 
+@pytest.mark.slow
+def test_a_model_is_trained_from_nothing_under_a_capture_s_names(tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "model"
+    main(["import", "--capture", str(record(tmp_path / "capture")), "--held-out", "run-1", "--out", str(data)])
+    write_volumes(tmp_path / "shapes.npz", ball_volume("crate/large"))
+    named = ["--shapes", str(tmp_path / "shapes.npz"), "--vocabulary", str(data / "vocabulary.json")]
+    named += ["--run", str(tmp_path / "run")]
+    for step in ("autoencoder", "denoiser"):
+        where = ["--data", str(data / "train"), "--held-out", str(data / "held-out")]
+        main([step, *named, *where, "--steps", "1", "--batch", "1"])
+    main(["export", *named, "--out", str(out), "--name", "toy", "--version", "1"])
+    manifest = read_manifest(out)
+    assert manifest.costumes == ("knight", "toy/corsair")
+    assert not manifest.license
+    stage = read_capture(tmp_path / "capture")[0].stage
+    frames = open_shards(data / "train")[0].records
+    assert draw_whole(load_engine(out).begin(stage, 1), frames[0].state, "draft")[1].shape == (288, 512, 3)
+
+
 def test_a_picture_that_is_none_stops_the_import(tmp_path: Path) -> None:
     record(tmp_path / "capture")
     (tmp_path / "capture/runs/run-0/000001.jpg").write_bytes(b"\xff\xd8 nothing")
     with pytest.raises(CaptureError, match=r"000001\.jpg"):
         import_capture(split_runs(read_capture(tmp_path / "capture"), ["run-1"]), tmp_path / "data")
     with pytest.raises(CaptureError, match="vocabulary"):
-        read_vocabulary(tmp_path / "data")
+        read_vocabulary(tmp_path / "data" / "vocabulary.json")
