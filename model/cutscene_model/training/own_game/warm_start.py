@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.loading import AUTOENCODER_FILE, DENOISER_FILE
@@ -63,11 +63,19 @@ def warm_model(
     state |= {name: remapped(state[name], costumes, 2) for name in _HEADGEAR_ROWS}
     state |= {name: remapped(state[name], looks) for name in _LOOK_ROWS}
     model = Both(Autoencoder(*vocabulary.sizes, volumes, manifest.latent_shape[0]))
-    model.autoencoder.load_state_dict(state)
-    model.denoiser.load_state_dict(
-        {name: value.float() for name, value in load_file(directory / DENOISER_FILE).items()}
-    )
+    _take_over(model.autoencoder, state)
+    denoiser = load_file(directory / DENOISER_FILE)
+    _take_over(model.denoiser, {name: value.float() for name, value in denoiser.items()})
     return model
+
+
+def _take_over(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Loads what fits, and says what does not: a base of another version of the networks may lack something."""
+    own = module.state_dict()
+    fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    module.load_state_dict(fitting, strict=False)
+    if fresh := [name for name in own if name not in fitting]:
+        print(f"{type(module).__name__}: the base has nothing for {', '.join(fresh)}: these start fresh")
 
 
 # ---- plain colours --------------------------------------------------------------------------------------------------

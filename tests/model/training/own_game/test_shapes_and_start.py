@@ -11,8 +11,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
-from cutscene_model.loading import SHIPPED_WEIGHTS, VOLUMES_FILE
+from cutscene_model.loading import AUTOENCODER_FILE, DENOISER_FILE, SHIPPED_WEIGHTS, VOLUMES_FILE
 from cutscene_model.manifest import read_manifest
 from cutscene_model.scene import JOINTS
 from cutscene_model.training.own_game.capture_folder import read_capture
@@ -196,6 +197,17 @@ def test_what_has_no_shape_takes_its_colour_from_the_pictures(tmp_path: Path) ->
     shown = model.surface.describe(anchors).plain[0, slot].detach().numpy()
     np.testing.assert_allclose(shown, wanted[planks], atol=0.06)
     torch.testing.assert_close(model.surface.slots.costume.weight, before)
+
+
+def test_what_a_base_lacks_starts_fresh_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in (AUTOENCODER_FILE, DENOISER_FILE):
+        state = load_file(SHIPPED_WEIGHTS / name)
+        for lacking in [key for key in state if key.startswith(("decoder.bottom", "encoder.layers.0"))]:
+            del state[lacking]
+        save_file(state, tmp_path / name)
+    base = read_manifest(SHIPPED_WEIGHTS)
+    warm_model(tmp_path, base, Vocabulary(base.costumes, base.looks), no_volumes(), {})
+    assert "decoder.bottom.weight" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("names", [("a", "a"), ("a b",), ("",), tuple(f"n{k}" for k in range(255))])
