@@ -27,8 +27,8 @@ class Pointwise(nn.Conv2d):
     On one CPU thread torch would bring channels-last maps into another order for it and back, which takes longer.
     """
 
-    def __init__(self, inner: int, outer: int) -> None:
-        super().__init__(inner, outer, 1)
+    def __init__(self, inner: int, outer: int, bias: bool = True) -> None:
+        super().__init__(inner, outer, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
@@ -82,6 +82,9 @@ class Decoder(nn.Module):
         self.join_half = Pointwise(half, c)
         self.rise_half = nn.Sequential(Residual(c), _Up(c, d))
         self.join_fine = Pointwise(d + fine + 3 * LEVEL_CELL**2, e)
+        # Pixels that were shaded by themselves, less their cell's colour: nothing where that was not done.
+        self.join_pixels = Pointwise(3 * (CELL * LEVEL_CELL) ** 2, e, bias=False)
+        nn.init.zeros_(self.join_pixels.weight)
         self.fine = nn.Conv2d(e, e, 3, padding=1)
         pixels = (CELL * LEVEL_CELL) ** 2  # of the picture in a cell of the finest level
         self.choose = Pointwise(e, CHOICES * pixels)
@@ -108,7 +111,11 @@ class Decoder(nn.Module):
         x = self.rise_quarter(x + self.join_quarter(quarter))
         x = self.rise_half(x + self.join_half(half))
         shaded = F.pixel_unshuffle(surface.shaded.to(dtype), LEVEL_CELL)
-        x = F.silu(self.join_fine(torch.cat([F.silu(x), fine, shaded], dim=1)))
+        x = self.join_fine(torch.cat([F.silu(x), fine, shaded], dim=1))
+        if surface.fine is not None:
+            lacking = surface.fine - F.interpolate(surface.shaded, scale_factor=CELL)
+            x = x + self.join_pixels(F.pixel_unshuffle(lacking.to(dtype), CELL * LEVEL_CELL))
+        x = F.silu(x)
         x = F.silu(x + self.fine(x))
         return self.choose(x).float(), self.detail(x).float()
 

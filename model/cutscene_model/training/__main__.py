@@ -93,6 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     one = add("autoencoder", _autoencoder, "Train the autoencoder on captured frames.")
     _add_places(one)
     _add_rates(one, AutoencoderRun, steps=2200)
+    one.add_argument("--start-from", type=Path, help="a checkpoint of another run, whose weights this one begins with")
+    one.add_argument(
+        "--hold-encoder", action="store_true", help="train the rest alone: latents stay what a trained denoiser knows"
+    )
 
     one = add("denoiser", _denoiser, "Train the denoiser on the autoencoder's latents.")
     _add_places(one)
@@ -173,9 +177,14 @@ def _faces(options: argparse.Namespace) -> None:
 def _autoencoder(options: argparse.Namespace) -> None:
     shapes, faces = read_volumes(options.shapes), options.run / FACES
     names = options.vocabulary
-    frames, held_out = (prepared_frames(path, shapes, None, names) for path in (options.data, options.held_out))
-    start = faces if faces.exists() else None
-    run = AutoencoderRun(shapes, frames, held_out, options.run, faces=start, vocabulary=names, **_rates(options))
+    painter = faces if faces.exists() else None
+    frames, held_out = (
+        prepared_frames(path, shapes, None, names, painter) for path in (options.data, options.held_out)
+    )
+    run = AutoencoderRun(
+        shapes, frames, held_out, options.run, faces=painter, vocabulary=names, start_from=options.start_from,
+        encoder=not options.hold_encoder, **_rates(options),
+    )  # fmt: skip
     train_autoencoder(run)
     finished = finish_autoencoder(run)
     save_file({k: v.contiguous() for k, v in finished.state_dict().items()}, options.run / FINISHED)
@@ -193,7 +202,10 @@ def _finetune(options: argparse.Namespace) -> None:
 def _denoiser_run(options: argparse.Namespace) -> DenoiserRun:
     finished, shapes = options.run / FINISHED, read_volumes(options.shapes)
     names = options.vocabulary
-    frames, held_out = (prepared_frames(path, shapes, finished, names) for path in (options.data, options.held_out))
+    painter = options.run / FACES if (options.run / FACES).exists() else None
+    frames, held_out = (
+        prepared_frames(path, shapes, finished, names, painter) for path in (options.data, options.held_out)
+    )
     return DenoiserRun(shapes, frames, held_out, finished, options.run, vocabulary=names, **_rates(options))
 
 

@@ -39,10 +39,12 @@ from cutscene_model.training.progress import (
     save_checkpoint,
     schedule,
 )
+from cutscene_model.training.refinement import refined, sharpened
 from cutscene_model.training.sheets import Comparison, to_picture, write_sheet
 from cutscene_model.vocabulary import SHIPPED, Vocabulary
 from cutscene_model.volumes import Volumes
 
+CONTRAST = 0.12  # of the high tier: see ``manifest``
 CROP = (80, 128)  # greybox cells: 160 x 256 pixels
 
 
@@ -64,6 +66,7 @@ class AutoencoderRun:
     adam_rate: float = 1.5e-3
     decay_from: float = 0.3  # share of the steps after which the rates fall
     start_from: Path | None = None  # a checkpoint whose weights a new run begins with; what it lacks starts fresh
+    encoder: bool = True  # whether the encoder learns too; if not, latents stay what a trained denoiser knows
     faces: Path | None = None  # a painter of faces, from ``train_faces``, that a new run begins with
     vocabulary: Vocabulary = SHIPPED
 
@@ -103,7 +106,7 @@ def picture_loss(result: Tensor, pictures: Tensor, greybox: GreyboxBatch) -> Ten
     """L1, L2 and gradients; the cast counts thrice and its faces six times, for there a viewer looks."""
     focus = 1 + F.interpolate((2 * cast_mask(greybox) + 3 * face_mask(greybox))[:, None], scale_factor=CELL)
     error = result - pictures
-    return (focus * (error.abs() + 2 * error.square())).mean() + 0.5 * gradient_loss(result, pictures)
+    return (focus * (error.abs() + 6 * error.square())).mean() + 0.5 * gradient_loss(result, pictures)
 
 
 def cast_mask(greybox: GreyboxBatch) -> Tensor:
@@ -127,6 +130,9 @@ def train_autoencoder(run: AutoencoderRun) -> None:
         load_weights(run.start_from, model)
     if run.faces is not None:
         model.surface.faces.load_state_dict(load_file(run.faces))
+    # Pixels were shaded with the faces as they are.
+    model.surface.faces.requires_grad_(not run.frames.has_pixels)
+    model.encoder.requires_grad_(run.encoder)
     average = Average(model)
     optimizer = MuonAdam(model.named_parameters(), run.muon_rate, run.adam_rate)
     step = load_checkpoint(checkpoint, model, average, optimizer) if checkpoint.exists() else 0
@@ -137,7 +143,10 @@ def train_autoencoder(run: AutoencoderRun) -> None:
         optimizer.scale = schedule(step, run.steps, decay_from=run.decay_from)
         with autocast():
             latents = degraded(model.encoder(batch.pictures), run.noise, run.true)
-            result = model.decoder(latents, model.surface(batch.greybox, model.surface.describe(batch.anchors)))
+            surface = model.surface(batch.greybox, model.surface.describe(batch.anchors))
+            if batch.pixels is not None:
+                surface = refined(surface, batch.greybox.slot, batch.pixels)
+            result = model.decoder(latents, surface)
         loss = picture_loss(result.float(), batch.pictures, batch.greybox)
         optimizer.zero_grad()
         loss.backward()
@@ -158,7 +167,10 @@ def train_autoencoder(run: AutoencoderRun) -> None:
 
 @torch.inference_mode()
 def _evaluate(checkpoint: Path, run: AutoencoderRun, count: int = 32) -> list[tuple[str, float]]:
-    """Quality on held-out frames, with their latents and with none (``greybox_``); a sheet of the latter."""
+    """Quality on held-out frames, with their latents and with none (``greybox_``); a sheet of the last.
+
+    ``sharp_`` is what the high tier makes of them.
+    """
     model = Autoencoder(*run.vocabulary.sizes, run.volumes)
     load_average(checkpoint, model)
     chosen = np.linspace(0, len(run.held_out) - 1, min(count, len(run.held_out))).astype(int)
@@ -170,8 +182,12 @@ def _evaluate(checkpoint: Path, run: AutoencoderRun, count: int = 32) -> list[tu
     for item, raw in zip(items, encoded, strict=True):
         reference = item.pictures[0] / 2 + 0.5
         surface = model.surface(item.greybox, model.surface.describe(item.anchors))
-        for prefix, latents in (("", raw), ("greybox_", nothing)):
-            result = (model.decoder(latents, surface)[0] / 2 + 0.5).clip(0, 1)
+        views = [("", raw, surface), ("greybox_", nothing, surface)]
+        if item.pixels is not None:
+            sharp = sharpened(surface, item.greybox.slot, item.pixels, torch.tensor([CONTRAST]))
+            views += [("sharp_", raw, sharp), ("sharp_greybox_", nothing, sharp)]
+        for prefix, latents, seen in views:
+            result = (model.decoder(latents, seen)[0] / 2 + 0.5).clip(0, 1)
             values.setdefault(f"{prefix}psnr_db", []).append(psnr(result, reference))
             values.setdefault(f"{prefix}ssim", []).append(ssim(result, reference))
             values.setdefault(f"{prefix}gradient", []).append(gradient_energy_ratio(result, reference))

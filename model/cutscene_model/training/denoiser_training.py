@@ -33,6 +33,7 @@ from cutscene_model.training.progress import (
     save_checkpoint,
     schedule,
 )
+from cutscene_model.training.refinement import refined
 from cutscene_model.training.sheets import Comparison, to_picture, write_sheet
 from cutscene_model.vocabulary import SHIPPED, Vocabulary
 from cutscene_model.volumes import Volumes
@@ -149,6 +150,8 @@ def _losses(model: Both, item: Sample) -> tuple[Tensor, Tensor]:
     latent_loss = (weight * (error.square() + 0.3 * error.abs())).mean()
     if surface is None or pictures is None:
         return latent_loss, torch.zeros(())
+    if item.pixels is not None:
+        surface = refined(surface, item.greybox.slot, item.pixels)
     # A quarter of the pictures is drawn from true latents, so that the decoder remains the autoencoder's.
     latents = torch.cat([item.latents[: batch // 4], clean[batch // 4 :]])
     with autocast():
@@ -167,6 +170,7 @@ def train_denoiser(run: DenoiserRun) -> None:
     model = Both(autoencoder.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     if run.start_from is not None:
         load_weights(run.start_from, model)
+    autoencoder.surface.faces.requires_grad_(not run.frames.has_pixels)  # pixels were shaded with them as they are
     average = Average(model)
     optimizer = MuonAdam(model.named_parameters(), run.muon_rate, run.adam_rate, "autoencoder.", run.decoder_slowed_by)
     first = load_checkpoint(checkpoint, model, average, optimizer) if checkpoint.exists() else 0

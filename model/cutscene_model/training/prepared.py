@@ -17,17 +17,19 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
 from cutscene_model.anchors import AnchorTable, anchor_table
 from cutscene_model.autoencoder import Autoencoder
+from cutscene_model.compiled import fine_of, surface_of
 from cutscene_model.decoder import CELL
 from cutscene_model.denoiser import CAMERA_CHANNELS, SUMMARY_CHANNELS, frame_summary
 from cutscene_model.greybox import HEIGHT, WIDTH, GreyboxRaster
 from cutscene_model.surface import AnchorBatch, GreyboxBatch
-from cutscene_model.tensors import greybox_batch
+from cutscene_model.tensors import anchor_batch, greybox_batch
 from cutscene_model.training.shards import Shard, open_shards
 from cutscene_model.vocabulary import SHIPPED, Vocabulary
 from cutscene_model.volumes import Volumes
@@ -52,6 +54,7 @@ class Sample:
     past_cameras: Tensor  # (B, HISTORY, 12)
     past_ages: Tensor  # (B, HISTORY) frames
     pictures: Tensor | None  # (B, 3, 288, 512) in -1 to 1
+    pixels: Tensor | None  # as ``Crops.pixels``, where there are pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Crops:
     greybox: GreyboxBatch
     anchors: AnchorBatch
     pictures: Tensor  # (B, 3, CELL rows, CELL columns) in -1 to 1, channels last in memory
+    pixels: Tensor | None  # as ``pictures``: every pixel as it is shaded by itself; None if that was not prepared
 
 
 def prepare_greyboxes(shard: Shard, out: Path, volumes: Volumes, vocabulary: Vocabulary = SHIPPED) -> None:
@@ -90,6 +94,52 @@ def prepare_greyboxes(shard: Shard, out: Path, volumes: Volumes, vocabulary: Voc
     np.save(out / "time.npy", np.asarray([r.frame_index for r in shard.records], np.int32))
 
 
+class _Painter:
+    """A surface with faces that were trained alone, and a name for what it shades."""
+
+    def __init__(self, faces: Path, volumes: Volumes, vocabulary: Vocabulary) -> None:
+        self.volumes, self.vocabulary, self.tag = volumes, vocabulary, _tag(faces)
+        self.coder = Autoencoder(*vocabulary.sizes, volumes)
+        self.coder.surface.faces.load_state_dict(load_file(faces))
+
+
+def _tag(file: Path) -> str:
+    return hashlib.blake2b(file.read_bytes(), digest_size=6).hexdigest()
+
+
+@torch.inference_mode()
+def prepare_pixels(shard: Shard, out: Path, painter: _Painter) -> None:
+    """Writes every pixel of one shard's frames as it is shaded by itself, with the painter's faces.
+
+    Half a megabyte a frame, and a tenth of a second. Where a look has no shape volume, what is learnt of it may
+    change, so that there the cells' colours stand. Does nothing if all is there.
+    """
+    path = out / f"pixels_{painter.tag}.npy"
+    if path.exists():
+        return
+    everywhere = np.ones(GRID, np.bool_)
+    cpu = torch.device("cpu")
+    coder, names = painter.coder, painter.vocabulary
+    tables = [anchor_table(stage, names.costumes, names.looks) for stage in shard.stages]
+    described = [coder.surface.describe(anchor_batch([table], cpu)) for table in tables]
+    pixels = np.empty((len(shard.records), CELL * HEIGHT, CELL * WIDTH, 3), np.uint8)
+    raster, drawn = None, -1
+    for place, record in enumerate(shard.records):
+        if raster is None or record.stage != drawn:
+            raster, drawn = GreyboxRaster(shard.stages[record.stage], painter.volumes), record.stage
+        greybox, looks = raster.draw(record.state), described[record.stage]
+        maps = greybox_batch([greybox], cpu)
+        refined = greybox_batch([raster.refine(greybox, everywhere)], cpu)
+        surface = surface_of(coder, maps, looks)
+        fine = fine_of(coder, maps, refined, everywhere, looks, surface)
+        unknown = (refined.slot > 0) & (refined.sample < 0)
+        fine = torch.where(unknown[:, None], F.interpolate(surface.shaded, scale_factor=CELL), fine)
+        pixels[place] = ((fine[0].permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
+    temporary = path.with_suffix(".tmp.npy")
+    np.save(temporary, pixels)
+    temporary.replace(path)
+
+
 @torch.inference_mode()
 def prepare_latents(shard: Shard, out: Path, autoencoder: Autoencoder, tag: str) -> None:
     """Writes what the autoencoder called ``tag`` makes of one shard: latents, and its surfaces' coarsest levels.
@@ -112,30 +162,42 @@ def prepare_latents(shard: Shard, out: Path, autoencoder: Autoencoder, tag: str)
 
 
 def prepared_frames(
-    data: Path, volumes: Volumes, finished: Path | None = None, vocabulary: Vocabulary = SHIPPED
+    data: Path,
+    volumes: Volumes,
+    finished: Path | None = None,
+    vocabulary: Vocabulary = SHIPPED,
+    faces: Path | None = None,
 ) -> PreparedFrames:
-    """All frames captured in ``data``, prepared; with latents if ``finished`` is an autoencoder's file.
+    """All frames captured in ``data``, prepared: with latents if ``finished`` is an autoencoder's file, with pixels
+    shaded one by one if ``faces`` is a painter's.
 
-    A megabyte of disk a frame. Latents are named by that file's digest, so that those of another autoencoder are
-    never taken for its own.
+    A megabyte of disk a frame, and half of one for pixels. Latents and pixels are named by the digests of those
+    files, so that those of others are never taken for their own.
     """
     shards, out = open_shards(data), data / "prepared"
-    coder, tag = None, None
+    coder = None
     if finished is not None:
         coder = Autoencoder(*vocabulary.sizes, volumes)
         coder.load_state_dict(load_file(finished))
-        tag = hashlib.blake2b(finished.read_bytes(), digest_size=6).hexdigest()
+    tag = None if finished is None else _tag(finished)
+    painter = None if faces is None else _Painter(faces, volumes, vocabulary)
     for shard in tqdm(shards, unit="shard", desc=f"preparing {data}", mininterval=5.0):
         prepare_greyboxes(shard, out / shard.name, volumes, vocabulary)
+        if painter is not None:
+            prepare_pixels(shard, out / shard.name, painter)
         if coder is not None and tag is not None:
             prepare_latents(shard, out / shard.name, coder, tag)
-    return PreparedFrames(out, tag, shards)
+    return PreparedFrames(out, tag, shards, None if painter is None else painter.tag)
 
 
 class PreparedFrames:
-    """All prepared shards below a directory as one indexed collection; with latents if ``tag`` names them."""
+    """All prepared shards below a directory as one indexed collection.
 
-    def __init__(self, directory: Path, tag: str | None, shards: Sequence[Shard]) -> None:
+    With latents if ``tag`` names them, with pixels shaded one by one if ``painted`` names those.
+    """
+
+    def __init__(self, directory: Path, tag: str | None, shards: Sequence[Shard], painted: str | None = None) -> None:
+        self.has_pixels = painted is not None
         self._shards = list(shards)
         self._arrays: list[dict[str, npt.NDArray[np.generic]]] = []
         self._index: list[tuple[int, int]] = []
@@ -143,6 +205,8 @@ class PreparedFrames:
             names = (*_MAPS, "summary", "stage", "run", "shot", "time", *(f"anchor_{name}" for name in _ANCHORS))
             folder = directory / shard.name
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+            if painted is not None:
+                arrays["pixels"] = np.load(folder / f"pixels_{painted}.npy", mmap_mode="r")
             if tag is not None:
                 arrays["latent"] = np.load(folder / f"latent_{tag}.npy", mmap_mode="r")
                 arrays["coarse"] = np.load(folder / f"coarse_{tag}.npy", mmap_mode="r")
@@ -158,17 +222,22 @@ class PreparedFrames:
         rows, columns = cells
         maps: dict[str, list[npt.NDArray[np.generic]]] = {"slot": [], "part": [], "sample": [], "field": []}
         pictures = np.empty((len(picked), rows * CELL, columns * CELL, 3), np.uint8)
+        pixels = np.empty_like(pictures) if self.has_pixels else None
         for place, (shard, row) in enumerate(picked):
             top, left = (int(random.integers(0, 1 + size - part)) for size, part in zip(GRID, cells, strict=True))
             for name, crops in maps.items():
                 crops.append(self._arrays[shard][name][row][..., top : top + rows, left : left + columns])
             picture = simplejpeg.decode_jpeg(self._shards[shard].records[row].jpeg)
-            pictures[place] = picture[top * CELL : (top + rows) * CELL, left * CELL : (left + columns) * CELL]
+            window = slice(top * CELL, (top + rows) * CELL), slice(left * CELL, (left + columns) * CELL)
+            pictures[place] = picture[window]
+            if pixels is not None:
+                pixels[place] = self._arrays[shard]["pixels"][row][window]
         slot, part, sample, field = (torch.from_numpy(np.stack(values)) for values in maps.values())
         greybox = GreyboxBatch(
             slot, part, sample, field.float(), self._gather("actors", picked), self._gather("globals", picked)
         )
-        return Crops(greybox, self._anchors(picked), _signed(pictures))
+        shaded = None if pixels is None else _signed(pixels)
+        return Crops(greybox, self._anchors(picked), _signed(pictures), shaded)
 
     def _greybox(self, picked: list[tuple[int, int]]) -> GreyboxBatch:
         maps = [self._gather(name, picked) for name in _MAPS[:-1]]
@@ -228,11 +297,15 @@ class PreparedFrames:
             past_cameras,
             past_ages,
             self._pictures(picked) if pictures else None,
+            self._pixels(picked) if pictures and self.has_pixels else None,
         )
 
     def picture(self, index: int) -> Tensor:
         """One frame's picture, (3, 288, 512) in -1 to 1."""
         return self._pictures([self._index[index]])[0]
+
+    def _pixels(self, picked: list[tuple[int, int]]) -> Tensor:
+        return _signed(np.stack([self._arrays[shard]["pixels"][row] for shard, row in picked]))
 
     def _pictures(self, picked: list[tuple[int, int]]) -> Tensor:
         decoded = [simplejpeg.decode_jpeg(self._shards[s].records[row].jpeg) for s, row in picked]
