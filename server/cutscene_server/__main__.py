@@ -28,6 +28,7 @@ examples:
   cutscene-server --listen 127.0.0.1:0 --port-file server.addr
                                                      a free port; its address is in the file once the server is healthy
   cutscene-server --model models/dungeon --threads 2 other weights (a directory with manifest.json), two threads
+  cutscene-server --render-output films              takes render jobs (cutscene render), and writes their films there
   cutscene-server --config server.toml               settings from a file, for example:
                                                          listen = "127.0.0.1:50400"
                                                          max_sessions = 8
@@ -54,6 +55,9 @@ FLAGS: dict[str, str] = {
     "max_sessions": "sessions in memory at once; those without a client make place for others",
     "max_frames": "frames that one session may draw",
     "max_import": "bytes that a session's file may have that is brought from another server",
+    "render_output": "where the films of render jobs go: a directory, or s3://bucket/prefix (default: none are made)",
+    "max_render_jobs": "render jobs that may wait or be drawn at once",
+    "render_at_once": "films that are drawn side by side while no live session wants a frame",
     "idle_timeout": "seconds that a session without a client stays in memory (it is on disk in any case)",
     "closed_linger": "seconds that a closed session's last frames can still be fetched",
     "write_timeout": "seconds that a client may leave a message unread, or a file unsent, before its stream is ended",

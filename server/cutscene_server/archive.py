@@ -64,6 +64,11 @@ class Archive:
         self._store: Store | None = None
         self._environment = dict(environment)
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What this server's frames are drawn with."""
+        return self._environment
+
     async def open(self) -> None:
         """Raises ``ConfigError`` if the directory cannot be used."""
         loop = asyncio.get_running_loop()

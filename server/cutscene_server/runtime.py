@@ -202,7 +202,7 @@ class Runtime:
     def check_room(self) -> Manifest:
         """The model's manifest. Raises ``NotServing`` or ``NoRoom`` if no session could be opened now."""
         manifest = self.require_serving()
-        self._check_disk()
+        self.check_disk()
         if self.sessions.full:
             self._park_idlest()
         self.sessions.check_room()
@@ -218,7 +218,13 @@ class Runtime:
         """As ``find``, for somebody who may only look."""
         return await self._find(session_id, lambda record: record.admits_watcher(watch_token))
 
-    async def _find(self, session_id: str, admits: Callable[[SessionRecord], bool]) -> SessionRecord:
+    async def take_up(self, session_id: str) -> SessionRecord:
+        """A session that is the server's own, a film's: nobody else knows its token. Raises as ``find`` does."""
+        return await self._find(session_id, lambda _: True, own=True)
+
+    async def _find(
+        self, session_id: str, admits: Callable[[SessionRecord], bool], *, own: bool = False
+    ) -> SessionRecord:
         record = self.sessions.get(session_id)
         if record is None:
             manifest = self.require_serving()
@@ -227,7 +233,8 @@ class Runtime:
                 if record is None:
                     key = self.sessions.next_key()
                     record = await self.archive.restore(session_id, admits, key, manifest.digest)
-                    if self.sessions.full and not record.session.closed:
+                    record.own = own
+                    if self.sessions.full and not (own or record.session.closed):
                         self._park_idlest()
                     self._admit(record)
                     log.info("session %d is back, at frame %d", record.key, record.session.ready_frame)
@@ -289,7 +296,7 @@ class Runtime:
 
     async def replay(self, record: SessionRecord, wanted: Replay) -> Replayed:
         """A new session, on disk, that performs part of this recording again. Raises ``OutOfRange``, ``NoRoom``."""
-        self._check_disk()
+        self.check_disk()
         async with record.changing:
             return await self.archive.replay(record, wanted)
 
@@ -299,7 +306,7 @@ class Runtime:
 
     async def import_session(self, chunks: AsyncIterator[bytes]) -> Imported:
         """A new session, on disk, that a file brings from another server. See ``Transfers.receive``."""
-        self._check_disk()
+        self.check_disk()
         return await self._transfers.receive(chunks, self.require_serving())
 
     def cut(self, record: SessionRecord) -> None:
@@ -549,7 +556,8 @@ class Runtime:
             log.warning("%d bytes are stored, %d may be: no session is opened", swept.bytes_left, config.max_disk)
         self._disk_full = full
 
-    def _check_disk(self) -> None:
+    def check_disk(self) -> None:
+        """Raises ``NoRoom`` if so much is stored that nothing more may be."""
         if self._disk_full:
             raise NoRoom("this server stores as much as it may (max_disk); sessions must go first", RETRY_AFTER_S)
 

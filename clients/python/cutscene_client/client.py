@@ -14,10 +14,12 @@ import grpc
 from cutscene_client.errors import CutsceneError, ServerUnreachable, refusal, status_of
 from cutscene_client.frames import CODECS, TIER_NAMES, TIERS, Frame, Usage, read_frame, read_usage
 from cutscene_client.moving import ImportedSession, Source, send
+from cutscene_client.rendering import Render, RenderItem, RenderProgress, list_renders, submit
 from cutscene_client.session import PATIENCE_S, Call, ProtocolViolation, Session
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import scene_pb2 as spb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
+from cutscene_proto.v1.render_pb2_grpc import RenderServiceStub
 
 DEFAULT_ADDRESS = "127.0.0.1:50400"
 CONNECT_TIMEOUT_S = 5.0
@@ -293,6 +295,22 @@ class Client:
         except grpc.aio.AioRpcError as error:
             raise self._typed(error) from error
 
+    # ---- render jobs ------------------------------------------------------------------------------------------------
+
+    async def render(self, items: Iterable[RenderItem]) -> Render:
+        """Hands in a job: each item becomes a film, drawn while no live session wants a frame. It goes on without this
+        client; keep ``Render.id`` and ``Render.token`` to come back to it with ``render_job``.
+        """
+        return await submit(self._render_stub, items, self.address)
+
+    def render_job(self, job_id: str, token: str) -> Render:
+        """A job that was handed in before. Nothing is asked of the server yet."""
+        return Render(job_id, token, self._render_stub, self.address)
+
+    async def renders(self) -> list[RenderProgress]:
+        """Every job of this server, oldest first, without items."""
+        return await list_renders(self._render_stub, self.address)
+
     # ---- lists ------------------------------------------------------------------------------------------------------
 
     async def models(self) -> list[ModelInfo]:
@@ -327,6 +345,12 @@ class Client:
         if self._channel is None:
             raise RuntimeError("the client is not connected: use `async with connect(address) as client`")
         return CutsceneServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated without types
+
+    @property
+    def _render_stub(self) -> RenderServiceStub:
+        if self._channel is None:
+            raise RuntimeError("the client is not connected: use `async with connect(address) as client`")
+        return RenderServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated without types
 
     def _typed(self, error: grpc.aio.AioRpcError) -> CutsceneError:
         if error.code() is grpc.StatusCode.UNAVAILABLE:

@@ -9,11 +9,13 @@ CutsceneError
     RequestRefused           the server answered with a status
         InvalidRequest       INVALID_ARGUMENT, with the fields it named
         SessionNotFound      NOT_FOUND: no such session, or not this token
+        RenderNotFound       NOT_FOUND: no such render job, or not its token
         FailedPrecondition   FAILED_PRECONDITION: not possible in the session's present state
         ResourceExhausted    RESOURCE_EXHAUSTED, with the time after which to try again
         Unauthenticated      UNAUTHENTICATED or PERMISSION_DENIED
         ServerFault          INTERNAL, UNKNOWN and whatever else is not the caller's doing
     CaptureError             (``capturing``) what was to be captured is not what can be
+    FilmDamaged              a film that came is not the one that the server made
     TurnRejected             one request was not taken, with the fields it named; the session lives on
 """
 
@@ -96,6 +98,10 @@ class SessionNotFound(RequestRefused):
     """There is no such session, or the token is not its token."""
 
 
+class RenderNotFound(RequestRefused):
+    """There is no such render job, or the token is not its token."""
+
+
 class FailedPrecondition(RequestRefused):
     """The request is not possible in the session's present state."""
 
@@ -121,6 +127,10 @@ class Unauthenticated(RequestRefused):
 
 class ServerFault(RequestRefused):
     """The server failed; nothing that the caller sent is to blame as far as it knows."""
+
+
+class FilmDamaged(CutsceneError):
+    """What came of a film has not the digest that the server gives."""
 
 
 class TurnRejected(CutsceneError):
