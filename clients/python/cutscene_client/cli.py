@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from cutscene_client import connect, remembered, shipped
+from cutscene_client import connect, remembered, render_command, shipped
 from cutscene_client.client import DEFAULT_ADDRESS, ReplayWish, SessionInfo
 from cutscene_client.errors import CutsceneError, ServerUnreachable
 from cutscene_client.expand import Expansion
@@ -35,6 +35,8 @@ examples:
   cutscene scripts                                   what can be played right away
   cutscene play tavern_dialogue -o tavern.mp4        play a shipped script
   cutscene play my_scene.yaml -o out.mp4 --sheet out.png --tier high
+  cutscene render tavern_dialogue my_scene.yaml -o films
+                                                     films made by the server while it has time
   cutscene recordings                                what was played, and can be played again
   cutscene replay 3f9a --verify                      again, and are the pixels the same?
   cutscene replay 3f9a -o other.mp4 --camera 0,2,5:0,1,0 --set cast.ada=mage
@@ -44,7 +46,8 @@ examples:
   cutscene library tavern                            the marks and lights of a room, to write scripts with
   cutscene schema > cutscene.schema.json             for editors that complete YAML
 
-`play`, `replay`, `export`, `import`, `models` and `sessions` need a server: run `cutscene-server` in another terminal.
+`play`, `render`, `replay`, `export`, `import`, `models` and `sessions` need a server: run `cutscene-server` in another
+terminal.
 
 exit codes: 0 done, 1 failed, 2 wrong arguments
 """
@@ -98,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=f"Lists {text}.")
         _add_server(command)
         command.set_defaults(run=run)
+
+    render_command.add_commands(commands, _add_server)
 
     recordings = commands.add_parser(
         "recordings", help="the sessions that were played from here", description="Lists the sessions played from here."
