@@ -193,6 +193,18 @@ async def test_an_item_that_fails_does_not_take_the_others_with_it(tmp_path: Pat
         assert (await (await client.render([item("again")])).wait()).items_done == 1
 
 
+async def test_what_stops_the_server_does_not_stop_a_film_s_encoder_by_itself(tmp_path: Path) -> None:
+    async with serving(tmp_path, rendering(tmp_path)) as server, cc.connect(server.address) as client:
+        render = await client.render([item("one", cast=SLOW)])
+        async for progress in render.watch():
+            if progress.frames_done >= 3:
+                break
+        (encoder,) = encoders(server)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(encoder, number)
+        assert (await render.wait()).items_done == 1
+
+
 async def test_a_render_job_waits_for_live_sessions_and_takes_none_of_their_places(tmp_path: Path) -> None:
     async with (
         serving(tmp_path, rendering(tmp_path), "--max-sessions=1") as server,

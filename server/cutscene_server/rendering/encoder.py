@@ -14,12 +14,17 @@ import hashlib
 import io
 import json
 import os
+import signal
 import sys
 from fractions import Fraction
 from pathlib import Path
 
-import av
-import numpy as np
+# What stops a server is often told to all of its processes. It is this one's parent that says what becomes of its film.
+for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(_number, signal.SIG_IGN)
+
+import av  # noqa: E402 - it takes a while, in which a signal may come
+import numpy as np  # noqa: E402
 
 NICENESS = 10
 PRESET = "veryfast"

@@ -68,7 +68,13 @@ async def making_film(path: Path, film_format: FilmFormat) -> AsyncIterator[Film
     about = film_format
     arguments = (path, about.width, about.height, about.fps, about.frame_count, about.rate_factor)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cutscene_server.rendering.encoder", *map(str, arguments), stdin=PIPE, stdout=PIPE
+        sys.executable,
+        "-m",
+        "cutscene_server.rendering.encoder",
+        *map(str, arguments),
+        stdin=PIPE,
+        stdout=PIPE,
+        start_new_session=True,  # out of a terminal's reach: Ctrl-C is for the server
     )
     stdin, stdout = process.stdin, process.stdout
     assert stdin is not None and stdout is not None  # noqa: S101, PT018 - they were asked for

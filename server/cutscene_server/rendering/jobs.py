@@ -90,7 +90,8 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        return all(item.ended for item in self.items)
+        """Whether every item has."""
+        return self.ended_unix_us is not None
 
     @property
     def frame_count(self) -> int:
@@ -147,7 +148,7 @@ class Job:
         if state not in EDGES[item.state]:
             raise ValueError(f"item {index} of job {self.job_id} is {item.state.name}; it cannot be {state.name} next")
         self.items[index] = replace(item, state=state)
-        if self.ended:
+        if all(item.ended for item in self.items):
             self.ended_unix_us = now_unix_us
 
 
@@ -185,7 +186,7 @@ class Queue:
 
     def next_item(self) -> tuple[Job, int] | None:
         """The item to be drawn next; None if none waits."""
-        for job in self._jobs.values():
+        for job in [job for job in self._jobs.values() if not job.ended]:
             for index, item in enumerate(job.items):
                 if item.state is RenderState.QUEUED:
                     return job, index
