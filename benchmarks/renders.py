@@ -3,8 +3,8 @@
     python benchmarks/renders.py --json
 
 Starts a real server and plays a live session's turns (512x288, standard tier, JPEG), turn and turn about alone and
-while a render job waits for every moment that the session leaves. Between turns the job has the machine to itself, encoder
-included: that is its pace. Needs the client and server extras and the shipped weights (or ``--model``).
+while a render job waits for every moment that the session leaves. Between turns the job has the machine to itself,
+encoder included: that is its pace. Needs the client and server extras and the shipped weights (or ``--model``).
 
   live_fps_ratio        the session's frames a second beside a job over those alone, median of pairs
   live_gap_p99_ratio    the same of the 99th percentile of the time between two frames, over all turns
