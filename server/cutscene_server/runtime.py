@@ -150,7 +150,8 @@ class Runtime:
         finally:
             self._link.release(drawn.slot)
         record.crashes = 0
-        if self._is_current(record.key, drawn.generation):
+        # Somebody who holds the token may have ended it while its frame was being stored: then it awaits none.
+        if self._is_current(record.key, drawn.generation) and record.session.in_flight:
             now_us = _now_us()
 
             def add(session: Session) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import os
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
@@ -106,7 +107,7 @@ class Render:
         ``ServerUnreachable`` after that, ``RenderNotFound``, ``ResourceExhausted``.
         """
         loop = asyncio.get_running_loop()
-        give_up_at, pause_s = loop.time() + patience, FIRST_PAUSE_S
+        give_up_at, pause_s = math.inf, FIRST_PAUSE_S
         while True:
             call = self._stub.WatchRender(rpb.WatchRenderRequest(job_id=self.id, token=self.token))
             try:
@@ -115,10 +116,11 @@ class Render:
                     yield progress
                     if progress.ended:
                         return
-                    give_up_at, pause_s = loop.time() + patience, FIRST_PAUSE_S
+                    give_up_at, pause_s = math.inf, FIRST_PAUSE_S
             except grpc.aio.AioRpcError as error:
                 if not is_transport_failure(error):
                     raise typed(error, self._address) from error
+                give_up_at = min(give_up_at, loop.time() + patience)
                 if loop.time() + pause_s > give_up_at:
                     raise ServerUnreachable(self._address, error.details() or "") from error
             finally:

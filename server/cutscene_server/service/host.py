@@ -30,6 +30,9 @@ class GrpcHost:
                 ("grpc.so_reuseport", 0),  # a second server on one port is an error, not a silent sharing
                 ("grpc.keepalive_time_ms", 30_000),  # a client whose machine vanished is found out
                 ("grpc.keepalive_timeout_ms", 10_000),
+                # Clients look for a dead path likewise. By default a server ends connections that have been pinged
+                # five times in as many minutes of silence, and a stream may have little to say for longer.
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ]
         )
         cutscene_pb2_grpc.add_CutsceneServiceServicer_to_server(self._service, self._server)  # type: ignore[no-untyped-call]
