@@ -18,11 +18,12 @@ import cutscene_client as cc
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import render_pb2 as rpb
 from cutscene_proto.v1.render_pb2_grpc import RenderServiceStub
+from cutscene_server.running import run_server
 from cutscene_server.worker_link import PIPELINE_SLOTS
 from messages import keyframed_turn, lockstep_turn, open_message
 from raw_client import details
 from server_program import ServerProgram, serving
-from synthetic_server import child_processes, eventually
+from synthetic_server import child_processes, eventually, synthetic_config
 
 STEPS: list[pb.Turn | pb.Cut] = [keyframed_turn("one", 11 / 24), cc.CUT, lockstep_turn("two", 20)]
 SLOW, FAILING = ("actor-0", "slow"), ("actor-0", "fail_frame_3")
@@ -66,6 +67,13 @@ def left_in_workshop(directory: Path) -> list[Path]:
 
 def everything_in(directory: Path) -> bytes:
     return b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())
+
+
+async def drawing(render: cc.Render, frames: int = 3) -> None:
+    """Waits until so many frames of the job are drawn."""
+    async for progress in render.watch():
+        if progress.frames_done >= frames:
+            return
 
 
 def encoders(server: ServerProgram) -> list[int]:
@@ -144,6 +152,21 @@ async def test_a_watcher_stays_while_the_server_is_replaced(tmp_path: Path) -> N
             await server.stop()
             async with serving(tmp_path, rendering(tmp_path), port=port):
                 assert (await waiting).state == "done"
+
+
+async def test_a_watcher_is_told_when_the_server_draws_no_more(tmp_path: Path) -> None:
+    config = synthetic_config(tmp_path / "data", render_output=str(tmp_path / "films"))
+    async with run_server(config) as server, cc.connect(server.address) as client:
+        render = await client.render([item("one", cast=SLOW), item("two")])
+        behind = await client.render([item("behind")])
+        waiting = [asyncio.create_task(each.wait(patience=0)) for each in (render, behind)]
+        await drawing(render)
+        server.runtime.begin_stopping()
+        for task in waiting:
+            with pytest.raises(cc.ServerUnreachable, match="stopping"):
+                await task
+        states = [each.state for each in (await render.progress()).items]
+        assert states == ["queued", "queued"], "the next server goes on"
 
 
 async def test_a_cancelled_job_leaves_nothing_and_the_next_one_is_drawn(tmp_path: Path) -> None:

@@ -205,7 +205,9 @@ class Renders:
                 await asyncio.gather(task, return_exceptions=True)
                 del self._active[session_id]
             if job.items[index].state is RenderState.QUEUED:
-                return  # the server stops, or is lost: the next one goes on
+                for each in self._queue:
+                    self._tell(each)
+                return  # the server stops, or draws no more: the next one goes on
             if job.ended:
                 log.info("render job %s has ended", job.job_id)
                 await self._forget_outdated()

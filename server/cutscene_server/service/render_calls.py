@@ -67,6 +67,8 @@ class RenderCalls(RenderServiceServicer):
             with contextlib.suppress(grpc.aio.InternalError):  # the client has gone
                 async with contextlib.aclosing(self._renders.watch(job)) as states:
                     async for state in states:
+                        if not state.ended:
+                            self._runtime.require_serving()  # or the next server has to be asked
                         await files.send(
                             context.write, rpb.WatchRenderResponse(job=wire.job(state, self._renders)), seconds
                         )
