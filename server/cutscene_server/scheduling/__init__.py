@@ -1,4 +1,4 @@
-"""Which session's frame is drawn next, at which tier, and who may come at all. Pure logic, in simulated time if need be.
+"""Which session's frame is drawn next, at which tier, and who may come at all: pure logic, tested in simulated time.
 
     wishes     what a session asks for: its rank, from when on, by when, at what cost
     cadence    a session's clock: which state's time has come, and when its frame is due

@@ -5,8 +5,8 @@ them together take no more than ``CAPACITY`` of an inference process's time. The
 foresees, and for the shares that the other ranks always get (see ``queue``).
 
 What is promised can be kept: deadlines lie a frame time and the session's latency after a frame's release, so earliest
-deadline first meets all of them if demand stays below what there is (Liu and Layland) and if the frames that are already
-with the process, which nothing overtakes, take no longer than that latency.
+deadline first meets all of them if demand stays below what there is (Liu and Layland) and if the frames that are
+already with the process, which nothing overtakes, take no longer than that latency.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
 """The frames that could be drawn, and which of them is next.
 
-Among paced frames the earliest deadline comes first (Liu and Layland, JACM 1973); frames of the other ranks are drawn in
-the order in which they were asked for, which is round robin, since a session asks for one at a time. Paced frames come
-before unpaced ones, and those before background ones, but for a share: a rank that waits gets a frame of its own once
-others have been drawn over its head for ``SHARES[rank]`` times what that frame costs.
+Among paced frames the earliest deadline comes first (Liu and Layland, JACM 1973); frames of the other ranks are drawn
+in the order in which they were asked for, which is round robin, since a session asks for one at a time. Paced frames
+come before unpaced ones, and those before background ones, but for a share: a rank that waits gets a frame of its own
+once others have been drawn over its head for ``SHARES[rank]`` times what that frame costs.
 
 So nobody starves, however much is asked for:
 
 - a paced frame is taken at the latest when its deadline has passed and every other paced session has been given one
   frame after that (its next deadline lies at least one frame time after its last frame was taken), shares aside;
-- an unpaced frame with n - 1 frames of its rank before it is taken at the latest after n x (8 c + 2 d) of others'
-  drawing, where c is the cost of the dearest of those n and d that of the dearest frame there is; a background frame
-  after n x (64 c + 2 d);
+- an unpaced frame with n - 1 frames of its rank before it is taken at the latest after n x (8 c + 3 d) of drawing,
+  where c is the cost of the dearest of those n and d that of the dearest frame there is; a background frame
+  after n x (64 c + 3 d);
 
 and the shares, 1/9 and 1/65 of what is drawn in the worst case, lie in what ``places`` leaves free.
 """

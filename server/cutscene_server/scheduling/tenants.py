@@ -1,4 +1,4 @@
-"""What one tenant may have: sessions, frames a second, bytes a second. Rates are token buckets (RFC 2697's, one rate)."""
+"""What one tenant may have: sessions, frames a second, bytes a second. Rates are token buckets (as in RFC 2697)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 ``load`` is the share of the process's time that the sessions at work take at their present tiers. If it is above
 ``HIGH``, tiers are lowered, one step at a time and the highest first, until it is not. If raising one session by one
-step would leave it below ``LOW``, and nothing has changed for that session's patience, that step is taken. A step up thus
+step would leave it below ``LOW``, and nothing has changed for that session's patience, that step is taken. A step up
 ends well below where a step down begins: with costs as they are modelled, it is never taken back.
 
 Costs are not always as they are modelled. A frame that is about to be late lowers one tier as well, whatever the model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,9 +63,7 @@ def test_without_deadlines_each_gets_its_turn() -> None:
     taken = ""
     for _ in range(6):
         queue.put("c", wish)  # the same wish again keeps its place
-        key = queue.take(0)
-        assert key is not None
-        taken += key
+        taken += (key := queue.take(0) or "")
         queue.put(key, wish)
     assert taken == "abcabc"
 
@@ -188,25 +188,24 @@ def test_tiers_stay_within_what_the_client_allows() -> None:
 def test_a_late_frame_lowers_a_tier_whatever_the_model_says_and_patience_grows() -> None:
     control: TierControl[str] = TierControl(TIERS, lambda tier: 1_000)
     control.add("one", 10.0, "draft", "high", 0)
-    rises, now = [], 0
+    rises: list[int] = []
+    now = 0
     while len(rises) < 5:
         control.touch("one", now)
         if control.tier("one") == "high":
             control.note_late()
-        for change in control.review(now):
-            if not change.lower:
-                rises.append(now)
+        rises += [now for change in control.review(now) if not change.lower]
         now += 100_000
         if control.tier("one") == "standard" and rises and rises[-1] == now - 100_000:
             control.note_late()
-    waits = [later - earlier for earlier, later in zip(rises, rises[1:], strict=False)]
+    waits = [later - earlier for earlier, later in itertools.pairwise(rises)]
     assert waits == sorted(waits)
     assert waits[-1] >= 2 * waits[0]
 
 
 def test_a_line_keeps_its_order_and_has_an_end() -> None:
     line: WaitingLine[str] = WaitingLine(2)
-    assert line.first is None
+    assert not list(line)
     line.join("a")
     line.join("b")
     with pytest.raises(LineFull):
@@ -216,7 +215,9 @@ def test_a_line_keeps_its_order_and_has_an_end() -> None:
     assert (line.first, line.position("b"), list(line), len(line)) == ("a", 2, ["a", "b"], 2)
     line.leave("a")
     line.leave("nobody")
-    assert (line.first, line.position("b")) == ("b", 1)
+    assert line.position("b") == 1
+    line.leave("b")
+    assert line.first is None
     with pytest.raises(KeyError):
         line.position("a")
 

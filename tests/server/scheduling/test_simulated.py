@@ -72,7 +72,7 @@ def test_nobody_starves_even_if_more_was_promised_than_there_is(
         assert player.overdue_picks <= others + 2 + others // 2
     for rank, waiting in ((Rank.UNPACED, unpaced), (Rank.BACKGROUND, background)):
         for player in waiting:
-            bound = len(waiting) * (SHARES[rank] + 2) * dearest + dearest
+            bound = len(waiting) * (SHARES[rank] + 3) * dearest + dearest
             assert player.worst_wait_us <= bound
 
 
