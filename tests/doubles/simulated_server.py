@@ -75,7 +75,7 @@ class SimulatedServer:
                 return False
             self.tiers.add(player.name, player.fps, player.lowest, player.highest, self.now_us)
         self.players[player.name] = player
-        self._wish(player, player.starts_us)
+        self._wish(player, player.starts_us if player.rank is Rank.PACED else 0)
         return True
 
     def run(self, seconds: float) -> None:

@@ -2,7 +2,7 @@
 
 Frames overlap in the process: one is decoded while the next is drawn and the third prepared. What another frame costs
 is therefore not how long it takes but by how much it puts off the one behind it: the time from the finish before to
-its own. A frame that had the process to itself does not show that; how long it took is an upper bound, and counts as one.
+its own. A frame that had the process to itself does not show that; how long it took is an upper bound and counts so.
 
 The estimate is a high quantile of the last such times, since what is promised on it must hold when the machine is
 having a bad minute. Before the first frame there is nothing to go by, and the prior is hopeful: a server that knows
