@@ -31,6 +31,7 @@ from cutscene_server.frame_ring import Pixels
 from cutscene_server.keyframes import StoredStates, unpack_run
 from cutscene_server.registry import SessionRecord, digest_of, new_session_id, new_token
 from cutscene_server.replay import TURN_FRAMES, Replay, Replayed, check_stretch, differences, replay_turns
+from cutscene_server.scheduling import Tenant
 from cutscene_server.session import DrawOrder, PlacedTurn, Session, Turn, Usage
 from cutscene_server.session_log import DrawnFigures
 from cutscene_server.session_states import CloseReason
@@ -112,8 +113,11 @@ class Archive:
         pixels: Pixels,
         *,
         ends_turn: bool,
+        skips: Sequence[tuple[int, int]] = (),
     ) -> tuple[bytes, bytes, int]:
         """Encodes a frame and, if it is new, stores it. Returns what ``picture.encode`` does.
+
+        ``skips``: turn numbers, and states of them that will have no frame.
 
         A frame shown again that has not the pixels it had is shown, and logged: see ``replay`` for why that may be.
         """
@@ -134,6 +138,8 @@ class Archive:
                     pixel_digest=digest,
                     figures=dataclasses.astuple(figures),
                 )
+                for turn_number, states in skips:
+                    store.skip_states(record.session_id, turn_number, states)
                 store.add_frame(record.session_id, frame)
                 if ends_turn:
                     store.finish_turn(record.session_id, order.turn_number)
@@ -230,7 +236,7 @@ class Archive:
         return tuple(differences(environment, self._environment))
 
     async def restore(
-        self, session_id: str, admits: Callable[[SessionRecord], bool], key: int, model_digest: str
+        self, session_id: str, admits: Callable[[SessionRecord], bool], key: int, model_digest: str, tenant: Tenant
     ) -> SessionRecord:
         """A session that is not in memory. Raises ``UnknownSession``, ``OtherModel``, ``RecordingDamaged``."""
         try:
@@ -240,7 +246,7 @@ class Archive:
         opened = stored.opened
         session = restored(stored)
         record = SessionRecord(
-            session, key, session_id, opened.token_digest, opened.packed_stage, opened.created_unix_us
+            session, key, session_id, opened.token_digest, opened.packed_stage, opened.created_unix_us, tenant
         )
         if not admits(record):
             raise UnknownSession
@@ -345,6 +351,9 @@ def placed_turns(stored: StoredSession) -> Iterator[PlacedTurn]:
         if turn.first_frame < end:
             packed = runs.get(turn.turn_number)
             run = StoredStates(min(turn.frame_count, end - turn.first_frame)) if packed is None else unpack_run(packed)
-            on_timeline.append(PlacedTurn(Turn(turn.turn_id, run), turn.turn_number, turn.first_frame, turn.cut_before))
+            skipped = 0 if packed is None else run.frame_count - turn.frame_count
+            on_timeline.append(
+                PlacedTurn(Turn(turn.turn_id, run), turn.turn_number, turn.first_frame, turn.cut_before, skipped)
+            )
             end = turn.first_frame
     yield from reversed(on_timeline)

@@ -61,7 +61,7 @@ class SessionMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.session.wants_frame)
     @rule()
     def order(self) -> None:
-        order = self.session.take_order()
+        order = self.session.take_order(0)
         self.under_way.append(order.frame_index)
 
     @precondition(lambda self: bool(self.under_way) and not self.session.closed)

@@ -19,12 +19,13 @@ from cutscene_server.scheduling.cadence import Cadence
 from cutscene_server.scheduling.costs import CostModel
 from cutscene_server.scheduling.places import Places
 from cutscene_server.scheduling.queue import FrameQueue
-from cutscene_server.scheduling.tenants import Tenant, TenantLimits, TokenBucket
+from cutscene_server.scheduling.tenants import DEFAULT_TENANT, Tenant, TenantLimits, TokenBucket
 from cutscene_server.scheduling.tiers import TierChange, TierControl
 from cutscene_server.scheduling.waiting import LineFull, WaitingLine
 from cutscene_server.scheduling.wishes import Rank, Wish
 
 __all__ = [
+    "DEFAULT_TENANT",
     "Cadence",
     "CostModel",
     "FrameQueue",

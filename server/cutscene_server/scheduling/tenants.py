@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+DEFAULT_TENANT = "default"  # of clients that name none
 BURST_S = 2.0  # of a rate, that may be used at once after a pause
 
 
@@ -51,7 +52,7 @@ class TokenBucket:
         self._at_us = max(self._at_us, now_us)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Tenant:
     """One tenant's use of what it may have."""
 
