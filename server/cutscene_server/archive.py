@@ -92,7 +92,8 @@ class Archive:
         with contextlib.suppress(ServerError):
             await self._run(lambda store: store.delete_session(session_id))
 
-    async def add_turn(self, record: SessionRecord, placed: PlacedTurn) -> None:
+    async def add_turn(self, record: SessionRecord, placed: PlacedTurn, skips: Sequence[tuple[int, int]] = ()) -> None:
+        """``skips``: as for ``keep_frame``. The turn's place is what it is after them."""
         turn = StoredTurn(
             turn_number=placed.number,
             turn_id=placed.turn.turn_id,
@@ -102,7 +103,13 @@ class Archive:
             received_unix_us=time.time_ns() // 1000,
             packed_run=placed.turn.run.packed(),
         )
-        await self._run(lambda store: store.add_turn(record.session_id, turn))
+
+        def add(store: Store) -> None:
+            for turn_number, states in skips:
+                store.skip_states(record.session_id, turn_number, states)
+            store.add_turn(record.session_id, turn)
+
+        await self._run(add)
 
     async def keep_frame(
         self,

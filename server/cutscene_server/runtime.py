@@ -306,7 +306,8 @@ class Runtime:
 
         async def add() -> None:
             async with record.changing:
-                await self.archive.add_turn(record, record.session.place_turn(turn))
+                placed = record.session.place_turn(turn)
+                await self.archive.add_turn(record, placed, record.session.take_skips())
                 self.change(record.key, lambda session: session.add_turn(turn, received_us))
 
         await self._whole(add())
