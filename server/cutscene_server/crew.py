@@ -71,7 +71,7 @@ class Crew:
         self._step = step
         self._on_health = on_health
         self._window = 0
-        self._gone: set[int] = set()  # numbers of processes that are not started again
+        self.gone: set[int] = set()  # numbers of processes that are not started again
 
     async def start(self) -> Manifest:
         """Starts every process. Raises ``NotServing`` if one cannot load the model."""
@@ -115,8 +115,8 @@ class Crew:
             self._move_away(inference)
             await inference.link.stop()
             if not await self._replace(inference, restarts):
-                self._gone.add(inference.number)
-                if len(self._gone) == len(self.all):
+                self.gone.add(inference.number)
+                if len(self.gone) == len(self.all):
                     self.lost = True
                 return
             inference.at_work = True
