@@ -126,7 +126,8 @@ class Runtime:
         record, order = inference.orders[drawn.slot]
         figures = worker_messages.figures_from_plain(drawn.figures)
         if not order.stored:
-            inference.costs.observe(figures.tier, figures.started_us, figures.finished_us)
+            longest_us = max(figures.greybox_us, figures.denoise_us, figures.decode_us)
+            inference.costs.observe(figures.tier, figures.started_us, figures.finished_us, longest_us)
         try:
             if not self.crew.is_current(record.key, drawn.generation):
                 return  # the session ended, or went back, while this frame was being drawn

@@ -66,7 +66,7 @@ class SimulatedServer:
         at_us = 1
         for tier, cost in self.costs_us.items():
             for _ in range(64):
-                self.model.observe(tier, at_us - 1, at_us + cost)
+                self.model.observe(tier, at_us - cost, at_us + cost, cost)
                 at_us += cost
 
     def admit(self, player: Player) -> bool:
@@ -149,7 +149,7 @@ class SimulatedServer:
     def _finish(self) -> None:
         while self._process and self._process[0][1] <= self.now_us:
             begun_us, finish_us, key, tier, due_us = self._process.popleft()
-            self.model.observe(tier, begun_us, finish_us)
+            self.model.observe(tier, begun_us, finish_us, self.costs_us[tier])
             player = self.players[key]
             player.frames += 1
             player.finishes_us.append(finish_us)

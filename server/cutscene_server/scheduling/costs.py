@@ -2,7 +2,9 @@
 
 Frames overlap in the process: one is decoded while the next is drawn and the third prepared. What another frame costs
 is therefore not how long it takes but by how much it puts off the one behind it: the time from the finish before to
-its own. A frame that had the process to itself does not show that; how long it took is an upper bound and counts so.
+its own, if it was under way for long enough before that. A frame that had the process to itself does not show it: it
+would have cost no less than its longest stage and no more than it took, and until overlapping frames say more the
+middle of the two is believed.
 
 The estimate is a high quantile of the last such times, since what is promised on it must hold when the machine is
 having a bad minute. Before the first frame there is nothing to go by, and the prior is hopeful: a server that knows
@@ -35,13 +37,17 @@ class CostModel:
         self._finished_us = 0
         self._known: dict[str, int] = {}
 
-    def observe(self, tier: str, started_us: int, finished_us: int) -> None:
-        """A frame was begun and finished then. Frames are told in the order in which they were finished."""
+    def observe(self, tier: str, started_us: int, finished_us: int, longest_us: int) -> None:
+        """A frame was begun and finished then, and its longest stage took ``longest_us``.
+
+        Frames are told in the order in which they were finished.
+        """
         before_us, self._finished_us = self._finished_us, finished_us
         if finished_us <= max(started_us, before_us):
             return  # shown again, or clocks that do not say anything
-        overlapped = started_us < before_us
-        self._observed[tier].append((overlapped, finished_us - (before_us if overlapped else started_us)))
+        took_us = finished_us - max(started_us, before_us)
+        overlapped = 2 * (before_us - started_us) >= took_us  # less than that, and much of it was not put off
+        self._observed[tier].append((overlapped, took_us if overlapped else (took_us + min(took_us, longest_us)) // 2))
         self._known.clear()
 
     def cost_us(self, tier: str) -> int:

@@ -134,13 +134,13 @@ def test_a_clock_needs_a_rate(fps: float, latency_us: int) -> None:
 def test_a_frames_cost_is_what_it_puts_off_the_next_by() -> None:
     costs = CostModel({"draft": 1, "standard": 2, "high": 4})
     assert costs.costs_us() == {"draft": 15_000, "standard": 20_000, "high": 30_000}  # nothing is known: hopeful
-    costs.observe("standard", 1_000_000, 1_100_000)  # alone: takes 100 ms, and costs no more than that
-    assert costs.cost_us("standard") == 100_000
-    assert costs.cost_us("high") == 150_000  # never drawn: dearer by as much as it was thought to be
+    costs.observe("standard", 1_000_000, 1_100_000, 40_000)  # alone: costs between 40 and 100 ms
+    assert costs.cost_us("standard") == 70_000
+    assert costs.cost_us("high") == 105_000  # never drawn: dearer by as much as it was thought to be
     for number in range(1, 9):
-        costs.observe("standard", 1_100_000 + 60_000 * (number - 2), 1_100_000 + 60_000 * number)
+        costs.observe("standard", 1_100_000 + 60_000 * (number - 2), 1_100_000 + 60_000 * number, 40_000)
     assert costs.cost_us("standard") == 60_000
-    costs.observe("standard", 2_000_000, 2_000_000)  # shown again: says nothing
+    costs.observe("standard", 2_000_000, 2_000_000, 0)  # shown again: says nothing
     assert costs.cost_us("standard") == 60_000
 
 
@@ -148,7 +148,7 @@ def test_costs_follow_the_machine() -> None:
     costs = CostModel({"draft": 1})
     now = 1
     for cost in [10_000] * 100 + [40_000] * 100:
-        costs.observe("draft", now - 1, now + cost)
+        costs.observe("draft", now - cost, now + cost, cost)
         now += cost
     assert costs.cost_us("draft") == 40_000
 
