@@ -30,14 +30,18 @@ RESTART_WINDOW_S = 60.0
 MOST_CRASHES = 2  # inference processes that may end while they draw for one session: it is not given a third
 
 
-class Step(Protocol):
-    """What the crew needs of whoever schedules and delivers."""
+class Work(Protocol):
+    """What is done with a process while it lives: see ``step``."""
 
     async def schedule(self, inference: Inference) -> None:
         """Gives the process orders for as long as it lives."""
 
     async def deliver(self, inference: Inference) -> None:
         """Takes what the process tells, until it is gone."""
+
+
+class Host(Protocol):
+    """What the crew needs of whoever owns the sessions."""
 
     def change(self, key: int, change: Callable[[Session], None]) -> None:
         """Lets something happen to a session."""
@@ -60,7 +64,7 @@ class Crew:
         config: ServerConfig,
         sessions: SessionRegistry,
         archive: Archive,
-        step: Step,
+        host: Host,
         on_health: Callable[[bool], None],
     ) -> None:
         """``on_health`` is told when no process is at work any more, and when one is again."""
@@ -68,7 +72,7 @@ class Crew:
         self.lost = False  # whether there is no process at work, and will not be one
         self._sessions = sessions
         self._archive = archive
-        self._step = step
+        self._host = host
         self._on_health = on_health
         self._window = 0
         self.gone: set[int] = set()  # numbers of processes that are not started again
@@ -96,14 +100,14 @@ class Crew:
         able = [inference for inference in self.all if inference.at_work] or self.all
         return min(able, key=lambda inference: (round(inference.places.load, 3), counts[inference.number]))
 
-    async def supervise(self, inference: Inference) -> None:
+    async def supervise(self, inference: Inference, work: Work) -> None:
         """Keeps a process at work, and brings its sessions back after it is lost."""
         restarts: deque[float] = deque(maxlen=MOST_RESTARTS)
         while True:
-            schedule = asyncio.create_task(self._step.schedule(inference))
-            schedule.add_done_callback(self._step.note_end)
+            schedule = asyncio.create_task(work.schedule(inference))
+            schedule.add_done_callback(self._host.note_end)
             try:
-                await self._step.deliver(inference)
+                await work.deliver(inference)
             finally:
                 schedule.cancel()
                 await asyncio.gather(schedule, return_exceptions=True)
@@ -153,9 +157,9 @@ class Crew:
                 continue
             if record.crashes >= MOST_CRASHES and not record.session.closed:
                 log.error("session %d has ended %d inference processes; it is closed", record.key, record.crashes)
-                self._step.change(record.key, Session.fail)
+                self._host.change(record.key, Session.fail)
             else:
-                self._step.change(record.key, Session.lose)
+                self._host.change(record.key, Session.lose)
 
     def _move_away(self, inference: Inference) -> None:
         """Sessions of a lost process go to the others, if there are any."""
@@ -165,7 +169,7 @@ class Crew:
             if record.inference == inference.number:
                 other = self.roomiest()
                 record.inference = other.number
-                self._step.moved(record, inference)
+                self._host.moved(record, inference)
                 log.warning("session %d moves to inference process %d", record.key, other.number)
         for other in self.all:
             if other.at_work:
@@ -185,7 +189,7 @@ class Crew:
         inference, mark = self.of(record), (record.key, record.session.generation)
         if mark not in inference.beginning and not record.session.begun:
             inference.beginning.add(mark)
-            self._step.spawn(self._send_begin(inference, record, mark))
+            self._host.spawn(self._send_begin(inference, record, mark))
 
     def end_beginning(self, inference: Inference, key: int, generation: int, change: Callable[[Session], None]) -> None:
         """The process has taken up a session, or could not."""
@@ -197,7 +201,7 @@ class Crew:
         """Lets something happen to a session that a process told of, and that may have ended meanwhile."""
         record = self._sessions.by_key(key)
         if record is not None and (not record.session.closed or change is Session.begin):
-            self._step.change(key, change)
+            self._host.change(key, change)
 
     def is_current(self, key: int, generation: int) -> bool:
         """Whether the session is there, and has neither gone back nor lost its process since that generation."""

@@ -1,27 +1,13 @@
-"""The whole step on one screen: schedule, run, deliver. Between the clients' streams and the inference processes.
+"""Everything that clients can ask of this server, and its life from the model's loading to its end.
 
-    schedule    a slot is free and a session's frame is next: its order goes to the inference process
-    (the inference process draws)
-    deliver     the frame comes back: it is stored and encoded, goes to its session's log, and its stream wakes up
-
-Both loops go on side by side for each process, so that the model draws frame N + 1 while frame N is stored, encoded and
-sent. Which frame is next is for ``scheduling`` to say, who may come for ``admission``; ``crew`` keeps the processes at
+How frames come about stands in ``step``; who may come, in ``admission``; ``crew`` keeps the inference processes at
 work, ``tidying`` memory and disk in order.
-
-Nothing is said before it is durable: a turn's receipt follows its being stored, and so does a frame. So neither kind of
-process is missed for long. If an inference process ends, another one takes up its sessions from what is stored; if this
-one does, the next server on the same data directory does so as clients come back.
-
-Backpressure policy, "credit": a session that its client does not acknowledge is not drawn further, so its log holds at
-most ``frame_credit`` frames. Of these nothing is ever dropped or overwritten. What a session with pacing "live" does
-not get to draw in time is skipped before it is drawn: see ``session``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
@@ -38,12 +24,12 @@ from cutscene_server.inference import Inference
 from cutscene_server.registry import SessionRecord, SessionRegistry, digest_of, new_session_id, new_token
 from cutscene_server.replay import Replay, Replayed, environment_of
 from cutscene_server.scheduling import DEFAULT_TENANT, Tenant
-from cutscene_server.session import DrawOrder, Session, Turn
+from cutscene_server.session import Session, Turn
+from cutscene_server.step import Step
 from cutscene_server.store import SessionSummary
 from cutscene_server.terms import Terms
 from cutscene_server.tidying import Tidying
 from cutscene_server.transfers import Imported, Transfers
-from cutscene_server.worker_link import PIPELINE_SLOTS
 
 log = logging.getLogger("cutscene_server")
 
@@ -51,7 +37,7 @@ REVIEW_S = 0.25  # between looks at tiers, places and who waits for room
 
 
 class Runtime:
-    """Sessions, and the step that draws them. Everything here runs on one event loop."""
+    """Sessions, and what is done for them. Everything here runs on one event loop."""
 
     def __init__(self, config: ServerConfig, on_health: Callable[[bool], None]) -> None:
         self.config = config
@@ -60,6 +46,9 @@ class Runtime:
         self.crew = Crew(config, self.sessions, self.archive, self, on_health)
         self.tidying = Tidying(config, self.sessions, self.archive, self._forget)
         self.admission = Admission(config, self.sessions, self.crew, self.tidying.park_idlest)
+        self._step = Step(
+            self.sessions, self.archive, self.crew, self.admission, self.change, on_drained=self.end_draining
+        )
         self.manifest: Manifest | None = None  # known once the model is loaded
         self.stopping = False
         self.drained = False  # whether nothing more is drawn, and every frame that was is in its session's log
@@ -68,151 +57,6 @@ class Runtime:
         self._wake_ups: dict[int, Callable[[], None]] = {}  # session key -> wakes the stream attached to it
         self._tasks: set[asyncio.Task[Any]] = set()
         self._failed = False  # whether this server's own step did
-
-    # ---- the step ---------------------------------------------------------------------------------------------------
-
-    async def schedule(self, inference: Inference) -> None:
-        """Gives the process orders for as long as it lives."""
-        while True:
-            slot = await inference.link.free_slot()
-            record = await self._next_session(inference)
-            await self._until_blame_is_clear(inference, record)
-            if not record.session.wants_frame or self.stopping:  # it closed, or went back, meanwhile
-                inference.link.release(slot)
-                continue
-            generation, latent = record.session.generation, b""
-            try:
-                order = self._take_order(inference, record)
-                if order.stored:
-                    (frame,) = await self.archive.stored_frames(record, order.frame_index, order.frame_index + 1)
-                    order = dataclasses.replace(
-                        order, packed_state=frame.packed_state, tier=frame.tier, pixel_digest=frame.pixel_digest
-                    )
-                    latent = frame.latent
-            except Exception:
-                # States were checked when they came, so this is a fault here; it costs one session, not all.
-                inference.link.release(slot)
-                if self.crew.is_current(record.key, generation):  # else it went back while its frame was being read
-                    log.exception("session %d has a frame that cannot be ordered", record.key)
-                    self.crew.take_fact(record.key, Session.fail)
-                continue
-            inference.orders[slot] = record, order
-            inference.link.send(
-                worker_messages.Draw(
-                    record.key, order.generation, order.frame_index, slot, order.tier, order.cut_before,
-                    order.packed_state, latent,
-                )
-            )  # fmt: skip
-
-    async def deliver(self, inference: Inference) -> None:
-        """Takes what the process tells, until it is gone."""
-        async for fact in inference.link.facts():
-            match fact:
-                case worker_messages.Drawn():
-                    await self._deliver_frame(inference, fact)
-                case worker_messages.Began(key, generation):
-                    self.crew.end_beginning(inference, key, generation, Session.begin)
-                case worker_messages.BeginFailed(key, generation, text):
-                    log.error("session %d could not begin: %s", key, text)
-                    self.crew.end_beginning(inference, key, generation, Session.fail)
-                case worker_messages.DrawFailed(key, generation, slot, text):
-                    self._land(inference, slot)
-                    inference.link.release(slot)
-                    if self.crew.is_current(key, generation):
-                        log.error("session %d could not draw: %s", key, text)
-                        self.crew.take_fact(key, Session.fail)
-
-    async def _deliver_frame(self, inference: Inference, drawn: worker_messages.Drawn) -> None:
-        record, order = inference.orders[drawn.slot]
-        figures = worker_messages.figures_from_plain(drawn.figures)
-        if not order.stored:
-            longest_us = max(figures.greybox_us, figures.denoise_us, figures.decode_us)
-            inference.costs.observe(figures.tier, figures.started_us, figures.finished_us, longest_us)
-        try:
-            if not self.crew.is_current(record.key, drawn.generation):
-                return  # the session ended, or went back, while this frame was being drawn
-            data, digest, encode_us = await self.archive.keep_frame(
-                record, order, figures, drawn.latent, inference.link.ring.view(drawn.slot),
-                ends_turn=record.session.is_end_of_turn(order.frame_index), skips=record.session.take_skips(),
-            )  # fmt: skip
-        except Exception:
-            log.exception("session %d has a frame that cannot be stored or encoded", drawn.key)
-            if self.crew.is_current(drawn.key, drawn.generation):
-                self.crew.take_fact(drawn.key, Session.fail)
-            return
-        finally:
-            self._land(inference, drawn.slot)
-            inference.link.release(drawn.slot)
-        record.crashes = 0
-        if self.crew.is_current(record.key, drawn.generation):
-            now_us, misses = _now_us(), record.session.usage.deadline_misses
-
-            def add(session: Session) -> None:
-                record.watchers.show(session.add_frame(figures, data, digest, encode_us, now_us))
-
-            self.change(record.key, add)
-            if record.session.usage.deadline_misses > misses:
-                inference.tiers.note_late()
-
-    async def _next_session(self, inference: Inference) -> SessionRecord:
-        """Whose frame is next, once somebody's time has come. Nobody's, once this server is stopping."""
-        while True:
-            now_us = _now_us()
-            while not self.stopping and (key := inference.queue.take(now_us)) is not None:
-                record = self.sessions.by_key(key)
-                if record is not None and record.session.wants_frame:
-                    return record
-            inference.work.clear()
-            release_us = None if self.stopping else inference.queue.next_release_us()
-            alarm = None
-            if release_us is not None:
-                seconds = (release_us - now_us) / 1e6
-                alarm = asyncio.get_running_loop().call_later(seconds, inference.work.set)
-            await inference.work.wait()
-            if alarm is not None:
-                alarm.cancel()
-
-    def _take_order(self, inference: Inference, record: SessionRecord) -> DrawOrder:
-        """The session's next frame, at the tier that there is time for. Its next wish goes to the queue."""
-        now_us, session = _now_us(), record.session
-        if inference.tiers.touch(record.key, now_us):
-            self._review_tiers(inference)
-        ahead_us = PIPELINE_SLOTS * inference.costs.cost_us(session.tier)
-        if session.is_pressed(now_us + ahead_us):
-            inference.tiers.note_late()
-        order = session.take_order(now_us)
-        record.worked_at = now_us / 1e6
-        record.tenant.frames.take(1, now_us)
-        self._offer(record)
-        return order
-
-    def _offer(self, record: SessionRecord) -> None:
-        """Puts what the session wishes for in the queue."""
-        inference, session = self.crew.of(record), record.session
-        if session.wants_frame and not session.has_place:
-            self.admission.take_place(record)
-        wish = session.wish(inference.costs.cost_us(session.tier))
-        if wish is None:
-            inference.queue.remove(record.key)
-            return
-        allowed_us = record.tenant.frames.ready_us(_now_us()) if record.tenant.frames.rate else 0
-        if allowed_us > wish.release_us:
-            wish = dataclasses.replace(wish, release_us=allowed_us)
-        inference.queue.put(record.key, wish)
-        inference.work.set()
-
-    async def _until_blame_is_clear(self, inference: Inference, record: SessionRecord) -> None:
-        """Sessions that were drawn for when a process ended get one frame at a time, so that the next end tells."""
-        orders = inference.orders
-        while orders and (record.crashes or any(other.crashes for other, _ in orders.values())):
-            inference.landed.clear()
-            await inference.landed.wait()
-
-    def _land(self, inference: Inference, slot: int) -> None:
-        inference.orders.pop(slot, None)
-        inference.landed.set()
-        if self.stopping:
-            self._note_drained()
 
     # ---- what clients ask for ---------------------------------------------------------------------------------------
 
@@ -288,7 +132,7 @@ class Runtime:
         record.left_at, record.tenant = None, tenant
         if not record.session.begun and (not record.session.closed or record.session.has_work):
             self.crew.begin(record)
-        self._offer(record)
+        self._step.offer(record)
         return attachment
 
     def detach(self, record: SessionRecord, attachment: int) -> None:
@@ -322,7 +166,7 @@ class Runtime:
                 await self.archive.rewind(record, frame)
                 record.session.announce(rewound)
                 self.crew.begin(record)
-                self._offer(record)
+                self._step.offer(record)
                 self._wake(record)
 
         await self._whole(go_back())
@@ -417,7 +261,7 @@ class Runtime:
         for record in self.sessions:
             record.watchers.end()
         self.admission.note_change()
-        self._note_drained()
+        self._step.stop()
         self._wake_all()
 
     def end_draining(self) -> None:
@@ -451,7 +295,7 @@ class Runtime:
             record.left_at = None if record.session.attachment else time.monotonic()
             reason = record.session.close_reason
             log.info("session %d closed: %s", key, reason.name.lower() if reason else "")
-        self._offer(record)
+        self._step.offer(record)
         self._wake(record)
 
     def moved(self, record: SessionRecord, left: Inference) -> None:
@@ -473,7 +317,7 @@ class Runtime:
         self._give_up()
 
     async def _supervise(self, inference: Inference) -> None:
-        await self.crew.supervise(inference)
+        await self.crew.supervise(inference, self._step)
         if self.crew.lost:
             self._give_up()
 
@@ -482,16 +326,9 @@ class Runtime:
         while True:
             await asyncio.sleep(REVIEW_S)
             for inference in self.crew.all:
-                self._review_tiers(inference)
+                self._step.review_tiers(inference)
             self.admission.let_places_lapse()
             self.admission.note_change()
-
-    def _review_tiers(self, inference: Inference) -> None:
-        for change in inference.tiers.review(_now_us()):
-            if record := self.sessions.by_key(change.key):
-                record.session.set_tier(change.tier)
-                log.info("session %d goes %s to %s", record.key, "down" if change.lower else "up", change.tier)
-                self._wake(record)
 
     def _admit(self, record: SessionRecord) -> None:
         self.sessions.admit(record)
@@ -505,11 +342,6 @@ class Runtime:
         self.admission.note_change()
         inference.queue.remove(record.key)
         inference.link.send(worker_messages.End(record.key))
-
-    def _note_drained(self) -> None:
-        if not any(inference.orders for inference in self.crew.all):
-            # What has just landed is still on its way into its session's log.
-            asyncio.get_running_loop().call_soon(self.end_draining)
 
     def _wake(self, record: SessionRecord) -> None:
         if wake := self._wake_ups.get(record.key):
