@@ -132,6 +132,8 @@ class Archive:
 
         def keep(store: Store) -> tuple[bytes, bytes, int]:
             data, digest, encode_us = picture.encode(pixels, terms.codec, terms.jpeg_quality)
+            for turn_number, states in skips:
+                store.skip_states(record.session_id, turn_number, states)
             if order.stored and digest != order.pixel_digest:
                 log.warning("session %d: frame %d has not the pixels it had", record.key, order.frame_index)
             if not order.stored:
@@ -145,8 +147,6 @@ class Archive:
                     pixel_digest=digest,
                     figures=dataclasses.astuple(figures),
                 )
-                for turn_number, states in skips:
-                    store.skip_states(record.session_id, turn_number, states)
                 store.add_frame(record.session_id, frame)
                 if ends_turn:
                     store.finish_turn(record.session_id, order.turn_number)
