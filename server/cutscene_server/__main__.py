@@ -146,6 +146,8 @@ def _flag(name: str) -> str:
 
 
 def _metavar(name: str) -> str:
+    if name in ("tenant_frames", "tenant_bytes"):
+        return "RATE"
     kind = next(str(field.type) for field in dataclasses.fields(ServerConfig) if field.name == name)
     return {"int": "N", "float": "SECONDS", "Path": "PATH"}.get(kind.removesuffix(" | None"), name.upper())
 

@@ -66,10 +66,10 @@ async def test_a_paced_session_is_told_its_terms_and_a_frame_never_comes_before_
 
 async def test_without_pacing_frames_come_as_fast_as_they_are_drawn(channel: grpc.aio.Channel) -> None:
     stream = RawStream(channel)
-    opened = await stream.open(open_message())
+    opened = await stream.open(paced(pb.PACING_UNSPECIFIED, 1.0))
     assert (opened.pacing, opened.latency_us) == (pb.PACING_UNSPECIFIED, 0)
     await stream.say(turn=lockstep_turn("one", 100))
-    async with asyncio.timeout(4.0):  # at 24 frames/s it would take longer
+    async with asyncio.timeout(60.0):  # at its rate it would take 100 s
         await stream.frames(100)
     await closed(stream)
 
