@@ -7,7 +7,7 @@ runtime    what clients can ask for, and the server's life; admission (who may c
            and their replacement), tidying (memory and disk) beside it
 scheduling/  whose frame is next and at which tier, who has a place: pure logic, in simulated time
 session    one session's logic, without I/O: numbering, turns, credit; session_states (the table), session_log,
-           terms, keyframes beside it
+           turns, terms, keyframes beside it
 registry   sessions by id and token
 worker     the inference process; worker_link (this side of it), worker_messages, frame_ring between them
 config, errors, running (a whole server for one block), __main__ (the program)

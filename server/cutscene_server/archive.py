@@ -32,7 +32,7 @@ from cutscene_server.keyframes import StoredStates, unpack_run
 from cutscene_server.registry import SessionRecord, digest_of, new_session_id, new_token
 from cutscene_server.replay import TURN_FRAMES, Replay, Replayed, check_stretch, differences, replay_turns
 from cutscene_server.scheduling import Tenant
-from cutscene_server.session import DrawOrder, PlacedTurn, Session, Turn, Usage
+from cutscene_server.session import Session
 from cutscene_server.session_log import DrawnFigures
 from cutscene_server.session_states import CloseReason
 from cutscene_server.store import (
@@ -49,6 +49,7 @@ from cutscene_server.store import (
     UnknownSessionError,
 )
 from cutscene_server.terms import Terms, unpack_terms
+from cutscene_server.turns import DrawOrder, PlacedTurn, Turn, Usage
 
 log = logging.getLogger("cutscene_server")
 

@@ -17,7 +17,7 @@ from cutscene_server.worker_link import WorkerLink
 
 if TYPE_CHECKING:
     from cutscene_server.registry import SessionRecord
-    from cutscene_server.session import DrawOrder
+    from cutscene_server.turns import DrawOrder
 
 
 class Inference:

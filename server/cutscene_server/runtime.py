@@ -24,12 +24,13 @@ from cutscene_server.inference import Inference
 from cutscene_server.registry import SessionRecord, SessionRegistry, digest_of, new_session_id, new_token
 from cutscene_server.replay import Replay, Replayed, environment_of
 from cutscene_server.scheduling import DEFAULT_TENANT, Tenant
-from cutscene_server.session import Session, Turn
+from cutscene_server.session import Session
 from cutscene_server.step import Step
 from cutscene_server.store import SessionSummary
 from cutscene_server.terms import Terms
 from cutscene_server.tidying import Tidying
 from cutscene_server.transfers import Imported, Transfers
+from cutscene_server.turns import Turn
 
 log = logging.getLogger("cutscene_server")
 

@@ -16,121 +16,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from cutscene_server.errors import FieldViolation, IllegalEvent, InvalidRequest, OutOfRange, WrongMoment
-from cutscene_server.keyframes import Run
 from cutscene_server.scheduling import Cadence, Rank, Wish
 from cutscene_server.session_log import DrawnFigures, FrameReady, Rewound, SessionLog, TurnCompleted, TurnStarted
 from cutscene_server.session_states import EDGES, REASON_OF, CloseReason, Event, State
 from cutscene_server.terms import Pacing, Terms
+from cutscene_server.turns import DrawOrder, InFlight, Performed, PlacedTurn, Turn, TurnIds, Usage
 
 MAX_WAITING_TURNS = 8
 MAX_WAITING_BYTES = 32 << 20  # packed scene states of the turns that wait: one turn as large as a message may always
-REMEMBERED_TURN_IDS = 4096  # uniqueness of turn ids is checked against so many: a session may have millions of turns
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One request for a run of frames."""
-
-    turn_id: str
-    run: Run
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedTurn:
-    """A turn and the frames it takes."""
-
-    turn: Turn
-    number: int  # of the session's turns, from 0
-    first_frame: int
-    cut_before: bool
-    skipped: int = 0  # states that will have no frame; always of those before what is left to draw
-
-    @property
-    def frame_count(self) -> int:
-        return self.turn.run.frame_count - self.skipped
-
-    @property
-    def end_frame(self) -> int:
-        """One past its last frame."""
-        return self.first_frame + self.frame_count
-
-
-@dataclass(frozen=True, slots=True)
-class DrawOrder:
-    """One frame that the model is to draw now, or, if it is ``stored``, to show again as it was."""
-
-    frame_index: int
-    generation: int  # of the session's orders: what comes back from an earlier one is void
-    turn_number: int
-    stored: bool
-    packed_state: bytes  # empty for a stored frame, whose state is stored with it
-    tier: str
-    cut_before: bool
-    pixel_digest: bytes = b""  # of a stored frame, once it is read: what it is to look like
-
-
-@dataclass(slots=True)
-class Usage:
-    frames: int = 0
-    turns: int = 0
-    compute_us: int = 0
-    bytes_sent: int = 0
-    deadline_misses: int = 0
-    states_skipped: int = 0
-
-
-class _Performed:
-    """A turn under way: how far it is and what it has cost."""
-
-    def __init__(self, placed: PlacedTurn, received_us: int, drawn: int = 0) -> None:
-        """``drawn``: how many of its frames need not be given to the model any more."""
-        states = placed.turn.run.frame_count
-        self.number = placed.number
-        self.turn = placed.turn
-        self.received_us = received_us
-        self.first_frame = placed.first_frame  # goes down with what turns before this one lose
-        self.cut_before = placed.cut_before
-        self.positions = deque(range(placed.skipped + drawn, states))  # of the states yet to be given to the model
-        self.skipped = placed.skipped
-        self.misses = 0
-        self.first_frame_us = 0
-        self.blocks_reused = 0
-        self.blocks_computed = 0
-
-    @property
-    def frame_count(self) -> int:
-        return self.turn.run.frame_count - self.skipped
-
-    @property
-    def end_frame(self) -> int:
-        return self.first_frame + self.frame_count
-
-
-@dataclass(slots=True)
-class _InFlight:
-    frame_index: int
-    performed: _Performed
-    position: int  # of its state in the turn's run
-    wanted_us: int  # when nothing but the model kept this frame from being drawn
-    due_us: int | None  # when it is to be ready; None: nothing was promised
-    skipped: int  # states passed over before it
-
-
-@dataclass(slots=True)
-class _TurnIds:
-    """The ids of the turns that came last."""
-
-    known: set[str] = field(default_factory=set)
-    order: deque[str] = field(default_factory=deque)
-
-    def add(self, turn_id: str) -> None:
-        self.known.add(turn_id)
-        self.order.append(turn_id)
-        if len(self.order) > REMEMBERED_TURN_IDS:
-            self.known.discard(self.order.popleft())
 
 
 class Session:
@@ -156,12 +51,12 @@ class Session:
         self._queued_frame = 0  # every frame below it belongs to a turn that was taken
         self._attachments = 0
         self._turn_count = 0
-        self._incomplete: deque[_Performed] = deque()  # turns whose last frame has not come back, the current one first
-        self._to_draw: deque[_Performed] = deque()  # of these, the ones with frames not yet given to the model
+        self._incomplete: deque[Performed] = deque()  # turns whose last frame has not come back, the current one first
+        self._to_draw: deque[Performed] = deque()  # of these, the ones with frames not yet given to the model
         self._stored_turns: tuple[PlacedTurn, ...] | None = None  # of a restored session that nobody has come back to
-        self._in_flight: deque[_InFlight] = deque()
+        self._in_flight: deque[InFlight] = deque()
         self._cut_asked = False
-        self._turn_ids = _TurnIds()
+        self._turn_ids = TurnIds()
         self._credit_since_us = 0
         self._last_finished_us = 0
         self._throttle_noticed = False
@@ -218,7 +113,7 @@ class Session:
 
     def add_turn(self, turn: Turn, now_us: int) -> None:
         """Queues a turn and writes its receipt. Turns are drawn in the order they came."""
-        performed = _Performed(self.place_turn(turn), now_us)
+        performed = Performed(self.place_turn(turn), now_us)
         self._turn_ids.add(turn.turn_id)
         self._turn_count += 1
         self._cut_asked = False
@@ -345,7 +240,7 @@ class Session:
             cut_before=performed.cut_before and self._ordered_frame == performed.first_frame,
         )
         self._in_flight.append(
-            _InFlight(
+            InFlight(
                 order.frame_index, performed, position, self._known_us, due_us,
                 self.usage.states_skipped - skipped_before,
             )
@@ -495,7 +390,7 @@ class Session:
     def _credit_left(self) -> int:
         return max(0, self.terms.frame_credit - (self._ordered_frame - self.acked_frame))
 
-    def _queue(self, performed: _Performed) -> None:
+    def _queue(self, performed: Performed) -> None:
         self._incomplete.append(performed)
         self._to_draw.append(performed)
         self.log.append(
@@ -509,7 +404,7 @@ class Session:
         self.ready_frame = self._ordered_frame = self.acked_frame = next_frame
         for placed in turns:
             if placed.end_frame > next_frame:
-                self._queue(_Performed(placed, now_us, drawn=max(0, next_frame - placed.first_frame)))
+                self._queue(Performed(placed, now_us, drawn=max(0, next_frame - placed.first_frame)))
             elif placed.end_frame == next_frame:  # whether its end was heard is not known; what it took is forgotten
                 turn_id, frames = placed.turn.turn_id, placed.frame_count
                 self.log.append(next_frame, TurnStarted(turn_id, placed.first_frame, frames))
@@ -535,7 +430,7 @@ class Session:
             self.usage.turns += counted
             self._complete(performed, now_us)
 
-    def _complete(self, performed: _Performed, now_us: int) -> None:
+    def _complete(self, performed: Performed, now_us: int) -> None:
         self.log.append(
             performed.end_frame,
             TurnCompleted(
@@ -581,7 +476,7 @@ class Session:
                 cadence.skip(known_us, overtaken)
             return
 
-    def _skip(self, performed: _Performed, states: int) -> None:
+    def _skip(self, performed: Performed, states: int) -> None:
         """These next states of a turn get no frame; the frames of all that comes after it come so much earlier."""
         for _ in range(states):
             performed.positions.popleft()

@@ -31,7 +31,8 @@ from cutscene_server.archive import Archive
 from cutscene_server.crew import Crew
 from cutscene_server.inference import Inference
 from cutscene_server.registry import SessionRecord, SessionRegistry
-from cutscene_server.session import DrawOrder, Session
+from cutscene_server.session import Session
+from cutscene_server.turns import DrawOrder
 from cutscene_server.worker_link import PIPELINE_SLOTS
 
 log = logging.getLogger("cutscene_server")

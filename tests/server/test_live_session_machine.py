@@ -10,9 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from cutscene_server.errors import WrongMoment
 from cutscene_server.keyframes import StoredStates
-from cutscene_server.session import PlacedTurn, Session, Turn
+from cutscene_server.session import Session
 from cutscene_server.session_log import DrawnFigures, TurnCompleted
 from cutscene_server.terms import Codec, Names, Pacing, Terms
+from cutscene_server.turns import PlacedTurn, Turn
 
 CREDIT = 6
 FPS = 10.0

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cutscene_server.errors import IllegalEvent, WrongMoment
-from cutscene_server.session import Session, Turn
+from cutscene_server.session import Session
 from cutscene_server.session_log import DrawnFigures, FrameReady, TurnCompleted
 from cutscene_server.terms import Codec, Names, Terms
+from cutscene_server.turns import Turn
 
 CREDIT = 5
 BUDGET = 60

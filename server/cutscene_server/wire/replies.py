@@ -9,12 +9,13 @@ from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_server.errors import FieldViolation
 from cutscene_server.registry import SessionRecord, watch_token_of
 from cutscene_server.replay import Replayed
-from cutscene_server.session import Session, Usage
+from cutscene_server.session import Session
 from cutscene_server.session_log import Entry, FrameReady, Rewound, TurnCompleted, TurnStarted
 from cutscene_server.session_states import State
 from cutscene_server.store import SessionSummary, StoredFrame
 from cutscene_server.terms import Codec, Pacing, Terms
 from cutscene_server.transfers import Imported
+from cutscene_server.turns import Usage
 
 
 def opened(record: SessionRecord, token: str) -> pb.PerformResponse:

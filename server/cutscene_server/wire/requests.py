@@ -16,8 +16,8 @@ from cutscene_server.errors import InvalidRequest
 from cutscene_server.keyframes import Easing, KeyframedStates, LockstepStates, Run, pack_state
 from cutscene_server.replay import Replay
 from cutscene_server.scheduling import DEFAULT_TENANT
-from cutscene_server.session import Turn
 from cutscene_server.terms import Codec, Names, Pacing, Terms
+from cutscene_server.turns import Turn
 from cutscene_server.wire.scene import names_of, read_camera, read_replacements, read_stage, read_state
 from cutscene_server.wire.violations import (
     Full,
