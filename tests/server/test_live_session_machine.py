@@ -112,7 +112,7 @@ class LiveMachine(RuleBasedStateMachine):
             row = self.rows[number]
             assert not row.finished
             row.frame_count -= states
-            row.finished |= row.first_frame + row.frame_count <= len(self.stored)
+            row.finished |= not row.frame_count or row.first_frame + row.frame_count <= len(self.stored)
             for later in range(number + 1, len(self.rows)):
                 self.rows[later].first_frame -= states
 

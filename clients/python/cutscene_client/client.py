@@ -14,7 +14,7 @@ import grpc
 from cutscene_client.errors import CutsceneError, ServerUnreachable, refusal, status_of
 from cutscene_client.frames import CODECS, PACINGS, TIER_NAMES, TIERS, Frame, Usage, read_frame, read_usage
 from cutscene_client.moving import ImportedSession, Source, send
-from cutscene_client.session import PATIENCE_S, Call, ProtocolViolation, Session
+from cutscene_client.session import LOST_STATUS, PATIENCE_S, Call, ProtocolViolation, Session
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import scene_pb2 as spb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
@@ -298,7 +298,9 @@ class Client:
         except asyncio.InvalidStateError as error:  # refused before the write was through; the status says why
             raise refusal(await status_of(call)) from error
         except grpc.aio.AioRpcError as error:
-            raise self._typed(error) from error
+            # A write to a call that the server has ended does not say how it ended.
+            true = await status_of(call) if error.details() == LOST_STATUS else error
+            raise self._typed(true) from error
         if response is grpc.aio.EOF:
             raise self._typed(await status_of(call))
         if not isinstance(response, pb.PerformResponse) or response.WhichOneof("response") != "opened":
@@ -363,7 +365,8 @@ class Client:
 
     def _typed(self, error: grpc.aio.AioRpcError) -> CutsceneError:
         # A call that a server's end overtakes is cancelled by it: the caller's own end raises CancelledError instead.
-        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        ended = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+        if ended or error.details() == LOST_STATUS:
             return ServerUnreachable(self.address, error.details() or "")
         return refusal(error)
 

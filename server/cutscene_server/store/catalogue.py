@@ -304,7 +304,8 @@ class Catalogue:
         with self._writing(durable=False) as db:
             shortened = db.execute(
                 "UPDATE turns SET frame_count = frame_count - :states, packed_run ="
-                " CASE WHEN first_frame + frame_count - :states <= :end_frame THEN NULL ELSE packed_run END"
+                " CASE WHEN frame_count = :states OR first_frame + frame_count - :states <= :end_frame"
+                " THEN NULL ELSE packed_run END"
                 " WHERE session = :session AND turn_number = :turn AND packed_run IS NOT NULL"
                 " AND frame_count >= :states",
                 {"states": states, "end_frame": end_frame, "session": session, "turn": turn_number},
