@@ -120,7 +120,7 @@ async def test_a_live_session_that_skipped_states_comes_back_from_disk_with_its_
     config = synthetic_config(tmp_path)
     async with run_server(config) as server, grpc.aio.insecure_channel(server.address) as channel:
         stream = RawStream(channel)
-        opened = await stream.open(paced(pb.PACING_LIVE, 40.0, SLOW, lowest_tier=pb.TIER_DRAFT))
+        opened = await stream.open(paced(pb.PACING_LIVE, 40.0, SLOW, frame_credit=256))
         for number in range(3):
             await stream.say(turn=lockstep_turn(f"turn-{number}", 40))
         first = await stream.frames(15, ack=False)
