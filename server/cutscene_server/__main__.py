@@ -54,6 +54,13 @@ FLAGS: dict[str, str] = {
     "sweep_period": "seconds between looks at the disk",
     "max_sessions": "sessions in memory at once; those without a client make place for others",
     "max_frames": "frames that one session may draw",
+    "frame_latency": "seconds: frames of a session with pacing are due so long, and a frame time, after their state's",
+    "hold_place": "seconds that a session with pacing keeps its place without drawing",
+    "max_waiting": "clients that may wait in line for room",
+    "tenant_sessions": "sessions that one tenant may have open; 0 is no limit",
+    "tenant_frames": "frames a second that are drawn for one tenant; 0 is no limit",
+    "tenant_bytes": "bytes a second that are sent to one tenant; 0 is no limit",
+    "workers": "inference processes; on a processor they share its cores",
     "max_import": "bytes that a session's file may have that is brought from another server",
     "render_output": "where the films of render jobs go: a directory, or s3://bucket/prefix (default: none are made)",
     "max_render_jobs": "render jobs that may wait or be drawn at once",
@@ -143,6 +150,8 @@ def _flag(name: str) -> str:
 
 
 def _metavar(name: str) -> str:
+    if name in ("tenant_frames", "tenant_bytes"):
+        return "RATE"
     kind = next(str(field.type) for field in dataclasses.fields(ServerConfig) if field.name == name)
     return {"int": "N", "float": "SECONDS", "Path": "PATH"}.get(kind.removesuffix(" | None"), name.upper())
 

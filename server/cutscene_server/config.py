@@ -43,6 +43,13 @@ class ServerConfig:
     sweep_period: float = 60.0  # seconds between looks at the disk
     max_sessions: int = 32  # in memory at once; those without a client make place for others
     max_frames: int = 1_000_000  # that one session may draw
+    frame_latency: float = 0.3  # seconds, beside a frame time, that a frame with pacing may take
+    hold_place: float = 30.0  # seconds that such a session keeps its place without drawing
+    max_waiting: int = 64  # clients that may wait for room
+    tenant_sessions: int = 0  # sessions that one tenant may have open; 0: no limit
+    tenant_frames: float = 0.0  # frames a second drawn for one tenant; 0: no limit
+    tenant_bytes: float = 0.0  # bytes a second sent to one tenant; 0: no limit
+    workers: int = 1  # inference processes
     max_import: int = 1 << 30  # bytes of a session's file that is brought from another server
     render_output: str | None = None  # where films go: a directory, or s3://bucket/prefix; None: none are made
     max_render_jobs: int = 32  # that may wait or be drawn at once
@@ -71,9 +78,20 @@ class ServerConfig:
             raise ConfigError(f"precision: {self.precision!r} is not one of {', '.join(PRECISIONS)}")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads: {self.threads} is not at least 1")
-        for name in ("max_sessions", "max_frames", "max_import", "max_render_jobs", "render_at_once"):
+        for name in (
+            "max_sessions",
+            "max_frames",
+            "max_import",
+            "max_waiting",
+            "workers",
+            "max_render_jobs",
+            "render_at_once",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)} is not at least 1")
+        for name in ("tenant_sessions", "tenant_frames", "tenant_bytes"):
+            if not 0 <= getattr(self, name) < 1e15:
+                raise ConfigError(f"{name}: {getattr(self, name)} is not a number from 0, which is no limit")
         if self.render_output is not None:
             _check_output(self.render_output)
         if self.max_disk < 1 << 20:
@@ -87,6 +105,8 @@ class ServerConfig:
             "write_timeout",
             "first_request_timeout",
             "stop_grace",
+            "frame_latency",
+            "hold_place",
         ):
             if not 0.0 < getattr(self, name) < 1e9:
                 raise ConfigError(f"{name}: {getattr(self, name)} is not a positive number of seconds")
@@ -95,6 +115,13 @@ class ServerConfig:
     def data_directory(self) -> Path:
         """Where sessions are stored."""
         return self.data or user_data_directory() / "cutscene-server"
+
+    @property
+    def threads_each(self) -> int | None:
+        """Of one inference process's arithmetic. Several share the machine's cores; one is the engine's to place."""
+        if self.threads is not None or self.workers == 1:
+            return self.threads
+        return max(1, (os.cpu_count() or 1) // self.workers)
 
     @property
     def address(self) -> tuple[str, int]:

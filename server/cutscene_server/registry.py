@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cutscene_server.errors import NoRoom
+from cutscene_server.scheduling import Tenant
 from cutscene_server.session import Session
 from cutscene_server.watchers import Watchers
 
@@ -26,6 +27,9 @@ class SessionRecord:
     token_digest: bytes = field(repr=False)
     packed_stage: bytes = field(repr=False)
     created_unix_us: int
+    tenant: Tenant
+    inference: int = 0  # number of the process that draws it
+    worked_at: float = 0.0  # monotonic seconds: when its last frame was ordered
     left_at: float | None = None  # monotonic seconds: since when no client is attached, or the session is closed
     own: bool = False  # the server's own, a film's: it takes no place that a client could have
     crashes: int = 0  # inference processes that ended while they drew for this session

@@ -51,7 +51,9 @@ async def run_server(config: ServerConfig) -> AsyncIterator[RunningServer]:
                 log.info("stopping")
                 if config.port_file is not None:
                     config.port_file.unlink(missing_ok=True)
+                # In bounded time: half of it for what is being drawn, all of it for what is being sent.
                 runtime.begin_stopping()
+                asyncio.get_running_loop().call_later(config.stop_grace / 2, runtime.end_draining)
                 await host.retire(config.stop_grace)
     finally:
         await host.stop()

@@ -136,11 +136,12 @@ class FilmDamaged(CutsceneError):
 class TurnRejected(CutsceneError):
     """The server did not take this turn. The session lives on and the next turn may follow."""
 
-    def __init__(self, turn_id: str, violations: Sequence[FieldViolation]) -> None:
+    def __init__(self, turn_id: str, violations: Sequence[FieldViolation], retry_after: float | None = None) -> None:
         named = "".join(f"\n  {violation}" for violation in violations)
         super().__init__(f"turn {turn_id or '(none)'} was rejected{named}")
         self.turn_id = turn_id
         self.violations = tuple(violations)
+        self.retry_after = retry_after  # seconds, if there was only no room for it; None: trying again does not help
 
 
 _KINDS: dict[grpc.StatusCode, type[RequestRefused]] = {

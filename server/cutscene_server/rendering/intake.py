@@ -13,9 +13,9 @@ from cutscene_server.archive import Archive
 from cutscene_server.errors import FieldViolation, InvalidRequest
 from cutscene_server.registry import digest_of, new_session_id, new_token
 from cutscene_server.rendering.jobs import Item
-from cutscene_server.session import Turn
 from cutscene_server.store import StoredTurn
 from cutscene_server.terms import Terms
+from cutscene_server.turns import Turn
 
 MAX_ITEMS = 256
 MAX_STEPS = 1024  # of an item: its turns and cuts

@@ -31,7 +31,7 @@ async def perform(runtime: Runtime, item: Item, path: Path, on_frame: Callable[[
     record = await runtime.take_up(item.session_id)
     session, changed = record.session, asyncio.Event()
     async with record.changing:
-        attachment = runtime.attach(record, 0, changed.set)
+        attachment = runtime.attach(record, 0, record.tenant, changed.set)
     terms, digest = session.terms, hashlib.blake2b(digest_size=DIGEST_BYTES)
     film_format = FilmFormat(terms.width, terms.height, terms.fps, item.frame_count, item.rate_factor)
     try:

@@ -104,7 +104,7 @@ class Renders:
         if self._output is None:
             raise WrongMoment("render", "this server writes no films; it was started without render_output")
         self._queue.check_room()
-        self._runtime.check_disk()
+        self._runtime.tidying.check_disk()
         if self._submissions == MOST_SUBMISSIONS:
             raise NoRoom(f"{MOST_SUBMISSIONS} jobs are being handed in already, and no more at once", RETRY_AFTER_S)
         self._submissions += 1

@@ -14,8 +14,8 @@ from cutscene_server.errors import FieldViolation, InvalidRequest
 from cutscene_server.rendering.intake import ItemTerms
 from cutscene_server.rendering.jobs import Item, Job, RenderState
 from cutscene_server.rendering.renders import Renders, Submission
-from cutscene_server.session import Turn
-from cutscene_server.terms import Codec, Terms
+from cutscene_server.terms import Codec, Pacing, Terms
+from cutscene_server.turns import Turn
 from cutscene_server.wire import requests
 from cutscene_server.wire.violations import Full, Violations, check_name, require
 
@@ -38,7 +38,15 @@ def read_item(message: rpb.RenderItem, path: str, manifest: Manifest, max_frames
     violations.raise_if_any()
     with _led_by(f"{path}."):
         said, stage = requests.read_open(message.open, manifest, max_frames)
-    terms = dataclasses.replace(said, codec=Codec.RAW_RGB, frame_credit=FRAME_CREDIT, background=True)
+    terms = dataclasses.replace(
+        said,
+        codec=Codec.RAW_RGB,
+        frame_credit=FRAME_CREDIT,
+        background=True,
+        pacing=Pacing.UNPACED,  # nobody waits for a film: every state is drawn, at the tier that was asked for
+        lowest_tier="",
+        latency_us=0,
+    )
     return ItemTerms(message.name, terms, worker_messages.pack_stage(stage), message.rate_factor or DEFAULT_RATE_FACTOR)
 
 
