@@ -1,11 +1,14 @@
-"""The cutscene server. Start reading at ``runtime``: schedule, run, deliver, on one screen.
+"""The cutscene server. Start reading at ``step``: schedule, run, deliver, on one screen.
 
 service/   the gRPC face: host (server, health), calls (the contract's calls), stream (one client's Perform)
 wire/      messages to values and back, every field checked
-runtime    between streams and the inference process; owns the loop above
+step       the loop above, between streams and the inference processes
+runtime    what clients can ask for, and the server's life; admission (who may come), crew and inference (the processes
+           and their replacement), tidying (memory and disk) beside it
+scheduling/  whose frame is next and at which tier, who has a place: pure logic, in simulated time
 session    one session's logic, without I/O: numbering, turns, credit; session_states (the table), session_log,
-           terms, keyframes beside it
-registry   sessions by id and token;  scheduler  whose frame is next
+           turns, terms, keyframes beside it
+registry   sessions by id and token
 worker     the inference process; worker_link (this side of it), worker_messages, frame_ring between them
 config, errors, running (a whole server for one block), __main__ (the program)
 """

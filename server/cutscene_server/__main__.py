@@ -28,6 +28,7 @@ examples:
   cutscene-server --listen 127.0.0.1:0 --port-file server.addr
                                                      a free port; its address is in the file once the server is healthy
   cutscene-server --model models/dungeon --threads 2 other weights (a directory with manifest.json), two threads
+  cutscene-server --render-output films              takes render jobs (cutscene render), and writes their films there
   cutscene-server --config server.toml               settings from a file, for example:
                                                          listen = "127.0.0.1:50400"
                                                          max_sessions = 8
@@ -53,7 +54,17 @@ FLAGS: dict[str, str] = {
     "sweep_period": "seconds between looks at the disk",
     "max_sessions": "sessions in memory at once; those without a client make place for others",
     "max_frames": "frames that one session may draw",
+    "frame_latency": "seconds: frames of a session with pacing are due so long, and a frame time, after their state's",
+    "hold_place": "seconds that a session with pacing keeps its place without drawing",
+    "max_waiting": "clients that may wait in line for room",
+    "tenant_sessions": "sessions that one tenant may have open; 0 is no limit",
+    "tenant_frames": "frames a second that are drawn for one tenant; 0 is no limit",
+    "tenant_bytes": "bytes a second that are sent to one tenant; 0 is no limit",
+    "workers": "inference processes; on a processor they share its cores",
     "max_import": "bytes that a session's file may have that is brought from another server",
+    "render_output": "where the films of render jobs go: a directory, or s3://bucket/prefix (default: none are made)",
+    "max_render_jobs": "render jobs that may wait or be drawn at once",
+    "render_at_once": "films that are drawn side by side while no live session wants a frame",
     "idle_timeout": "seconds that a session without a client stays in memory (it is on disk in any case)",
     "closed_linger": "seconds that a closed session's last frames can still be fetched",
     "write_timeout": "seconds that a client may leave a message unread, or a file unsent, before its stream is ended",
@@ -139,6 +150,8 @@ def _flag(name: str) -> str:
 
 
 def _metavar(name: str) -> str:
+    if name in ("tenant_frames", "tenant_bytes"):
+        return "RATE"
     kind = next(str(field.type) for field in dataclasses.fields(ServerConfig) if field.name == name)
     return {"int": "N", "float": "SECONDS", "Path": "PATH"}.get(kind.removesuffix(" | None"), name.upper())
 

@@ -31,7 +31,8 @@ from cutscene_server.frame_ring import Pixels
 from cutscene_server.keyframes import StoredStates, unpack_run
 from cutscene_server.registry import SessionRecord, digest_of, new_session_id, new_token
 from cutscene_server.replay import TURN_FRAMES, Replay, Replayed, check_stretch, differences, replay_turns
-from cutscene_server.session import DrawOrder, PlacedTurn, Session, Turn, Usage
+from cutscene_server.scheduling import Tenant
+from cutscene_server.session import Session
 from cutscene_server.session_log import DrawnFigures
 from cutscene_server.session_states import CloseReason
 from cutscene_server.store import (
@@ -48,6 +49,7 @@ from cutscene_server.store import (
     UnknownSessionError,
 )
 from cutscene_server.terms import Terms, unpack_terms
+from cutscene_server.turns import DrawOrder, PlacedTurn, Turn, Usage
 
 log = logging.getLogger("cutscene_server")
 
@@ -63,6 +65,11 @@ class Archive:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="archive")
         self._store: Store | None = None
         self._environment = dict(environment)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What this server's frames are drawn with."""
+        return self._environment
 
     async def open(self) -> None:
         """Raises ``ConfigError`` if the directory cannot be used."""
@@ -91,7 +98,8 @@ class Archive:
         with contextlib.suppress(ServerError):
             await self._run(lambda store: store.delete_session(session_id))
 
-    async def add_turn(self, record: SessionRecord, placed: PlacedTurn) -> None:
+    async def add_turn(self, record: SessionRecord, placed: PlacedTurn, skips: Sequence[tuple[int, int]] = ()) -> None:
+        """``skips``: as for ``keep_frame``. The turn's place is what it is after them."""
         turn = StoredTurn(
             turn_number=placed.number,
             turn_id=placed.turn.turn_id,
@@ -101,7 +109,13 @@ class Archive:
             received_unix_us=time.time_ns() // 1000,
             packed_run=placed.turn.run.packed(),
         )
-        await self._run(lambda store: store.add_turn(record.session_id, turn))
+
+        def add(store: Store) -> None:
+            for turn_number, states in skips:
+                store.skip_states(record.session_id, turn_number, states)
+            store.add_turn(record.session_id, turn)
+
+        await self._run(add)
 
     async def keep_frame(
         self,
@@ -112,8 +126,11 @@ class Archive:
         pixels: Pixels,
         *,
         ends_turn: bool,
+        skips: Sequence[tuple[int, int]] = (),
     ) -> tuple[bytes, bytes, int]:
         """Encodes a frame and, if it is new, stores it. Returns what ``picture.encode`` does.
+
+        ``skips``: turn numbers, and states of them that will have no frame.
 
         A frame shown again that has not the pixels it had is shown, and logged: see ``replay`` for why that may be.
         """
@@ -121,6 +138,8 @@ class Archive:
 
         def keep(store: Store) -> tuple[bytes, bytes, int]:
             data, digest, encode_us = picture.encode(pixels, terms.codec, terms.jpeg_quality)
+            for turn_number, states in skips:
+                store.skip_states(record.session_id, turn_number, states)
             if order.stored and digest != order.pixel_digest:
                 log.warning("session %d: frame %d has not the pixels it had", record.key, order.frame_index)
             if not order.stored:
@@ -230,7 +249,7 @@ class Archive:
         return tuple(differences(environment, self._environment))
 
     async def restore(
-        self, session_id: str, admits: Callable[[SessionRecord], bool], key: int, model_digest: str
+        self, session_id: str, admits: Callable[[SessionRecord], bool], key: int, model_digest: str, tenant: Tenant
     ) -> SessionRecord:
         """A session that is not in memory. Raises ``UnknownSession``, ``OtherModel``, ``RecordingDamaged``."""
         try:
@@ -240,7 +259,7 @@ class Archive:
         opened = stored.opened
         session = restored(stored)
         record = SessionRecord(
-            session, key, session_id, opened.token_digest, opened.packed_stage, opened.created_unix_us
+            session, key, session_id, opened.token_digest, opened.packed_stage, opened.created_unix_us, tenant
         )
         if not admits(record):
             raise UnknownSession
@@ -345,6 +364,9 @@ def placed_turns(stored: StoredSession) -> Iterator[PlacedTurn]:
         if turn.first_frame < end:
             packed = runs.get(turn.turn_number)
             run = StoredStates(min(turn.frame_count, end - turn.first_frame)) if packed is None else unpack_run(packed)
-            on_timeline.append(PlacedTurn(Turn(turn.turn_id, run), turn.turn_number, turn.first_frame, turn.cut_before))
+            skipped = 0 if packed is None else run.frame_count - turn.frame_count
+            on_timeline.append(
+                PlacedTurn(Turn(turn.turn_id, run), turn.turn_number, turn.first_frame, turn.cut_before, skipped)
+            )
             end = turn.first_frame
     yield from reversed(on_timeline)

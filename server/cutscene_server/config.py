@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,7 +43,17 @@ class ServerConfig:
     sweep_period: float = 60.0  # seconds between looks at the disk
     max_sessions: int = 32  # in memory at once; those without a client make place for others
     max_frames: int = 1_000_000  # that one session may draw
+    frame_latency: float = 0.3  # seconds, beside a frame time, that a frame with pacing may take
+    hold_place: float = 30.0  # seconds that such a session keeps its place without drawing
+    max_waiting: int = 64  # clients that may wait for room
+    tenant_sessions: int = 0  # sessions that one tenant may have open; 0: no limit
+    tenant_frames: float = 0.0  # frames a second drawn for one tenant; 0: no limit
+    tenant_bytes: float = 0.0  # bytes a second sent to one tenant; 0: no limit
+    workers: int = 1  # inference processes
     max_import: int = 1 << 30  # bytes of a session's file that is brought from another server
+    render_output: str | None = None  # where films go: a directory, or s3://bucket/prefix; None: none are made
+    max_render_jobs: int = 32  # that may wait or be drawn at once
+    render_at_once: int = 1  # films that are drawn side by side, while no live session wants a frame
     idle_timeout: float = 900.0  # seconds that a session without a client stays in memory; it is on disk in any case
     closed_linger: float = 60.0  # seconds that a closed session's last frames can still be fetched
     write_timeout: float = 20.0  # seconds a client may leave a message unread, or a file unsent, before it is gone
@@ -67,9 +78,22 @@ class ServerConfig:
             raise ConfigError(f"precision: {self.precision!r} is not one of {', '.join(PRECISIONS)}")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads: {self.threads} is not at least 1")
-        for name in ("max_sessions", "max_frames", "max_import"):
+        for name in (
+            "max_sessions",
+            "max_frames",
+            "max_import",
+            "max_waiting",
+            "workers",
+            "max_render_jobs",
+            "render_at_once",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)} is not at least 1")
+        for name in ("tenant_sessions", "tenant_frames", "tenant_bytes"):
+            if not 0 <= getattr(self, name) < 1e15:
+                raise ConfigError(f"{name}: {getattr(self, name)} is not a number from 0, which is no limit")
+        if self.render_output is not None:
+            _check_output(self.render_output)
         if self.max_disk < 1 << 20:
             raise ConfigError(f"max_disk: {self.max_disk} is not at least {1 << 20} bytes")
         for name in (
@@ -81,6 +105,8 @@ class ServerConfig:
             "write_timeout",
             "first_request_timeout",
             "stop_grace",
+            "frame_latency",
+            "hold_place",
         ):
             if not 0.0 < getattr(self, name) < 1e9:
                 raise ConfigError(f"{name}: {getattr(self, name)} is not a positive number of seconds")
@@ -91,12 +117,34 @@ class ServerConfig:
         return self.data or user_data_directory() / "cutscene-server"
 
     @property
+    def threads_each(self) -> int | None:
+        """Of one inference process's arithmetic. Several share the machine's cores; one is the engine's to place."""
+        if self.threads is not None or self.workers == 1:
+            return self.threads
+        return max(1, (os.cpu_count() or 1) // self.workers)
+
+    @property
     def address(self) -> tuple[str, int]:
         """Host and port of ``listen``."""
         host, separator, port = self.listen.rpartition(":")
         if not separator or not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
             raise ConfigError(f"listen: {self.listen!r} is not of the form host:port")
         return host.strip("[]"), int(port)
+
+
+def _check_output(output: str) -> None:
+    scheme, separator, rest = output.partition("://")
+    if not output or "\0" in output:
+        raise ConfigError(f"render_output: {output!r} is neither a directory nor s3://bucket/prefix")
+    if not separator:
+        return
+    if scheme != "s3" or not _S3_PLACE.fullmatch(rest):  # not shown: it may hold what somebody took for credentials
+        raise ConfigError(
+            "render_output: allowed are a directory and s3://bucket/prefix; credentials come from the environment"
+        )
+
+
+_S3_PLACE = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?", re.ASCII)
 
 
 def user_data_directory() -> Path:

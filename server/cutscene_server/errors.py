@@ -6,6 +6,7 @@ ServerError
         IllegalEvent                             the session's state table has no such edge
     OutOfRange              OUT_OF_RANGE         a frame that the session no longer has, or does not have yet
     UnknownSession          NOT_FOUND            no such session, or not its token: the two look the same from outside
+    UnknownRender           NOT_FOUND            no such render job, or not its token
     Replaced                ABORTED              another stream resumed the session
     NoRoom                  RESOURCE_EXHAUSTED   a limit of this server is reached; says when to try again
     NotServing              UNAVAILABLE          starting, stopping, or without its inference process
@@ -87,6 +88,15 @@ class UnknownSession(ServerError):
 
     def __init__(self) -> None:
         super().__init__("there is no session with this id and token")
+
+
+class UnknownRender(ServerError):
+    """No such render job, or the token is not its token."""
+
+    status = "NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("there is no render job with this id and token")
 
 
 class Replaced(ServerError):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cutscene_server.errors import NoRoom
+from cutscene_server.scheduling import Tenant
 from cutscene_server.session import Session
 from cutscene_server.watchers import Watchers
 
@@ -26,7 +27,11 @@ class SessionRecord:
     token_digest: bytes = field(repr=False)
     packed_stage: bytes = field(repr=False)
     created_unix_us: int
+    tenant: Tenant
+    inference: int = 0  # number of the process that draws it
+    worked_at: float = 0.0  # monotonic seconds: when its last frame was ordered
     left_at: float | None = None  # monotonic seconds: since when no client is attached, or the session is closed
+    own: bool = False  # the server's own, a film's: it takes no place that a client could have
     crashes: int = 0  # inference processes that ended while they drew for this session
     watchers: Watchers = field(default_factory=Watchers, repr=False)
     changing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)  # held while a change becomes durable
@@ -78,8 +83,8 @@ class SessionRegistry:
 
     @property
     def full(self) -> bool:
-        """Whether no further session finds a place. Closed ones that linger take none."""
-        return sum(not record.session.closed for record in self._by_id.values()) >= self._max_sessions
+        """Whether no further session finds a place. Closed ones that linger take none, nor do the server's own."""
+        return sum(not (record.session.closed or record.own) for record in self._by_id.values()) >= self._max_sessions
 
     def check_room(self) -> None:
         """Raises ``NoRoom`` if no session can be admitted now."""
@@ -93,7 +98,7 @@ class SessionRegistry:
 
     def admit(self, record: SessionRecord) -> None:
         """Takes a session in. Raises ``NoRoom`` if there are too many."""
-        if not record.session.closed:
+        if not (record.session.closed or record.own):
             self.check_room()
         self._by_id[record.session_id] = record
         self._by_key[record.key] = record

@@ -118,7 +118,7 @@ def environment_of(config: ServerConfig) -> dict[str, str]:
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "device": config.device,
-        "threads": str(config.threads or "default"),
+        "threads": str(config.threads_each or "default"),
         "precision": config.precision,
         "torch": torch,
     }

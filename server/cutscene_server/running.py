@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cutscene_server.config import ServerConfig
+from cutscene_server.rendering.renders import Renders
 from cutscene_server.runtime import Runtime
 from cutscene_server.service.host import GrpcHost
 
@@ -33,12 +34,13 @@ async def run_server(config: ServerConfig) -> AsyncIterator[RunningServer]:
     """
     told: set[asyncio.Task[None]] = set()
     runtime = Runtime(config, on_health=lambda healthy: told.add(asyncio.create_task(host.set_healthy(healthy))))
-    host = GrpcHost(config, runtime)
+    renders = Renders(config, runtime)
+    host = GrpcHost(config, runtime, renders)
     await host.start()
     try:
         if config.port_file is not None:
             config.port_file.unlink(missing_ok=True)  # of a server that was killed: it would mislead whoever waits
-        async with runtime.running():
+        async with runtime.running(), renders.running():
             await host.set_healthy(True)
             log.info("listening on %s", host.address)
             if config.port_file is not None:
@@ -49,7 +51,9 @@ async def run_server(config: ServerConfig) -> AsyncIterator[RunningServer]:
                 log.info("stopping")
                 if config.port_file is not None:
                     config.port_file.unlink(missing_ok=True)
+                # In bounded time: half of it for what is being drawn, all of it for what is being sent.
                 runtime.begin_stopping()
+                asyncio.get_running_loop().call_later(config.stop_grace / 2, runtime.end_draining)
                 await host.retire(config.stop_grace)
     finally:
         await host.stop()

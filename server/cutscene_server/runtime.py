@@ -1,213 +1,99 @@
-"""The whole step on one screen: schedule, run, deliver. Between the clients' streams and the inference process.
+"""Everything that clients can ask of this server, and its life from the model's loading to its end.
 
-    _schedule   a slot is free and a session wants a frame: its order goes to the inference process
-    (the inference process draws)
-    _deliver    the frame comes back: it is stored and encoded, goes to its session's log, and its stream wakes up
-
-Both loops go on side by side, so that the model draws frame N + 1 while frame N is stored, encoded and sent. Frames are
-drawn as fast as the clients' credits allow; clients show them by their presentation times.
-
-Nothing is said before it is durable: a turn's receipt follows its being stored, and so does a frame. So neither process
-is missed for long. If the inference process ends, another one takes up every session from what is stored; if this one
-does, the next server on the same data directory does so as clients come back.
-
-Backpressure policy, "credit": a session that its client does not acknowledge is not drawn further, so its log holds at
-most ``frame_credit`` frames. Nothing is ever dropped or overwritten.
+How frames come about stands in ``step``; who may come, in ``admission``; ``crew`` keeps the inference processes at
+work, ``tidying`` memory and disk in order.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from cutscene_model.manifest import Manifest
 from cutscene_server import worker_messages
+from cutscene_server.admission import Admission, TellPosition
 from cutscene_server.archive import Archive
 from cutscene_server.config import ServerConfig
-from cutscene_server.errors import NoRoom, NotServing, ServerError, UnknownSession
-from cutscene_server.registry import (
-    RETRY_AFTER_S,
-    SessionRecord,
-    SessionRegistry,
-    digest_of,
-    new_session_id,
-    new_token,
-)
+from cutscene_server.crew import Crew
+from cutscene_server.errors import NotServing, ServerError, UnknownSession
+from cutscene_server.inference import Inference
+from cutscene_server.registry import SessionRecord, SessionRegistry, digest_of, new_session_id, new_token
 from cutscene_server.replay import Replay, Replayed, environment_of
-from cutscene_server.scheduler import RoundRobin
-from cutscene_server.session import DrawOrder, Session, Turn
-from cutscene_server.store import Retention, SessionSummary
+from cutscene_server.scheduling import DEFAULT_TENANT, Tenant
+from cutscene_server.session import Session
+from cutscene_server.step import Step
+from cutscene_server.store import SessionSummary
 from cutscene_server.terms import Terms
+from cutscene_server.tidying import Tidying
 from cutscene_server.transfers import Imported, Transfers
-from cutscene_server.worker_link import WorkerLink
+from cutscene_server.turns import Turn
 
 log = logging.getLogger("cutscene_server")
 
-MOST_RESTARTS = 5  # of the inference process, within RESTART_WINDOW_S: then this server gives up
-RESTART_WINDOW_S = 60.0
-MOST_CRASHES = 2  # inference processes that may end while they draw for one session: it is not given a third
+REVIEW_S = 0.25  # between looks at tiers, places and who waits for room
 
 
 class Runtime:
-    """Sessions, their scheduler and the inference process. Everything here runs on one event loop."""
+    """Sessions, and what is done for them. Everything here runs on one event loop."""
 
     def __init__(self, config: ServerConfig, on_health: Callable[[bool], None]) -> None:
         self.config = config
         self.sessions = SessionRegistry(config.max_sessions)
         self.archive = Archive(config.data_directory, environment_of(config))
-        self._transfers = Transfers(self.archive, config.max_import, config.max_frames, self._spawn)
+        self.crew = Crew(config, self.sessions, self.archive, self, on_health)
+        self.tidying = Tidying(config, self.sessions, self.archive, self._forget)
+        self.admission = Admission(config, self.sessions, self.crew, self.tidying.park_idlest)
+        self._step = Step(
+            self.sessions, self.archive, self.crew, self.admission, self.change, on_drained=self.end_draining
+        )
         self.manifest: Manifest | None = None  # known once the model is loaded
         self.stopping = False
-        self._on_health = on_health  # told when the inference process is lost, and when there is another one
-        self._link = WorkerLink(config)
-        self._scheduler: RoundRobin[SessionRecord] = RoundRobin()
-        self._work = asyncio.Event()  # set when some session may want a frame that wanted none before
+        self.drained = False  # whether nothing more is drawn, and every frame that was is in its session's log
+        self._transfers = Transfers(self.archive, config.max_import, config.max_frames, self.spawn)
+        self._on_health = on_health
         self._wake_ups: dict[int, Callable[[], None]] = {}  # session key -> wakes the stream attached to it
-        self._orders: dict[int, tuple[SessionRecord, DrawOrder]] = {}  # by slot: what the inference process draws
-        self._landed = asyncio.Event()  # set when an order is in flight no more
-        self._beginning: set[tuple[int, int]] = set()  # key and generation of sessions that are being begun
-        self._restoring = asyncio.Lock()
-        self._restarts: deque[float] = deque(maxlen=MOST_RESTARTS)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._lost = False
-        self._disk_full = False
-
-    # ---- the step ---------------------------------------------------------------------------------------------------
-
-    async def _schedule(self) -> None:
-        while True:
-            slot = await self._link.free_slot()
-            record = await self._next_session()
-            await self._until_blame_is_clear(record)
-            if not record.session.wants_frame:  # it closed, or went back, meanwhile
-                self._link.release(slot)
-                continue
-            generation, latent = record.session.generation, b""
-            try:
-                order = record.session.take_order()
-                if order.stored:
-                    (frame,) = await self.archive.stored_frames(record, order.frame_index, order.frame_index + 1)
-                    order = dataclasses.replace(
-                        order, packed_state=frame.packed_state, tier=frame.tier, pixel_digest=frame.pixel_digest
-                    )
-                    latent = frame.latent
-            except Exception:
-                # States were checked when they came, so this is a fault here; it costs one session, not all.
-                self._link.release(slot)
-                if self._is_current(record.key, generation):  # else it went back while its frame was being read
-                    log.exception("session %d has a frame that cannot be ordered", record.key)
-                    self._take_fact(record.key, Session.fail)
-                continue
-            self._orders[slot] = record, order
-            self._link.send(
-                worker_messages.Draw(
-                    record.key, order.generation, order.frame_index, slot, order.tier, order.cut_before,
-                    order.packed_state, latent,
-                )
-            )  # fmt: skip
-
-    async def _deliver(self) -> None:
-        """Takes what the inference process tells, until it is gone."""
-        async for fact in self._link.facts():
-            match fact:
-                case worker_messages.Drawn():
-                    await self._deliver_frame(fact)
-                case worker_messages.Began(key, generation):
-                    self._end_beginning(key, generation, Session.begin)
-                case worker_messages.BeginFailed(key, generation, text):
-                    log.error("session %d could not begin: %s", key, text)
-                    self._end_beginning(key, generation, Session.fail)
-                case worker_messages.DrawFailed(key, generation, slot, text):
-                    self._orders.pop(slot, None)
-                    self._landed.set()
-                    self._link.release(slot)
-                    if self._is_current(key, generation):
-                        log.error("session %d could not draw: %s", key, text)
-                        self._take_fact(key, Session.fail)
-
-    async def _deliver_frame(self, drawn: worker_messages.Drawn) -> None:
-        record, order = self._orders.pop(drawn.slot)
-        self._landed.set()
-        figures = worker_messages.figures_from_plain(drawn.figures)
-        try:
-            if not self._is_current(record.key, drawn.generation):
-                return  # the session ended, or went back, while this frame was being drawn
-            data, digest, encode_us = await self.archive.keep_frame(
-                record, order, figures, drawn.latent, self._link.ring.view(drawn.slot),
-                ends_turn=record.session.is_end_of_turn(order.frame_index),
-            )  # fmt: skip
-        except Exception:
-            log.exception("session %d has a frame that cannot be stored or encoded", drawn.key)
-            if self._is_current(drawn.key, drawn.generation):
-                self._take_fact(drawn.key, Session.fail)
-            return
-        finally:
-            self._link.release(drawn.slot)
-        record.crashes = 0
-        if self._is_current(record.key, drawn.generation):
-            now_us = _now_us()
-
-            def add(session: Session) -> None:
-                record.watchers.show(session.add_frame(figures, data, digest, encode_us, now_us))
-
-            self._change(record.key, add)
-
-    async def _next_session(self) -> SessionRecord:
-        while True:
-            for background in (False, True):
-                record = self._scheduler.pick(
-                    lambda record: record.session.wants_frame and record.session.terms.background is background  # noqa: B023
-                )
-                if record is not None:
-                    return record
-            self._work.clear()
-            await self._work.wait()
-
-    async def _until_blame_is_clear(self, record: SessionRecord) -> None:
-        """Sessions that were drawn for when a process ended get one frame at a time, so that the next end tells."""
-        while self._orders and (record.crashes or any(other.crashes for other, _ in self._orders.values())):
-            self._landed.clear()
-            await self._landed.wait()
+        self._failed = False  # whether this server's own step did
 
     # ---- what clients ask for ---------------------------------------------------------------------------------------
 
-    async def open(self, terms: Terms, packed_stage: bytes) -> tuple[SessionRecord, str]:
+    async def open(
+        self, terms: Terms, packed_stage: bytes, tenant: Tenant, tell_position: TellPosition | None = None
+    ) -> tuple[SessionRecord, str]:
         """Admits a session, stores it and has its anchors computed. Returns its token too, this once.
 
-        Raises ``NoRoom``, ``NotServing``, ``StorageFailed``.
+        ``tell_position``: waits for room, and is told each position in line. Raises ``NoRoom``, ``NotServing``,
+        ``StorageFailed``.
         """
-        self.check_room()
+        self.tidying.check_disk()
+        inference = await self.admission.enter(terms, tenant, tell_position, self.require_serving)
         token = new_token()
         record = SessionRecord(
             Session(terms), self.sessions.next_key(), new_session_id(), digest_of(token), packed_stage,
-            time.time_ns() // 1000,
+            time.time_ns() // 1000, tenant, inference.number,
         )  # fmt: skip
         self._admit(record)
+        self.admission.take_place(record)
         try:
             await self.archive.create(record)
         except BaseException:
             self._forget(record)
-            self._spawn(self.archive.discard(record.session_id))  # nobody knows its token
+            self.spawn(self.archive.discard(record.session_id))  # nobody knows its token
             raise
-        self._begin(record)
-        log.info("session %d opened: %s, %s, %.3g fps", record.key, terms.model, terms.tier, terms.fps)
+        self.crew.begin(record)
+        log.info("session %d opened: %s, %s, %.3g fps, %s", record.key, terms.model, terms.tier, terms.fps,
+                 terms.pacing.name.lower())  # fmt: skip
         return record, token
 
     def check_room(self) -> Manifest:
         """The model's manifest. Raises ``NotServing`` or ``NoRoom`` if no session could be opened now."""
         manifest = self.require_serving()
-        self._check_disk()
-        if self.sessions.full:
-            self._park_idlest()
-        self.sessions.check_room()
-        if len(self._beginning) >= self.config.max_sessions:  # opened and ended faster than anchors are computed
-            raise NoRoom("too many sessions are being opened at once", RETRY_AFTER_S)
+        self.tidying.check_disk()
+        self.admission.check_sessions()
         return manifest
 
     async def find(self, session_id: str, token: str) -> SessionRecord:
@@ -218,33 +104,43 @@ class Runtime:
         """As ``find``, for somebody who may only look."""
         return await self._find(session_id, lambda record: record.admits_watcher(watch_token))
 
-    async def _find(self, session_id: str, admits: Callable[[SessionRecord], bool]) -> SessionRecord:
+    async def take_up(self, session_id: str) -> SessionRecord:
+        """A session that is the server's own, a film's: nobody else knows its token. Raises as ``find`` does."""
+        return await self._find(session_id, lambda _: True, own=True)
+
+    async def _find(
+        self, session_id: str, admits: Callable[[SessionRecord], bool], *, own: bool = False
+    ) -> SessionRecord:
         record = self.sessions.get(session_id)
         if record is None:
             manifest = self.require_serving()
-            async with self._restoring:
+            async with self.tidying.restoring:
                 record = self.sessions.get(session_id)  # another call may have brought it back meanwhile
                 if record is None:
                     key = self.sessions.next_key()
-                    record = await self.archive.restore(session_id, admits, key, manifest.digest)
-                    if self.sessions.full and not record.session.closed:
-                        self._park_idlest()
+                    record = await self.archive.restore(
+                        session_id, admits, key, manifest.digest, self.admission.tenant(DEFAULT_TENANT)
+                    )
+                    record.inference = self.crew.roomiest().number
+                    record.own = own
+                    if self.sessions.full and not (own or record.session.closed):
+                        self.tidying.park_idlest()
                     self._admit(record)
                     log.info("session %d is back, at frame %d", record.key, record.session.ready_frame)
         if not admits(record):
             raise UnknownSession
         return record
 
-    def attach(self, record: SessionRecord, next_frame: int, wake: Callable[[], None]) -> int:
+    def attach(self, record: SessionRecord, next_frame: int, tenant: Tenant, wake: Callable[[], None]) -> int:
         """Makes a stream the session's own. The one before it is woken up, and sees that it was replaced."""
         attachment = record.session.attach(next_frame, _now_us())
         if replaced := self._wake_ups.get(record.key):
             replaced()
         self._wake_ups[record.key] = wake
-        record.left_at = None
+        record.left_at, record.tenant = None, tenant
         if not record.session.begun and (not record.session.closed or record.session.has_work):
-            self._begin(record)
-        self._work.set()
+            self.crew.begin(record)
+        self._step.offer(record)
         return attachment
 
     def detach(self, record: SessionRecord, attachment: int) -> None:
@@ -257,13 +153,15 @@ class Runtime:
         log.info("session %d detached at frame %d", record.key, record.session.ready_frame)
 
     async def add_turn(self, record: SessionRecord, turn: Turn) -> None:
-        """Stores a turn, then queues it."""
+        """Stores a turn, then queues it. Raises ``NoRoom`` if the session's cadence has no place any more."""
+        self.admission.check_turn(record)
         received_us = _now_us()
 
         async def add() -> None:
             async with record.changing:
-                await self.archive.add_turn(record, record.session.place_turn(turn))
-                self._change(record.key, lambda session: session.add_turn(turn, received_us))
+                placed = record.session.place_turn(turn)
+                await self.archive.add_turn(record, placed, record.session.take_skips())
+                self.change(record.key, lambda session: session.add_turn(turn, received_us))
 
         await self._whole(add())
 
@@ -275,7 +173,8 @@ class Runtime:
                 rewound = record.session.rewind(frame)
                 await self.archive.rewind(record, frame)
                 record.session.announce(rewound)
-                self._begin(record)
+                self.crew.begin(record)
+                self._step.offer(record)
                 self._wake(record)
 
         await self._whole(go_back())
@@ -289,7 +188,7 @@ class Runtime:
 
     async def replay(self, record: SessionRecord, wanted: Replay) -> Replayed:
         """A new session, on disk, that performs part of this recording again. Raises ``OutOfRange``, ``NoRoom``."""
-        self._check_disk()
+        self.tidying.check_disk()
         async with record.changing:
             return await self.archive.replay(record, wanted)
 
@@ -299,23 +198,23 @@ class Runtime:
 
     async def import_session(self, chunks: AsyncIterator[bytes]) -> Imported:
         """A new session, on disk, that a file brings from another server. See ``Transfers.receive``."""
-        self._check_disk()
+        self.tidying.check_disk()
         return await self._transfers.receive(chunks, self.require_serving())
 
     def cut(self, record: SessionRecord) -> None:
-        self._change(record.key, Session.cut)
+        self.change(record.key, Session.cut)
 
     def acknowledge(self, record: SessionRecord, next_frame: int) -> None:
-        self._change(record.key, lambda session: session.acknowledge(next_frame, _now_us()))
+        self.change(record.key, lambda session: session.acknowledge(next_frame, _now_us()))
 
     def close(self, record: SessionRecord) -> None:
         """Closes once what came before is drawn."""
-        self._change(record.key, Session.close)
+        self.change(record.key, Session.close)
 
     def end(self, record: SessionRecord) -> None:
         """Closes now. A session that is closed already stays as it is."""
         if not record.session.closed:
-            self._change(record.key, Session.end)
+            self.change(record.key, Session.end)
 
     async def page(self, after: int, size: int) -> tuple[list[tuple[SessionSummary, int]], bool]:
         """Up to ``size`` sessions in the order of their creation, each with its next frame; and whether more follow."""
@@ -326,7 +225,7 @@ class Runtime:
         """The model's manifest. Raises ``NotServing`` while there is no model, or no more time, to play anything."""
         if self.stopping:
             raise NotServing("the server is stopping")
-        if self._lost:
+        if self.lost:
             raise NotServing("the inference process has ended")
         if self.manifest is None:
             raise NotServing("the model is being loaded")
@@ -335,7 +234,7 @@ class Runtime:
     @property
     def lost(self) -> bool:
         """Whether there is no inference process, and will not be one."""
-        return self._lost
+        return self.crew.lost or self._failed
 
     # ---- life -------------------------------------------------------------------------------------------------------
 
@@ -347,135 +246,48 @@ class Runtime:
         loops: list[asyncio.Task[None]] = []
         try:
             await self.archive.open()
-            self.manifest = await self._link.start()
-            loops = [asyncio.create_task(loop()) for loop in (self._supervise, self._tidy)]
+            self.manifest = await self.crew.start()
+            work = [self._supervise(inference) for inference in self.crew.all]
+            loops = [asyncio.create_task(loop) for loop in (*work, self.tidying.run(), self._review())]
             for task in loops:
-                task.add_done_callback(self._note_end)
+                task.add_done_callback(self.note_end)
             yield
         finally:
             self.begin_stopping()
             for task in (*loops, *self._tasks):
                 task.cancel()
             await asyncio.gather(*loops, *self._tasks, return_exceptions=True)
-            await self._link.stop()
+            await self.crew.stop()
             self._transfers.close()
             await self.archive.close()
 
     def begin_stopping(self) -> None:
-        """Takes nothing new; every attached stream says goodbye."""
+        """Takes nothing new and orders nothing more. Streams are told, and end once what is being drawn has come."""
+        if self.stopping:
+            return
         self.stopping = True
         for record in self.sessions:
             record.watchers.end()
-        for wake in list(self._wake_ups.values()):
-            wake()
+        self.admission.note_change()
+        self._step.stop()
+        self._wake_all()
+
+    def end_draining(self) -> None:
+        """What is still being drawn is not waited for any more: the next server draws it again."""
+        self.drained = True
+        self._wake_all()
 
     @property
     def process_id(self) -> int | None:
-        """The inference process's id."""
-        return self._link.process_id
+        """The first inference process's id."""
+        return self.process_ids[0]
 
-    async def _supervise(self) -> None:
-        """Keeps an inference process at work, and brings sessions back after one is lost."""
-        while True:
-            schedule = asyncio.create_task(self._schedule())
-            schedule.add_done_callback(self._note_end)
-            try:
-                await self._deliver()
-            finally:
-                schedule.cancel()
-                await asyncio.gather(schedule, return_exceptions=True)
-            self._on_health(False)
-            log.critical("the inference process has ended (%s)", self._link.exit_text)
-            self._void_orders()
-            await self._link.stop()
-            if not await self._restart():
-                self._give_up()
-                return
-            self._on_health(True)
-            self._beginning.clear()  # what was asked of the lost process meanwhile
-            for record in self.sessions:
-                if record.session.attachment is not None or record.session.has_work:
-                    self._begin(record)
+    @property
+    def process_ids(self) -> list[int | None]:
+        """The inference processes' ids."""
+        return [inference.link.process_id for inference in self.crew.all]
 
-    async def _restart(self) -> bool:
-        """Another inference process. False if too many have ended in too short a time."""
-        while True:
-            now = time.monotonic()
-            if len(self._restarts) == MOST_RESTARTS and now - self._restarts[0] < RESTART_WINDOW_S:
-                return False
-            self._restarts.append(now)
-            self._link = WorkerLink(self.config)
-            try:
-                await self._link.start()
-            except NotServing as error:
-                log.error("%s", error)
-                await self._link.stop()
-            else:
-                log.warning("another inference process is at work")
-                return True
-
-    def _void_orders(self) -> None:
-        """What the lost process was drawing will be drawn again, unless it seems to be what ends these processes."""
-        for key in {record.key for record, order in self._orders.values()}:
-            if record := self.sessions.by_key(key):
-                record.crashes += 1
-        self._orders.clear()
-        self._landed.set()
-        self._beginning.clear()
-        for record in self.sessions:
-            if record.crashes >= MOST_CRASHES and not record.session.closed:
-                log.error("session %d has ended %d inference processes; it is closed", record.key, record.crashes)
-                self._change(record.key, Session.fail)
-            else:
-                self._change(record.key, Session.lose)
-
-    def _begin(self, record: SessionRecord) -> None:
-        """Has the inference process take up a session from what is stored, if it is not doing so already."""
-        mark = record.key, record.session.generation
-        if mark not in self._beginning and not record.session.begun:
-            self._beginning.add(mark)
-            self._spawn(self._send_begin(record, mark))
-
-    async def _send_begin(self, record: SessionRecord, mark: tuple[int, int]) -> None:
-        session, window = record.session, self.require_serving().window
-        durable = session.durable_frame
-        past: list[Any] = []
-        try:
-            for frame in await self.archive.stored_frames(record, max(0, durable - window), durable):
-                if frame.cut_before:
-                    past.clear()
-                past.append([frame.frame_index, frame.packed_state, frame.latent])
-        except ServerError as error:
-            log.error("session %d cannot be taken up: %s", record.key, error)
-            self._end_beginning(*mark, Session.fail)
-            return
-        if mark in self._beginning and self._is_current(*mark):
-            key, generation = mark
-            self._link.send(
-                worker_messages.Begin(key, generation, record.packed_stage, session.terms.seed, durable, past)
-            )
-
-    def _end_beginning(self, key: int, generation: int, change: Callable[[Session], None]) -> None:
-        self._beginning.discard((key, generation))
-        if self._is_current(key, generation):
-            self._take_fact(key, change)
-
-    def _is_current(self, key: int, generation: int) -> bool:
-        record = self.sessions.by_key(key)
-        return record is not None and record.session.generation == generation
-
-    def _admit(self, record: SessionRecord) -> None:
-        self.sessions.admit(record)
-        record.left_at = time.monotonic()
-        self._scheduler.add(record)
-
-    def _forget(self, record: SessionRecord) -> None:
-        """Lets go of a session; what is stored of it stays."""
-        self.sessions.forget(record)
-        self._scheduler.remove(record)
-        self._link.send(worker_messages.End(record.key))
-
-    def _change(self, key: int, change: Callable[[Session], None]) -> None:
+    def change(self, key: int, change: Callable[[Session], None]) -> None:
         """Lets something happen to a session, then does what follows from it."""
         record = self.sessions.by_key(key)
         if record is None:
@@ -484,22 +296,67 @@ class Runtime:
         change(record.session)
         if record.session.closed and not was_closed:
             record.watchers.end()
-            self._spawn(self._store_close(record))
-            self._link.send(worker_messages.End(key))
+            self.spawn(self._store_close(record))
+            self.crew.of(record).link.send(worker_messages.End(key))
+            self.admission.give_back(record)
+            self.admission.note_change()
             record.left_at = None if record.session.attachment else time.monotonic()
             reason = record.session.close_reason
             log.info("session %d closed: %s", key, reason.name.lower() if reason else "")
-        self._work.set()
+        self._step.offer(record)
         self._wake(record)
 
-    def _take_fact(self, key: int, change: Callable[[Session], None]) -> None:
-        """As ``_change``, for what the inference process tells of a session, which may have ended meanwhile."""
-        record = self.sessions.by_key(key)
-        if record is not None and (not record.session.closed or change is Session.begin):
-            self._change(key, change)
+    def moved(self, record: SessionRecord, left: Inference) -> None:
+        """A session is drawn by another process from now on, with a place there if there is one."""
+        left.queue.remove(record.key)
+        self.admission.give_back(record, left)
+        self.admission.take_place(record)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does what nobody waits for."""
+        self._keep(work).add_done_callback(self.note_end)
+
+    def note_end(self, task: asyncio.Task[Any]) -> None:
+        """A step that fails is this server's own fault: it stops serving rather than hang."""
+        if task.cancelled() or task.exception() is None:
+            return
+        log.critical("the server's own step failed", exc_info=task.exception())
+        self._failed = True
+        self._give_up()
+
+    async def _supervise(self, inference: Inference) -> None:
+        await self.crew.supervise(inference, self._step)
+        if self.crew.lost:
+            self._give_up()
+
+    async def _review(self) -> None:
+        """Several times a second: are tiers as they should be, are places needed still, is there room for who waits?"""
+        while True:
+            await asyncio.sleep(REVIEW_S)
+            for inference in self.crew.all:
+                self._step.review_tiers(inference)
+            self.admission.let_places_lapse()
+            self.admission.note_change()
+
+    def _admit(self, record: SessionRecord) -> None:
+        self.sessions.admit(record)
+        record.left_at = time.monotonic()
+
+    def _forget(self, record: SessionRecord) -> None:
+        """Lets go of a session; what is stored of it stays."""
+        inference = self.crew.of(record)
+        self.sessions.forget(record)
+        self.admission.give_back(record)
+        self.admission.note_change()
+        inference.queue.remove(record.key)
+        inference.link.send(worker_messages.End(record.key))
 
     def _wake(self, record: SessionRecord) -> None:
         if wake := self._wake_ups.get(record.key):
+            wake()
+
+    def _wake_all(self) -> None:
+        for wake in list(self._wake_ups.values()):
             wake()
 
     async def _store_close(self, record: SessionRecord) -> None:
@@ -508,9 +365,6 @@ class Runtime:
                 await self.archive.close_session(record)
             except ServerError as error:  # it stays open on disk, and can be closed again
                 log.error("session %d is closed, but that could not be stored: %s", record.key, error)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._keep(work).add_done_callback(self._note_end)
 
     async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
         """Does it to its end, though whoever asked for it may be gone before that."""
@@ -522,67 +376,12 @@ class Runtime:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _tidy(self) -> None:
-        """Parks sessions that nobody came back to, lets go of closed ones, and keeps the disk within its limits."""
-        period = min(1.0, self.config.idle_timeout / 4, self.config.closed_linger / 4)
-        swept_at = 0.0
-        while True:
-            await asyncio.sleep(period)
-            now = time.monotonic()
-            for record in self.sessions:
-                linger = self.config.closed_linger if record.session.closed else self.config.idle_timeout
-                if self._may_park(record) and now - (record.left_at or now) >= linger:
-                    self._park(record)
-            if now - swept_at >= self.config.sweep_period:
-                swept_at = now
-                await self._sweep()
-
-    async def _sweep(self) -> None:
-        config = self.config
-        keep = Retention(config.keep_closed, config.keep_open, config.max_disk)
-        async with self._restoring:  # or a session that is just coming back could be deleted under its client's hands
-            swept = await self.archive.sweep(keep, {record.session_id for record in self.sessions})
-        for session_id in swept.deleted:
-            log.info("deleted session %s: too old, or no room", session_id)
-        full = swept.bytes_left > config.max_disk
-        if full and not self._disk_full:
-            log.warning("%d bytes are stored, %d may be: no session is opened", swept.bytes_left, config.max_disk)
-        self._disk_full = full
-
-    def _check_disk(self) -> None:
-        if self._disk_full:
-            raise NoRoom("this server stores as much as it may (max_disk); sessions must go first", RETRY_AFTER_S)
-
-    def _may_park(self, record: SessionRecord) -> bool:
-        waiting = record.session.attachment is None and record.left_at is not None
-        busy = record.session.in_flight or record.changing.locked() or len(record.watchers) > 0
-        return waiting and not busy
-
-    def _park(self, record: SessionRecord) -> None:
-        log.info("session %d leaves memory at frame %d", record.key, record.session.ready_frame)
-        self._forget(record)
-
-    def _park_idlest(self) -> None:
-        """Makes a place for another session, if there is one without a client."""
-        idle = [record for record in self.sessions if self._may_park(record) and not record.session.closed]
-        if idle:
-            self._park(min(idle, key=lambda record: record.left_at or 0.0))
-
     def _give_up(self) -> None:
         if self.stopping:
             return
-        self._lost = True
         log.critical("this server draws no more; its sessions wait on disk for the next one")
         self._on_health(False)
-        for wake in list(self._wake_ups.values()):
-            wake()
-
-    def _note_end(self, task: asyncio.Task[Any]) -> None:
-        """A step that fails is this server's own fault: it stops serving rather than hang."""
-        if task.cancelled() or task.exception() is None:
-            return
-        log.critical("the server's own step failed", exc_info=task.exception())
-        self._give_up()
+        self._wake_all()
 
 
 def _now_us() -> int:

@@ -4,6 +4,10 @@ The session numbers frames, queues turns, counts credit and keeps what is not ye
 what happened (a turn came, a frame was drawn, a client left) and asks it what to do next: which frame to draw, which
 entries to deliver. It never waits, never reads a clock and never imports a transport: times are given to it.
 
+A session that keeps a cadence has a clock of its own (``scheduling.Cadence``). With pacing "lockstep" every state is
+drawn; with "live" the latest one whose time has come, and those before it that were not drawn are skipped, counted, and
+take no frame: frames are numbered without gaps, and a turn that lost states has fewer.
+
 Whether a client is attached is a second question, independent of the state: a session goes on drawing for a client
 that is away until its credit is used up, and what it drew stays in ``log`` until it is acknowledged.
 """
@@ -12,107 +16,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from cutscene_server.errors import FieldViolation, IllegalEvent, InvalidRequest, OutOfRange, WrongMoment
-from cutscene_server.keyframes import Run
+from cutscene_server.scheduling import Cadence, Rank, Wish
 from cutscene_server.session_log import DrawnFigures, FrameReady, Rewound, SessionLog, TurnCompleted, TurnStarted
 from cutscene_server.session_states import EDGES, REASON_OF, CloseReason, Event, State
-from cutscene_server.terms import Terms
+from cutscene_server.terms import Pacing, Terms
+from cutscene_server.turns import DrawOrder, InFlight, Performed, PlacedTurn, Turn, TurnIds, Usage
 
 MAX_WAITING_TURNS = 8
 MAX_WAITING_BYTES = 32 << 20  # packed scene states of the turns that wait: one turn as large as a message may always
-REMEMBERED_TURN_IDS = 4096  # uniqueness of turn ids is checked against so many: a session may have millions of turns
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One request for a run of frames."""
-
-    turn_id: str
-    run: Run
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedTurn:
-    """A turn and the frames it takes."""
-
-    turn: Turn
-    number: int  # of the session's turns, from 0
-    first_frame: int
-    cut_before: bool
-
-    @property
-    def end_frame(self) -> int:
-        """One past its last frame."""
-        return self.first_frame + self.turn.run.frame_count
-
-
-@dataclass(frozen=True, slots=True)
-class DrawOrder:
-    """One frame that the model is to draw now, or, if it is ``stored``, to show again as it was."""
-
-    frame_index: int
-    generation: int  # of the session's orders: what comes back from an earlier one is void
-    turn_number: int
-    stored: bool
-    packed_state: bytes  # empty for a stored frame, whose state is stored with it
-    tier: str
-    cut_before: bool
-    pixel_digest: bytes = b""  # of a stored frame, once it is read: what it is to look like
-
-
-@dataclass(slots=True)
-class Usage:
-    frames: int = 0
-    turns: int = 0
-    compute_us: int = 0
-    bytes_sent: int = 0
-
-
-@dataclass(slots=True)
-class _Performed:
-    """A turn under way: how far it is and what it has cost."""
-
-    placed: PlacedTurn
-    received_us: int
-    ordered: int = 0  # frames given to the model
-    first_frame_us: int = 0
-    blocks_reused: int = 0
-    blocks_computed: int = 0
-
-    @property
-    def turn(self) -> Turn:
-        return self.placed.turn
-
-    @property
-    def first_frame(self) -> int:
-        return self.placed.first_frame
-
-    @property
-    def end_frame(self) -> int:
-        return self.placed.end_frame
-
-
-@dataclass(slots=True)
-class _InFlight:
-    frame_index: int
-    performed: _Performed
-    due_us: int  # when nothing but the model kept this frame from being drawn
-
-
-@dataclass(slots=True)
-class _TurnIds:
-    """The ids of the turns that came last."""
-
-    known: set[str] = field(default_factory=set)
-    order: deque[str] = field(default_factory=deque)
-
-    def add(self, turn_id: str) -> None:
-        self.known.add(turn_id)
-        self.order.append(turn_id)
-        if len(self.order) > REMEMBERED_TURN_IDS:
-            self.known.discard(self.order.popleft())
 
 
 class Session:
@@ -126,6 +39,9 @@ class Session:
         self.generation = 0  # of the orders given to the model
         self.close_reason: CloseReason | None = None
         self.usage = Usage()
+        self.tier = terms.tier  # that frames are drawn at now
+        self.has_place = False  # whether the session's cadence is promised
+        self.cadence = Cadence(terms.fps, terms.latency_us) if terms.paced else None
         self.log = SessionLog()
         self.attachment: int | None = None  # which attachment is the current one; None: no client
         self.ready_frame = 0  # every frame below it was drawn and is, or was, in the log
@@ -135,15 +51,17 @@ class Session:
         self._queued_frame = 0  # every frame below it belongs to a turn that was taken
         self._attachments = 0
         self._turn_count = 0
-        self._incomplete: deque[_Performed] = deque()  # turns whose last frame has not come back, the current one first
-        self._to_draw: deque[_Performed] = deque()  # of these, the ones with frames not yet given to the model
+        self._incomplete: deque[Performed] = deque()  # turns whose last frame has not come back, the current one first
+        self._to_draw: deque[Performed] = deque()  # of these, the ones with frames not yet given to the model
         self._stored_turns: tuple[PlacedTurn, ...] | None = None  # of a restored session that nobody has come back to
-        self._in_flight: deque[_InFlight] = deque()
+        self._in_flight: deque[InFlight] = deque()
         self._cut_asked = False
-        self._turn_ids = _TurnIds()
+        self._turn_ids = TurnIds()
         self._credit_since_us = 0
         self._last_finished_us = 0
         self._throttle_noticed = False
+        self._tier_noticed = terms.tier
+        self._skips: dict[int, int] = {}  # by turn number: states skipped, of which the store does not know yet
 
     @classmethod
     def restored(
@@ -195,7 +113,7 @@ class Session:
 
     def add_turn(self, turn: Turn, now_us: int) -> None:
         """Queues a turn and writes its receipt. Turns are drawn in the order they came."""
-        performed = _Performed(self.place_turn(turn), now_us)
+        performed = Performed(self.place_turn(turn), now_us)
         self._turn_ids.add(turn.turn_id)
         self._turn_count += 1
         self._cut_asked = False
@@ -247,8 +165,10 @@ class Session:
         self._require(Event.REWIND, "rewind")
         if frame > self.ready_frame:
             raise OutOfRange("rewind.frame", f"found {frame}, but only frames below {self.ready_frame} have been drawn")
-        self._incomplete.clear()
+        self._skips.clear()
         self._void_orders()
+        self._incomplete.clear()
+        self._to_draw.clear()
         self.epoch += 1
         self.log.forget_from(frame)
         self.durable_frame = self.ready_frame = self._ordered_frame = self._queued_frame = frame
@@ -282,28 +202,51 @@ class Session:
             self._step(Event.START)
         self._settle()
 
-    def take_order(self) -> DrawOrder:
+    def wish(self, cost_us: int) -> Wish | None:
+        """What the session asks of the scheduler, given what a frame of its takes; None: nothing now."""
+        if not self.wants_frame:
+            return None
+        if self.terms.background:
+            return Wish(Rank.BACKGROUND, cost_us=cost_us)
+        if self.cadence is None or self._ordered_frame < self.durable_frame:  # what was drawn before comes at once
+            return Wish(Rank.UNPACED, cost_us=cost_us)
+        rank = Rank.PACED if self.has_place else Rank.UNPACED
+        known_us = self._known_us
+        return Wish(rank, self.cadence.release_us(known_us), self.cadence.due_us(known_us), cost_us)
+
+    def take_order(self, now_us: int) -> DrawOrder:
         """The next frame to draw. Ask ``wants_frame`` first."""
         self._require(Event.DRAW, "session")
         if not self.wants_frame:
             raise IllegalEvent("session", "there is no frame to draw now")
-        performed = self._to_draw[0]
-        position = performed.ordered
         stored = self._ordered_frame < self.durable_frame
+        skipped_before, due_us = self.usage.states_skipped, None
+        if self.cadence is not None and not stored:
+            if self.terms.pacing is Pacing.LIVE:
+                self._skip_overtaken(self.cadence, now_us)
+                self._complete_turns(now_us, counted=True)
+            if self.has_place:
+                due_us = self.cadence.due_us(self._known_us)
+            self.cadence.take(self._known_us, now_us)
+        performed = self._to_draw[0]
+        position = performed.positions.popleft()
         order = DrawOrder(
             frame_index=self._ordered_frame,
             generation=self.generation,
-            turn_number=performed.placed.number,
+            turn_number=performed.number,
             stored=stored,
             packed_state=b"" if stored else performed.turn.run.packed_state(position),
-            tier=self.terms.tier,
-            cut_before=performed.placed.cut_before and position == 0,
+            tier=self.tier,
+            cut_before=performed.cut_before and self._ordered_frame == performed.first_frame,
         )
-        due_us = max(performed.received_us, self._credit_since_us)
-        self._in_flight.append(_InFlight(order.frame_index, performed, due_us))
-        performed.ordered += 1
+        self._in_flight.append(
+            InFlight(
+                order.frame_index, performed, position, self._known_us, due_us,
+                self.usage.states_skipped - skipped_before,
+            )
+        )  # fmt: skip
         self._ordered_frame += 1
-        if self._ordered_frame == performed.end_frame:
+        if not performed.positions:
             self._to_draw.popleft()
         self._step(Event.DRAW)
         return order
@@ -317,31 +260,34 @@ class Session:
             raise IllegalEvent("session", f"frame {figures.frame_index} came back out of order")
         flight = self._in_flight.popleft()
         performed = flight.performed
-        due_us = max(flight.due_us, self._last_finished_us)
+        wanted_us = max(flight.wanted_us, self._last_finished_us)
+        missed = flight.due_us is not None and now_us > flight.due_us
         frame = FrameReady(
             turn_id=performed.turn.turn_id,
             presentation_time_us=round(figures.frame_index * 1e6 / self.terms.fps),
             codec=self.terms.codec,
             data=data,
             pixel_digest=pixel_digest,
-            queued_us=max(0, figures.started_us - due_us),
+            queued_us=max(0, figures.started_us - wanted_us),
             encode_us=encode_us,
             figures=figures,
+            states_skipped=flight.skipped,
         )
         self.log.append(figures.frame_index, frame)
         self._last_finished_us = figures.finished_us
         self.ready_frame = figures.frame_index + 1
-        if self.ready_frame > self.durable_frame:  # else it was shown again, and has been counted
+        new = self.ready_frame > self.durable_frame  # else it was shown again, and has been counted
+        if new:
             self.durable_frame = self.ready_frame
             self.usage.frames += 1
-            self.usage.turns += self.ready_frame == performed.end_frame
         self.usage.compute_us += figures.compute_us
+        self.usage.deadline_misses += missed
+        performed.misses += missed
         performed.blocks_reused += figures.blocks_reused
         performed.blocks_computed += figures.blocks_computed
         if figures.frame_index == performed.first_frame:
             performed.first_frame_us = now_us - performed.received_us
-        if self.ready_frame == performed.end_frame:
-            self._complete(performed, now_us)
+        self._complete_turns(now_us, counted=new)
         self._step(Event.FRAME)
         self._settle()
         return frame
@@ -366,6 +312,23 @@ class Session:
         self._throttle_noticed = True
         return True
 
+    def set_tier(self, tier: str) -> None:
+        """Frames ordered from now on are drawn at this tier."""
+        self.tier = tier
+
+    def take_skips(self) -> list[tuple[int, int]]:
+        """Turn numbers, and how many of their states were skipped since this was last asked: what is to be stored."""
+        skips = list(self._skips.items())
+        self._skips.clear()
+        return skips
+
+    def take_tier_notice(self) -> str | None:
+        """The tier that the client is to be told frames are drawn at now; None: it knows."""
+        if self._tier_noticed == self.tier:
+            return None
+        self._tier_noticed = self.tier
+        return self.tier
+
     # ---- what can be asked ------------------------------------------------------------------------------------------
 
     @property
@@ -381,6 +344,13 @@ class Session:
     def wants_frame(self) -> bool:
         """Whether a frame may be given to the model now."""
         return self._has_frame_to_draw and self._credit_left > 0
+
+    def is_pressed(self, ready_us: int) -> bool:
+        """Whether the next frame, ready then, would be later than promised."""
+        return (
+            self.cadence is not None and self.has_place and self._ordered_frame >= self.durable_frame
+            and self._has_frame_to_draw and ready_us > self.cadence.due_us(self._known_us)
+        )  # fmt: skip
 
     @property
     def throttled(self) -> bool:
@@ -420,13 +390,12 @@ class Session:
     def _credit_left(self) -> int:
         return max(0, self.terms.frame_credit - (self._ordered_frame - self.acked_frame))
 
-    def _queue(self, performed: _Performed) -> None:
+    def _queue(self, performed: Performed) -> None:
         self._incomplete.append(performed)
         self._to_draw.append(performed)
-        placed = performed.placed
         self.log.append(
-            max(placed.first_frame, self.acked_frame),
-            TurnStarted(placed.turn.turn_id, placed.first_frame, placed.turn.run.frame_count),
+            max(performed.first_frame, self.acked_frame),
+            TurnStarted(performed.turn.turn_id, performed.first_frame, performed.frame_count),
         )
 
     def _take_up(self, turns: Sequence[PlacedTurn], next_frame: int, now_us: int) -> None:
@@ -435,9 +404,9 @@ class Session:
         self.ready_frame = self._ordered_frame = self.acked_frame = next_frame
         for placed in turns:
             if placed.end_frame > next_frame:
-                self._queue(_Performed(placed, now_us, ordered=max(0, next_frame - placed.first_frame)))
+                self._queue(Performed(placed, now_us, drawn=max(0, next_frame - placed.first_frame)))
             elif placed.end_frame == next_frame:  # whether its end was heard is not known; what it took is forgotten
-                turn_id, frames = placed.turn.turn_id, placed.turn.run.frame_count
+                turn_id, frames = placed.turn.turn_id, placed.frame_count
                 self.log.append(next_frame, TurnStarted(turn_id, placed.first_frame, frames))
                 self.log.append(next_frame, TurnCompleted(turn_id, placed.first_frame, frames, 0, 0, 0, 0))
 
@@ -445,26 +414,78 @@ class Session:
         """What the model is drawing will not be taken: it is to be ordered again of a timeline that begins anew."""
         self.generation += 1
         self.begun = False
-        self._in_flight.clear()
+        while self._in_flight:
+            flight = self._in_flight.pop()
+            flight.performed.positions.appendleft(flight.position)
         self._ordered_frame = self.ready_frame
         self._to_draw = deque(self._incomplete)
-        for performed in self._to_draw:
-            performed.ordered = max(0, self.ready_frame - performed.first_frame)
 
-    def _complete(self, performed: _Performed, now_us: int) -> None:
-        self._incomplete.popleft()
+    def _complete_turns(self, now_us: int, *, counted: bool) -> None:
+        """Completes the turns that no frame will come of any more."""
+        while self._incomplete:
+            performed = self._incomplete[0]
+            if performed.positions or performed.end_frame > self.ready_frame:
+                return
+            self._incomplete.popleft()
+            self.usage.turns += counted
+            self._complete(performed, now_us)
+
+    def _complete(self, performed: Performed, now_us: int) -> None:
         self.log.append(
             performed.end_frame,
             TurnCompleted(
                 turn_id=performed.turn.turn_id,
                 first_frame=performed.first_frame,
-                frame_count=performed.turn.run.frame_count,
+                frame_count=performed.frame_count,
                 first_frame_us=performed.first_frame_us,
                 total_us=now_us - performed.received_us,
                 blocks_reused=performed.blocks_reused,
                 blocks_computed=performed.blocks_computed,
+                states_skipped=performed.skipped,
+                deadline_misses=performed.misses,
             ),
         )
+
+    @property
+    def _known_us(self) -> int:
+        """Since when the next frame could be drawn: it was asked for, and there was credit for it."""
+        return max(self._to_draw[0].received_us, self._credit_since_us)
+
+    def _skip_overtaken(self, cadence: Cadence, now_us: int) -> None:
+        """Passes over the states whose successor's time has come, but never the last one there is.
+
+        A turn of one state takes no time of its own: it stands until another turn comes. So an engine that sends each
+        state as it simulates it has the latest one drawn, however its rate and the session's drift apart.
+        """
+        while True:
+            performed = self._to_draw[0]
+            left, known_us = len(performed.positions), self._known_us
+            if len(self._to_draw) > 1:
+                takes = left if performed.turn.run.frame_count > 1 else 0
+                over_us = cadence.release_us(known_us) + takes * cadence.period_us
+                if max(over_us, self._to_draw[1].received_us) <= now_us:
+                    self._skip(performed, left)
+                    cadence.skip(known_us, takes)
+                    following = self._to_draw[1]
+                    following.cut_before |= performed.cut_before and not performed.frame_count
+                    self._to_draw.popleft()
+                    continue
+            overtaken = min(cadence.passed_over(known_us, now_us), left - 1)
+            if overtaken:
+                self._skip(performed, overtaken)
+                cadence.skip(known_us, overtaken)
+            return
+
+    def _skip(self, performed: Performed, states: int) -> None:
+        """These next states of a turn get no frame; the frames of all that comes after it come so much earlier."""
+        for _ in range(states):
+            performed.positions.popleft()
+        performed.skipped += states
+        self.usage.states_skipped += states
+        self._skips[performed.number] = self._skips.get(performed.number, 0) + states
+        self._queued_frame -= states
+        for later in list(self._incomplete)[self._incomplete.index(performed) + 1 :]:
+            later.first_frame -= states
 
     def _check_position(self, name: str, next_frame: int) -> None:
         if next_frame < self.acked_frame:

@@ -49,6 +49,7 @@ class FrameReady:
     queued_us: int
     encode_us: int
     figures: DrawnFigures
+    states_skipped: int = 0  # between the frame before and this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class TurnCompleted:
     total_us: int
     blocks_reused: int
     blocks_computed: int
+    states_skipped: int = 0
+    deadline_misses: int = 0
 
 
 @dataclass(frozen=True, slots=True)

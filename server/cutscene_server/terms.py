@@ -25,6 +25,14 @@ class Codec(Enum):
     RAW_RGB = 2
 
 
+class Pacing(Enum):
+    """Whether frames keep a cadence, and what gives way if they cannot. The values are those of the proto enum."""
+
+    UNPACED = 0  # no cadence: every state is drawn as soon as there is room
+    LOCKSTEP = 1  # every state is drawn, at the session's fps
+    LIVE = 2  # the latest state wins; those it overtook are skipped, and counted
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """How a session is drawn and sent, and how far."""
@@ -42,11 +50,19 @@ class Terms:
     frame_budget: int  # frames that may be drawn at all
     names: Names
     background: bool = False  # drawn only when no other session wants a frame
+    pacing: Pacing = Pacing.UNPACED
+    lowest_tier: str = ""  # that a paced session's frames may be drawn at; empty: ``tier``
+    latency_us: int = 0  # of a paced session: a frame is due so long, and a frame time, after its state's time
+
+    @property
+    def paced(self) -> bool:
+        """Whether the session's frames keep a cadence."""
+        return self.pacing is not Pacing.UNPACED and not self.background
 
     def packed(self) -> bytes:
         """As it is stored: see ``unpack_terms``."""
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        plain["codec"] = self.codec.value
+        plain["codec"], plain["pacing"] = self.codec.value, self.pacing.value
         plain["names"] = [self.names.cast, self.names.props, sorted(self.names.emotions)]
         packed: bytes = msgpack.packb(plain)
         return packed
@@ -56,4 +72,5 @@ def unpack_terms(packed: bytes) -> Terms:
     """The terms that ``Terms.packed`` packed."""
     plain = msgpack.unpackb(packed)
     cast, props, emotions = plain.pop("names")
-    return Terms(codec=Codec(plain.pop("codec")), names=Names(cast, props, frozenset(emotions)), **plain)
+    pacing = Pacing(plain.pop("pacing", Pacing.UNPACED.value))  # stored before there was pacing
+    return Terms(codec=Codec(plain.pop("codec")), pacing=pacing, names=Names(cast, props, frozenset(emotions)), **plain)

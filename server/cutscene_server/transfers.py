@@ -184,7 +184,7 @@ def turns_to_move(stored: StoredSession) -> list[StoredTurn]:
     return [
         dataclasses.replace(
             rows[placed.number],
-            frame_count=placed.turn.run.frame_count,
+            frame_count=placed.frame_count,
             packed_run=rows[placed.number].packed_run if placed.end_frame > stored.next_frame else None,
         )
         for placed in placed_turns(stored)

@@ -31,7 +31,7 @@ class WorkerLink:
         context = multiprocessing.get_context("spawn")
         self._connection, self._far_end = context.Pipe(duplex=True)
         model = str(config.model) if config.model else None
-        placement = {"device": config.device, "threads": config.threads, "precision": config.precision}
+        placement = {"device": config.device, "threads": config.threads_each, "precision": config.precision}
         self._process: SpawnProcess = context.Process(
             target=worker.main,
             args=(self._far_end, config.engine, model, placement, config.log_level),

@@ -14,7 +14,9 @@ DOUBLES = Path(__file__).resolve().parents[1] / "doubles"
 
 
 @pytest.fixture(scope="session")
-def server_address() -> Iterator[str]:
+def server_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     path = os.pathsep.join([str(DOUBLES), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with local_server(["--engine", "sketch_engine:load"], {"PYTHONPATH": path}) as address:
+    films = tmp_path_factory.mktemp("films")
+    arguments = ["--engine", "sketch_engine:load", "--render-output", str(films)]
+    with local_server(arguments, {"PYTHONPATH": path}) as address:
         yield address

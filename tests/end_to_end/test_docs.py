@@ -56,7 +56,7 @@ def test_block_runs(block: Block, server_address: str, tmp_path: Path) -> None:
     text = block.text.replace(DEFAULT_ADDRESS, server_address)
     command = [sys.executable, "-c", text] if block.language == "python" else ["sh", "-e", "-c", text]
     tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": tools, "CUTSCENE_SERVER": server_address}
+    environment = {**os.environ, "PATH": tools, "CUTSCENE_SERVER": server_address, "XDG_STATE_HOME": str(tmp_path)}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
     )

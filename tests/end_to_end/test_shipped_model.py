@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -105,3 +108,26 @@ async def test_a_session_is_moved_to_another_server_with_the_same_pixels(
             assert [frame.digest async for frame in moved.remaining()] == before
             assert [frame.digest async for frame in moved.perform(further)] == undisturbed
             await moved.close()
+
+
+async def test_a_render_job_s_film_is_that_of_the_live_performance(expansion: Expansion, tmp_path: Path) -> None:
+    shots = [scene.lockstep_turn(expansion.shots[shot].states[:8], f"shot-{shot}") for shot in (0, 1)]
+    with local_server(["--render-output", str(tmp_path)]) as other:
+        async with cc.connect(other) as client:
+            session = await client.open_request(expansion.open_request)
+            async with session:
+                live = [frame async for frame in session.play([shots[0], cc.CUT, shots[1]])]
+            render = await client.render([cc.RenderItem("short", expansion.open_request, [shots[0], cc.CUT, shots[1]])])
+            (item,) = (await render.wait()).items
+    digest = hashlib.blake2b(b"".join(frame.digest for frame in live), digest_size=16).digest()
+    assert (item.state, item.pixel_digest) == ("done", digest)
+    with av.open(str(tmp_path / item.film)) as container:
+        (stream,) = container.streams.video
+        assert (stream.width, stream.height, stream.average_rate) == (512, 288, Fraction(24))
+        assert container.duration is not None
+        assert abs(container.duration / 1e6 - 16 / 24) < 0.001
+        pictures = [picture.to_ndarray(format="rgb24") for picture in container.decode(stream)]
+    assert len(pictures) == 16
+    for picture, frame in zip(pictures, live, strict=True):
+        error = np.mean((picture.astype(np.float32) - frame.rgb.astype(np.float32)) ** 2)
+        assert 10 * np.log10(255**2 / error) > 32, "each picture is its frame"

@@ -37,10 +37,10 @@ async def test_what_is_open_goes_on_and_nothing_new_is_taken_until_there_is_room
         runtime = server.runtime
 
         async def full() -> bool:
-            return runtime._disk_full
+            return runtime.tidying.disk_full
 
         async def roomy() -> bool:
-            return not runtime._disk_full
+            return not runtime.tidying.disk_full
 
         # As if sessions of an earlier run had left it: found by the sweep, whoever it belonged to.
         heap = tmp_path / "sessions" / "0123456789abcdef" / "frames-0.log"

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from cutscene_proto.v1 import cutscene_pb2 as pb
+from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
 from cutscene_server.running import RunningServer, run_server
 from messages import keyframed_turn, lockstep_turn, open_message
 from raw_client import RawStream
@@ -170,3 +171,20 @@ async def test_a_client_that_leaves_its_frames_unread_is_detached_and_keeps_them
         await again.resume(opened, 0)
         assert [frame.frame_index for frame in await again.frames(250)] == list(range(250))
         again.leave()
+
+
+async def test_sessions_that_are_ended_while_a_frame_of_theirs_is_stored_end_nothing_else(
+    channel: grpc.aio.Channel,
+) -> None:
+    stub: Any = CutsceneServiceStub(channel)  # type: ignore[no-untyped-call]
+    for number in range(60):
+        stream = RawStream(channel)
+        opened = await stream.open(open_message(seed=number))
+        await stream.say(turn=lockstep_turn("one", 40))
+        await stream.frames(1 + number % 7)
+        await stub.CloseSession(pb.CloseSessionRequest(session_id=opened.session_id, token=opened.token))
+        stream.leave()
+    after = RawStream(channel)
+    await after.open(open_message())
+    await after.say(turn=lockstep_turn("one", 2))
+    assert len(await after.frames(2)) == 2

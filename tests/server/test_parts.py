@@ -1,4 +1,4 @@
-"""The small parts: the scheduler, the frame ring, the messages between the processes."""
+"""The small parts: the frame ring, the messages between the processes."""
 
 from __future__ import annotations
 
@@ -6,39 +6,11 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cutscene_model.scene import EMOTIONS
 from cutscene_server import worker_messages as messages
 from cutscene_server.frame_ring import FrameRing
-from cutscene_server.scheduler import RoundRobin
 from synthetic_engine import MANIFEST
-
-
-def test_round_robin_gives_each_its_turn() -> None:
-    scheduler: RoundRobin[str] = RoundRobin()
-    for key in "abc":
-        scheduler.add(key)
-    assert [scheduler.pick(lambda key: True) for _ in range(5)] == ["a", "b", "c", "a", "b"]
-    assert scheduler.pick(lambda key: key == "b") == "b"
-    assert scheduler.pick(lambda key: False) is None
-    scheduler.remove("c")
-    assert scheduler.pick(lambda key: True) == "a"
-
-
-@given(st.lists(st.sets(st.integers(0, 4)), min_size=10, max_size=60))
-def test_nobody_who_wants_a_frame_waits_for_more_than_all_the_others(wanting: list[set[int]]) -> None:
-    scheduler: RoundRobin[int] = RoundRobin()
-    for key in range(5):
-        scheduler.add(key)
-    waited = dict.fromkeys(range(5), 0)
-    for wants in wanting:
-        picked = scheduler.pick(wants.__contains__)
-        assert (picked is None) == (not wants)
-        for key in range(5):
-            waited[key] = waited[key] + 1 if key in wants and key != picked else 0
-        assert max(waited.values()) <= 4
 
 
 def test_a_frame_written_on_one_side_is_read_on_the_other() -> None:

@@ -84,6 +84,13 @@ OPEN_CASES = [
     *[Case("fps", put("fps", value)) for value in (0.5, 61.0, -1.0, NAN, INFINITY)],
     Case("tier", put("tier", pb.TIER_HIGH), "draft, standard"),
     Case("tier", put("tier", 17)),
+    Case("pacing", put("pacing", 3)),
+    Case("lowest_tier", put("lowest_tier", pb.TIER_HIGH), "draft, standard"),
+    Case(
+        "lowest_tier",
+        lambda message: message.MergeFrom(pb.Open(tier=pb.TIER_DRAFT, lowest_tier=pb.TIER_STANDARD)),
+        "above the session's tier",
+    ),
     Case("frame_credit", put("frame_credit", 257)),
     Case("frame_budget", put("frame_budget", 1 << 40)),
     Case("cast", repeat("cast", 5), "found 5"),

@@ -33,7 +33,7 @@ def test_a_turn_that_a_crash_left_unfinished_does_not_hide_those_after_it() -> N
     again = restored(session)
     again.attach(15, 0)  # within turn 1, whose frames are shown again
     again.begin()
-    order = again.take_order()
+    order = again.take_order(0)
     assert (order.frame_index, order.stored, order.turn_number) == (15, True, 1)
 
 

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cutscene_server.errors import IllegalEvent, WrongMoment
-from cutscene_server.session import Session, Turn
+from cutscene_server.session import Session
 from cutscene_server.session_log import DrawnFigures, FrameReady, TurnCompleted
 from cutscene_server.terms import Codec, Names, Terms
+from cutscene_server.turns import Turn
 
 CREDIT = 5
 BUDGET = 60
@@ -61,7 +62,7 @@ class SessionMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.session.wants_frame)
     @rule()
     def order(self) -> None:
-        order = self.session.take_order()
+        order = self.session.take_order(0)
         self.under_way.append(order.frame_index)
 
     @precondition(lambda self: bool(self.under_way) and not self.session.closed)

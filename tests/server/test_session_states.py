@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import pytest
 
 from cutscene_server.errors import IllegalEvent, InvalidRequest, OutOfRange, WrongMoment
-from cutscene_server.session import MAX_WAITING_BYTES, MAX_WAITING_TURNS, PlacedTurn, Session, Turn, Usage
+from cutscene_server.session import MAX_WAITING_BYTES, MAX_WAITING_TURNS, Session
 from cutscene_server.session_log import DrawnFigures, FrameReady, TurnCompleted, TurnStarted
 from cutscene_server.session_states import EDGES, CloseReason, Event, State
 from cutscene_server.terms import Codec, Names, Terms
+from cutscene_server.turns import PlacedTurn, Turn, Usage
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def give_frame(session: Session, frame_index: int, *, now_us: int = 0) -> None:
 
 def draw_all(session: Session) -> None:
     while session.wants_frame:
-        give_frame(session, session.take_order().frame_index)
+        give_frame(session, session.take_order(0).frame_index)
 
 
 def in_state(state: State) -> Session:
@@ -69,7 +70,7 @@ def in_state(state: State) -> Session:
         session = come_back(stored_frames=3, turns=[("first", 0, 3)], close_reason=CloseReason.CLIENT)
         session.attach(0, 0)
         session.begin()
-        session.take_order()
+        session.take_order(0)
         return session
     session = make_session()
     if state is State.OPENING:
@@ -78,7 +79,7 @@ def in_state(state: State) -> Session:
     if state is State.IDLE:
         return session
     add_turn(session, "first", 3)
-    session.take_order()
+    session.take_order(0)
     if state is State.PERFORMING:
         return session
     session.close()
@@ -114,14 +115,14 @@ def exhaust(session: Session) -> None:
     """Draws until the frame budget, of 2 here, ends it."""
     session.terms = make_session(frame_budget=2).terms
     while session.wants_frame:
-        session.take_order()
+        session.take_order(0)
     give_frame(session, 0)
     give_frame(session, 1)
 
 
 def run_out(session: Session) -> None:
     while session.wants_frame:
-        session.take_order()
+        session.take_order(0)
     for frame_index in range(3):
         give_frame(session, frame_index)
 
@@ -136,7 +137,7 @@ VERBS: dict[Event, Callable[[Session], object]] = {
     Event.TURN: lambda session: add_turn(session, "another"),
     Event.CUT: Session.cut,
     Event.ACK: lambda session: session.acknowledge(0, 0),
-    Event.DRAW: Session.take_order,
+    Event.DRAW: lambda session: session.take_order(0),
     Event.FRAME: lambda session: give_frame(session, 0),
     Event.RUN_OUT: run_out,
     Event.CLOSE: Session.close,
@@ -240,12 +241,12 @@ def test_what_a_lost_process_was_drawing_is_drawn_again() -> None:
     session = in_state(State.IDLE)
     add_turn(session, "one", 3)
     add_turn(session, "two", 2)
-    give_frame(session, session.take_order().frame_index)
-    lost = [session.take_order() for _ in range(3)]
+    give_frame(session, session.take_order(0).frame_index)
+    lost = [session.take_order(0) for _ in range(3)]
     session.lose()
     assert (session.state, session.wants_frame) == (State.OPENING, False)
     session.begin()
-    again = [session.take_order() for _ in range(3)]
+    again = [session.take_order(0) for _ in range(3)]
     assert [(order.frame_index, order.packed_state) for order in again] == [
         (order.frame_index, order.packed_state) for order in lost
     ]
@@ -262,7 +263,7 @@ def test_a_session_from_disk_shows_what_its_client_has_not_seen_and_draws_the_re
     assert (session.ready_frame, session.wants_frame, session.recent_turn_ids) == (4, False, ["one", "two"])
     session.attach(2, 0)
     session.begin()
-    orders = [session.take_order() for _ in range(4)]
+    orders = [session.take_order(0) for _ in range(4)]
     assert [(order.frame_index, order.stored, order.packed_state) for order in orders] == [
         (2, True, b""), (3, True, b""), (4, False, b"1"), (5, False, b"2"),
     ]  # fmt: skip
@@ -276,7 +277,7 @@ def test_a_session_from_disk_shows_what_its_client_has_not_seen_and_draws_the_re
         add_turn(session, "one")
     add_turn(session, "three", 1)
     session.acknowledge(6, 0)
-    assert session.take_order().frame_index == 6
+    assert session.take_order(0).frame_index == 6
 
 
 def test_a_closed_session_from_disk_has_its_last_frames_to_show_and_takes_nothing_new() -> None:
@@ -301,7 +302,7 @@ def test_going_back_drops_what_waits_and_goes_on_in_a_new_epoch() -> None:
     draw_all(session)
     add_turn(session, "two", 3)
     add_turn(session, "three", 3)
-    order = session.take_order() if session.wants_frame else None
+    order = session.take_order(0) if session.wants_frame else None
     assert order is None, "the credit is used up"
     rewound = session.rewind(2)
     assert (rewound.epoch, rewound.next_frame, session.epoch) == (1, 2, 1)
@@ -394,7 +395,7 @@ def test_a_cut_belongs_to_the_next_turn_that_comes() -> None:
     add_turn(session, "one", 1)
     session.cut()
     add_turn(session, "two", 2)
-    cuts = [session.take_order().cut_before for _ in range(3)]
+    cuts = [session.take_order(0).cut_before for _ in range(3)]
     assert cuts == [False, True, False]
 
 
@@ -405,7 +406,7 @@ def test_eight_turns_wait_behind_the_current_one_and_the_next_is_refused() -> No
     assert session.turns_waiting == MAX_WAITING_TURNS
     with pytest.raises(WrongMoment):
         add_turn(session, "one-too-many")
-    give_frame(session, session.take_order().frame_index)
+    give_frame(session, session.take_order(0).frame_index)
     add_turn(session, "now-there-is-room")
 
 
@@ -432,8 +433,8 @@ def test_a_frame_out_of_order_is_refused() -> None:
 def test_times_in_a_turns_figures_count_from_its_receipt_and_queueing_from_when_a_frame_was_due() -> None:
     session = in_state(State.IDLE)
     add_turn(session, "one", 2, now_us=1000)
-    session.take_order()
-    session.take_order()
+    session.take_order(0)
+    session.take_order(0)
     give_frame(session, 0, now_us=1500)
     give_frame(session, 1, now_us=1700)
     first, second = (entry for entry in entries(session) if isinstance(entry, FrameReady))

@@ -7,7 +7,9 @@ from cutscene_client.errors import (
     CutsceneError,
     FailedPrecondition,
     FieldViolation,
+    FilmDamaged,
     InvalidRequest,
+    RenderNotFound,
     RequestRefused,
     ResourceExhausted,
     ServerFault,
@@ -21,6 +23,7 @@ from cutscene_client.errors import (
 )
 from cutscene_client.frames import Frame, Timings, TurnFigures, Usage
 from cutscene_client.moving import ImportedSession
+from cutscene_client.rendering import ItemProgress, Render, RenderItem, RenderProgress
 from cutscene_client.session import CUT, Session
 
 __all__ = [
@@ -33,10 +36,16 @@ __all__ = [
     "CutsceneError",
     "FailedPrecondition",
     "FieldViolation",
+    "FilmDamaged",
     "Frame",
     "ImportedSession",
     "InvalidRequest",
+    "ItemProgress",
     "ModelInfo",
+    "Render",
+    "RenderItem",
+    "RenderNotFound",
+    "RenderProgress",
     "ReplayInfo",
     "ReplayWish",
     "RequestRefused",

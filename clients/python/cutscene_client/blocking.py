@@ -46,16 +46,16 @@ class _LoopThread:
         self._loop.close()
 
 
-def connect(address: str = DEFAULT_ADDRESS, *, timeout: float = CONNECT_TIMEOUT_S) -> Client:
+def connect(address: str = DEFAULT_ADDRESS, *, timeout: float = CONNECT_TIMEOUT_S, tenant: str = "") -> Client:
     """A client for the server at ``address``: ``with connect(address) as client``."""
-    return Client(address, timeout=timeout)
+    return Client(address, timeout=timeout, tenant=tenant)
 
 
 class Client:
     """``cutscene_client.Client``, blocking."""
 
-    def __init__(self, address: str, *, timeout: float = CONNECT_TIMEOUT_S) -> None:
-        self._client = live.Client(address, timeout=timeout)
+    def __init__(self, address: str, *, timeout: float = CONNECT_TIMEOUT_S, tenant: str = "") -> None:
+        self._client = live.Client(address, timeout=timeout, tenant=tenant)
         self._thread: _LoopThread | None = None
 
     def __enter__(self) -> Self:

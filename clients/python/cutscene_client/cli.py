@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from cutscene_client import connect, remembered, shipped
+from cutscene_client import connect, remembered, render_command, shipped
 from cutscene_client.client import DEFAULT_ADDRESS, ReplayWish, SessionInfo
 from cutscene_client.errors import CutsceneError, ServerUnreachable
 from cutscene_client.expand import Expansion
@@ -35,6 +35,8 @@ examples:
   cutscene scripts                                   what can be played right away
   cutscene play tavern_dialogue -o tavern.mp4        play a shipped script
   cutscene play my_scene.yaml -o out.mp4 --sheet out.png --tier high
+  cutscene render tavern_dialogue my_scene.yaml -o films
+                                                     films made by the server while it has time
   cutscene recordings                                what was played, and can be played again
   cutscene replay 3f9a --verify                      again, and are the pixels the same?
   cutscene replay 3f9a -o other.mp4 --camera 0,2,5:0,1,0 --set cast.ada=mage
@@ -44,7 +46,8 @@ examples:
   cutscene library tavern                            the marks and lights of a room, to write scripts with
   cutscene schema > cutscene.schema.json             for editors that complete YAML
 
-`play`, `replay`, `export`, `import`, `models` and `sessions` need a server: run `cutscene-server` in another terminal.
+`play`, `render`, `replay`, `export`, `import`, `models` and `sessions` need a server: run `cutscene-server` in another
+terminal.
 
 exit codes: 0 done, 1 failed, 2 wrong arguments
 """
@@ -87,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     play.add_argument(
         "--model", default="", metavar="NAME", help="a model of `cutscene models` (default: the server's)"
     )
+    play.add_argument("--pacing", choices=["lockstep", "live"], default="",
+                      help="keep the script's frame rate: drawing every state, or skipping those that are overtaken"
+                      " (default: no cadence, as fast as there is room)")  # fmt: skip
+    play.add_argument("--lowest-tier", choices=sorted(TIERS), default="",
+                      help="with --pacing: down to which tier frames may be drawn rather than be late")  # fmt: skip
+    play.add_argument("--wait", action="store_true", help="wait in line if the server has no room")
+    play.add_argument("--tenant", default="", metavar="NAME", help="in whose name the session is opened")
     play.add_argument("--seed", type=int, metavar="N", help="in place of the script's own seed")
     _add_server(play)
     play.set_defaults(run=_play)
@@ -98,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=f"Lists {text}.")
         _add_server(command)
         command.set_defaults(run=run)
+
+    render_command.add_commands(commands, _add_server)
 
     recordings = commands.add_parser(
         "recordings", help="the sessions that were played from here", description="Lists the sessions played from here."
@@ -202,8 +214,11 @@ def _play(options: argparse.Namespace) -> int:
     for warning in expansion.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     figures = asyncio.run(
-        play(expansion, options.server, options.output, options.sheet, options.model, options.tier, options.seed)
-    )
+        play(
+            expansion, options.server, options.output, options.sheet, options.model, options.tier, options.seed,
+            pacing=options.pacing, lowest_tier=options.lowest_tier, wait=options.wait, tenant=options.tenant,
+        )
+    )  # fmt: skip
     if options.json:
         written = {"film": str(options.output), "sheet": str(options.sheet) if options.sheet else None}
         print(json.dumps({**dataclasses.asdict(figures), **written}))
@@ -214,7 +229,18 @@ def _play(options: argparse.Namespace) -> int:
 
 
 async def play(
-    expansion: Expansion, server: str, film: Path, sheet: Path | None, model: str, tier: str, seed: int | None
+    expansion: Expansion,
+    server: str,
+    film: Path,
+    sheet: Path | None,
+    model: str,
+    tier: str,
+    seed: int | None,
+    *,
+    pacing: str = "",
+    lowest_tier: str = "",
+    wait: bool = False,
+    tenant: str = "",
 ) -> PlayFigures:
     """``play_script`` with progress bars on the terminal."""
     drawing = tqdm(total=expansion.frame_count, unit=" frames", desc="performing", leave=False)
@@ -226,10 +252,14 @@ async def play(
     def on_encoded(_count: int) -> None:
         writing.update()
 
+    def on_position(position: int) -> None:
+        drawing.set_postfix_str(f"waiting for room, at position {position}")
+
     with drawing, writing:
-        async with connect(server) as client:
+        async with connect(server, tenant=tenant) as client:
             return await play_script(
                 client, expansion, film, sheet, model=model, tier=tier, seed=seed,
+                pacing=pacing, lowest_tier=lowest_tier, wait=wait, on_position=on_position,
                 on_frame=on_frame, on_encoded=on_encoded,
             )  # fmt: skip
 

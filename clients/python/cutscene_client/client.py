@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, cast
@@ -12,17 +12,20 @@ from typing import Self, cast
 import grpc
 
 from cutscene_client.errors import CutsceneError, ServerUnreachable, refusal, status_of
-from cutscene_client.frames import CODECS, TIER_NAMES, TIERS, Frame, Usage, read_frame, read_usage
+from cutscene_client.frames import CODECS, PACINGS, TIER_NAMES, TIERS, Frame, Usage, read_frame, read_usage
 from cutscene_client.moving import ImportedSession, Source, send
-from cutscene_client.session import PATIENCE_S, Call, ProtocolViolation, Session
+from cutscene_client.rendering import Render, RenderItem, RenderProgress, list_renders, submit
+from cutscene_client.session import LOST_STATUS, PATIENCE_S, Call, ProtocolViolation, Session
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import scene_pb2 as spb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
+from cutscene_proto.v1.render_pb2_grpc import RenderServiceStub
 
 DEFAULT_ADDRESS = "127.0.0.1:50400"
 CONNECT_TIMEOUT_S = 5.0
 REFUSED_FOR_S = 0.8
 POLL_S = 0.02
+TENANT_KEY = "cutscene-tenant"  # of a call's metadata
 # A raw 1080p frame is 6.2 MB; grpc's own limit of 4 MiB would refuse it.
 MOST_RECEIVED_BYTES = 16 << 20
 
@@ -79,16 +82,20 @@ class ReplayInfo:
     differences: tuple[str, ...]  # why its pixels need not be those of the recording; empty: the same bit by bit
 
 
-def connect(address: str = DEFAULT_ADDRESS, *, timeout: float = CONNECT_TIMEOUT_S) -> Client:
-    """A client for the server at ``address`` (host:port): ``async with connect(address) as client``."""
-    return Client(address, timeout=timeout)
+def connect(address: str = DEFAULT_ADDRESS, *, timeout: float = CONNECT_TIMEOUT_S, tenant: str = "") -> Client:
+    """A client for the server at ``address`` (host:port): ``async with connect(address) as client``.
+
+    ``tenant``: in whose name sessions are opened and resumed, 1 to 64 characters of [A-Za-z0-9_-]; empty: "default".
+    """
+    return Client(address, timeout=timeout, tenant=tenant)
 
 
 class Client:
     """A connection to one server. Raises ``ServerUnreachable`` on entry if nobody answers within ``timeout``."""
 
-    def __init__(self, address: str, *, timeout: float = CONNECT_TIMEOUT_S) -> None:
+    def __init__(self, address: str, *, timeout: float = CONNECT_TIMEOUT_S, tenant: str = "") -> None:
         self.address = address
+        self._metadata = ((TENANT_KEY, tenant),) if tenant else ()
         self._timeout = timeout
         self._channel: grpc.aio.Channel | None = None
 
@@ -143,16 +150,28 @@ class Client:
         jpeg_quality: int = 0,
         frame_credit: int = 0,
         frame_budget: int = 0,
+        pacing: str = "",
+        lowest_tier: str = "",
+        wait: bool = False,
+        on_position: Callable[[int], None] = lambda position: None,
         patience: float = PATIENCE_S,
     ) -> Session:
         """Begins a session. A broken stream is resumed by itself for up to ``patience`` seconds.
 
+        ``pacing`` "lockstep" or "live" has frames keep the cadence ``fps``, at tiers from ``tier`` down to
+        ``lowest_tier``; docs/scheduling.md says how. If there is no room the session is refused
+        (``ResourceExhausted``); with ``wait`` this waits in line instead, and
+        ``on_position`` is told each position, from 1.
         Empty and zero values mean the server's own choice; see ``cutscene.proto``, ``Open``."""
         width, height = size or (0, 0)
         if codec not in CODECS:
             raise ValueError(f"codec is {codec!r}, allowed are {', '.join(CODECS)}")
         if tier and tier not in TIERS:
             raise ValueError(f"tier is {tier!r}, allowed are {', '.join(TIERS)}")
+        if pacing not in PACINGS:
+            raise ValueError(f"pacing is {pacing!r}, allowed are {', '.join(filter(None, PACINGS))}, or nothing")
+        if lowest_tier and lowest_tier not in TIERS:
+            raise ValueError(f"lowest_tier is {lowest_tier!r}, allowed are {', '.join(TIERS)}")
         request = pb.Open(
             model=model,
             video=pb.VideoFormat(width=width, height=height, codec=CODECS[codec], jpeg_quality=jpeg_quality),
@@ -163,12 +182,21 @@ class Client:
             tier=TIERS[tier] if tier else pb.TIER_UNSPECIFIED,
             frame_credit=frame_credit,
             frame_budget=frame_budget,
+            pacing=PACINGS[pacing],
+            lowest_tier=TIERS[lowest_tier] if lowest_tier else pb.TIER_UNSPECIFIED,
+            wait=wait,
         )
-        return await self.open_request(request, patience=patience)
+        return await self.open_request(request, patience=patience, on_position=on_position)
 
-    async def open_request(self, request: pb.Open, *, patience: float = PATIENCE_S) -> Session:
+    async def open_request(
+        self,
+        request: pb.Open,
+        *,
+        patience: float = PATIENCE_S,
+        on_position: Callable[[int], None] = lambda position: None,
+    ) -> Session:
         """Begins a session from a ready-made ``Open`` message."""
-        call, opened = await self._begin(pb.PerformRequest(open=request))
+        call, opened = await self._begin(pb.PerformRequest(open=request), on_position)
         return Session(call, opened, opened.token, self._look_up, self._reconnect, patience)
 
     async def resume(self, session_id: str, token: str, next_frame: int, *, patience: float = PATIENCE_S) -> Session:
@@ -257,15 +285,24 @@ class Client:
     async def _reconnect(self, resume: pb.Resume) -> tuple[Call, pb.Opened]:
         return await self._begin(pb.PerformRequest(resume=resume))
 
-    async def _begin(self, first: pb.PerformRequest) -> tuple[Call, pb.Opened]:
-        call = cast(Call, self._stub.Perform())
+    async def _begin(
+        self, first: pb.PerformRequest, on_position: Callable[[int], None] = lambda position: None
+    ) -> tuple[Call, pb.Opened]:
+        call = cast(Call, self._stub.Perform(metadata=self._metadata))
         try:
             await call.write(first)
-            response = await call.read()
+            while isinstance(response := await call.read(), pb.PerformResponse) and response.HasField("notice"):
+                if response.notice.kind == pb.NOTICE_KIND_QUEUED:
+                    on_position(response.notice.position)
+        except asyncio.CancelledError:
+            call.cancel()  # whoever waited in line for room has left it
+            raise
         except asyncio.InvalidStateError as error:  # refused before the write was through; the status says why
             raise refusal(await status_of(call)) from error
         except grpc.aio.AioRpcError as error:
-            raise self._typed(error) from error
+            # A write to a call that the server has ended does not say how it ended.
+            true = await status_of(call) if error.details() == LOST_STATUS else error
+            raise self._typed(true) from error
         if response is grpc.aio.EOF:
             raise self._typed(await status_of(call))
         if not isinstance(response, pb.PerformResponse) or response.WhichOneof("response") != "opened":
@@ -292,6 +329,22 @@ class Client:
             return cast(pb.GetSessionResponse, await self._stub.GetSession(request)).session
         except grpc.aio.AioRpcError as error:
             raise self._typed(error) from error
+
+    # ---- render jobs ------------------------------------------------------------------------------------------------
+
+    async def render(self, items: Iterable[RenderItem]) -> Render:
+        """Hands in a job: each item becomes a film, drawn while no live session wants a frame. It goes on without this
+        client; keep ``Render.id`` and ``Render.token`` to come back to it with ``render_job``.
+        """
+        return await submit(self._render_stub, items, self.address)
+
+    def render_job(self, job_id: str, token: str) -> Render:
+        """A job that was handed in before. Nothing is asked of the server yet."""
+        return Render(job_id, token, self._render_stub, self.address)
+
+    async def renders(self) -> list[RenderProgress]:
+        """Every job of this server, oldest first, without items."""
+        return await list_renders(self._render_stub, self.address)
 
     # ---- lists ------------------------------------------------------------------------------------------------------
 
@@ -328,8 +381,16 @@ class Client:
             raise RuntimeError("the client is not connected: use `async with connect(address) as client`")
         return CutsceneServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated without types
 
+    @property
+    def _render_stub(self) -> RenderServiceStub:
+        if self._channel is None:
+            raise RuntimeError("the client is not connected: use `async with connect(address) as client`")
+        return RenderServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated without types
+
     def _typed(self, error: grpc.aio.AioRpcError) -> CutsceneError:
-        if error.code() is grpc.StatusCode.UNAVAILABLE:
+        # A call that a server's end overtakes is cancelled by it: the caller's own end raises CancelledError instead.
+        ended = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+        if ended or error.details() == LOST_STATUS:
             return ServerUnreachable(self.address, error.details() or "")
         return refusal(error)
 

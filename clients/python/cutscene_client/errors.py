@@ -9,11 +9,13 @@ CutsceneError
     RequestRefused           the server answered with a status
         InvalidRequest       INVALID_ARGUMENT, with the fields it named
         SessionNotFound      NOT_FOUND: no such session, or not this token
+        RenderNotFound       NOT_FOUND: no such render job, or not its token
         FailedPrecondition   FAILED_PRECONDITION: not possible in the session's present state
         ResourceExhausted    RESOURCE_EXHAUSTED, with the time after which to try again
         Unauthenticated      UNAUTHENTICATED or PERMISSION_DENIED
         ServerFault          INTERNAL, UNKNOWN and whatever else is not the caller's doing
     CaptureError             (``capturing``) what was to be captured is not what can be
+    FilmDamaged              a film that came is not the one that the server made
     TurnRejected             one request was not taken, with the fields it named; the session lives on
 """
 
@@ -96,6 +98,10 @@ class SessionNotFound(RequestRefused):
     """There is no such session, or the token is not its token."""
 
 
+class RenderNotFound(RequestRefused):
+    """There is no such render job, or the token is not its token."""
+
+
 class FailedPrecondition(RequestRefused):
     """The request is not possible in the session's present state."""
 
@@ -123,14 +129,19 @@ class ServerFault(RequestRefused):
     """The server failed; nothing that the caller sent is to blame as far as it knows."""
 
 
+class FilmDamaged(CutsceneError):
+    """What came of a film has not the digest that the server gives."""
+
+
 class TurnRejected(CutsceneError):
     """The server did not take this turn. The session lives on and the next turn may follow."""
 
-    def __init__(self, turn_id: str, violations: Sequence[FieldViolation]) -> None:
+    def __init__(self, turn_id: str, violations: Sequence[FieldViolation], retry_after: float | None = None) -> None:
         named = "".join(f"\n  {violation}" for violation in violations)
         super().__init__(f"turn {turn_id or '(none)'} was rejected{named}")
         self.turn_id = turn_id
         self.violations = tuple(violations)
+        self.retry_after = retry_after  # seconds, if there was only no room for it; None: trying again does not help
 
 
 _KINDS: dict[grpc.StatusCode, type[RequestRefused]] = {

@@ -19,6 +19,11 @@ TIERS: dict[str, pb.Tier] = {
     "high": pb.TIER_HIGH,
 }
 TIER_NAMES: dict[int, str] = {number: name for name, number in TIERS.items()}
+PACINGS: dict[str, pb.Pacing] = {
+    "": pb.PACING_UNSPECIFIED,
+    "lockstep": pb.PACING_LOCKSTEP,
+    "live": pb.PACING_LIVE,
+}
 CODECS: dict[str, pb.Codec] = {"jpeg": pb.CODEC_JPEG, "raw": pb.CODEC_RAW_RGB}
 CODEC_NAMES: dict[int, str] = {number: name for name, number in CODECS.items()}
 
@@ -54,6 +59,7 @@ class Frame:
     blocks_reused: int
     blocks_computed: int
     digest: bytes  # BLAKE2b, 16 bytes, of the raw RGB pixels before the codec
+    states_skipped: int = 0  # with pacing "live": states passed over between the frame before and this one
 
     @property
     def presentation_time(self) -> float:
@@ -97,6 +103,7 @@ def read_frame(message: pb.Frame, video: pb.VideoFormat) -> Frame:
         blocks_reused=message.cache.blocks_reused,
         blocks_computed=message.cache.blocks_computed,
         digest=message.pixel_digest,
+        states_skipped=message.states_skipped,
     )
 
 
@@ -111,6 +118,8 @@ class TurnFigures:
     total_us: int
     blocks_reused: int
     blocks_computed: int
+    states_skipped: int = 0  # with pacing "live"
+    deadline_misses: int = 0  # of a session with pacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +130,13 @@ class Usage:
     turns: int
     compute_us: int
     bytes_sent: int
+    deadline_misses: int = 0  # of a session with pacing
+    states_skipped: int = 0  # with pacing "live"
 
 
 def read_usage(message: pb.Usage) -> Usage:
     """The plain form of a usage message."""
-    return Usage(message.frames, message.turns, message.compute_us, message.bytes_sent)
+    return Usage(
+        message.frames, message.turns, message.compute_us, message.bytes_sent, message.deadline_misses,
+        message.states_skipped,
+    )  # fmt: skip

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import grpc
-
-from cutscene_client.errors import status_of
+from cutscene_client.sending import send_all
 from cutscene_proto.v1 import cutscene_pb2 as pb
 
 if TYPE_CHECKING:
     from cutscene_client.client import Client
 
-T = TypeVar("T")
-
 CHUNK_BYTES = 256 << 10
 MAX_CHUNK_BYTES = 1 << 20  # what a message may carry
-STATUS_S = 0.5
 
 Source = str | os.PathLike[str] | bytes | Iterable[bytes] | AsyncIterable[bytes]
 """A file's path, or its bytes, whole or in pieces."""
@@ -40,45 +33,13 @@ class ImportedSession:
 
 async def send(call: Any, source: Source) -> pb.ImportSessionResponse:
     """Sends a file on an ImportSession call. Raises ``grpc.aio.AioRpcError``, and ``OSError`` if it cannot be read."""
-    said: list[grpc.aio.AioRpcError] = []
-    call.add_done_callback(lambda ended: said.append(_at_once(status_of(ended))))
-    try:
+
+    async def requests() -> AsyncIterator[pb.ImportSessionRequest]:
         async for chunk in _pieces(source):
-            await call.write(pb.ImportSessionRequest(data=chunk))
-        await call.done_writing()
-        response: pb.ImportSessionResponse = await call
-    except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
-        raise await _refusal(call, said) from error
-    finally:
-        call.cancel()
+            yield pb.ImportSessionRequest(data=chunk)
+
+    response: pb.ImportSessionResponse = await send_all(call, requests())
     return response
-
-
-async def _refusal(call: Any, said: list[grpc.aio.AioRpcError]) -> grpc.aio.AioRpcError:
-    """Why the server ended a call that was still being written to.
-
-    grpc says INTERNAL for the write that failed, in place of what the server said. That is known either from the moment
-    before, or it comes a moment after.
-    """
-    for error in said:
-        if error.code() is not grpc.StatusCode.INTERNAL:
-            return error
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(STATUS_S):
-            while await call.code() is grpc.StatusCode.INTERNAL:  # noqa: ASYNC110 - there is no event to wait for
-                await asyncio.sleep(0.005)
-    return await status_of(call)
-
-
-def _at_once(known: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that has nothing to wait for."""
-    try:
-        known.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    known.close()
-    raise RuntimeError("a finished call has no status")
 
 
 async def save(

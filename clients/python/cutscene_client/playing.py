@@ -18,7 +18,7 @@ from typing import IO
 
 from cutscene_client.client import Client
 from cutscene_client.expand import Expansion
-from cutscene_client.frames import TIERS, Frame, read_pixels
+from cutscene_client.frames import PACINGS, TIERS, Frame, read_pixels
 from cutscene_client.remembered import remember
 from cutscene_client.session import Session
 from cutscene_client.video import SheetTile, mp4_writer, sheet_frames, write_contact_sheet
@@ -31,6 +31,7 @@ class PlayFigures:
     title: str
     model: str
     tier: str
+    pacing: str  # "lockstep", "live" or none
     width: int
     height: int
     frames: int
@@ -40,16 +41,20 @@ class PlayFigures:
     median_frame_ms: float
     blocks_reused: int
     blocks_computed: int
+    states_skipped: int  # with pacing "live"
+    deadline_misses: int  # of a session with pacing
     megabytes: float
     digest: str  # over the digests of all frames, in order: equal runs have equal ones
 
     def report(self) -> str:
         """A few lines for people."""
+        kept = f"{self.deadline_misses} frames were late, {self.states_skipped} states were skipped\n"
         return (
             f"{self.title}: {self.frames} frames of {self.width}x{self.height} by {self.model}, {self.tier} tier\n"
             f"first frame after {self.first_frame_ms:.0f} ms, then {self.fps:.1f} frames/s"
             f" (median {self.median_frame_ms:.1f} ms a frame), {self.megabytes:.1f} MB received\n"
             f"cache blocks: {self.blocks_reused} reused, {self.blocks_computed} computed\n"
+            f"{kept if self.pacing else ''}"
             f"digest of all pixels: {self.digest}"
         )
 
@@ -63,6 +68,10 @@ async def play_script(
     model: str = "",
     tier: str = "",
     seed: int | None = None,
+    pacing: str = "",
+    lowest_tier: str = "",
+    wait: bool = False,
+    on_position: Callable[[int], None] = lambda position: None,
     on_frame: Callable[[Frame], None] = lambda frame: None,
     on_encoded: Callable[[int], None] = lambda count: None,
 ) -> PlayFigures:
@@ -74,7 +83,10 @@ async def play_script(
         request.seed = seed
     if tier:
         request.tier = TIERS[tier]
-    session = await client.open_request(request)
+    request.pacing, request.wait = PACINGS[pacing], wait
+    if lowest_tier:
+        request.lowest_tier = TIERS[lowest_tier]
+    session = await client.open_request(request, on_position=on_position)
     remember(session.id, session.token, client.address, expansion.title)
     async with session:
         with tempfile.TemporaryFile(prefix="cutscene-") as spool:
@@ -109,6 +121,7 @@ async def _perform(
         title=expansion.title,
         model=session.model,
         tier=tier,
+        pacing=session.pacing,
         width=session.video.width,
         height=session.video.height,
         frames=len(arrivals),
@@ -118,6 +131,8 @@ async def _perform(
         median_frame_ms=1000 * statistics.median(gaps) if gaps else 0.0,
         blocks_reused=reused,
         blocks_computed=computed,
+        states_skipped=session.states_skipped,
+        deadline_misses=session.deadline_misses,
         megabytes=sum(size for size, _ in sizes) / 1e6,
         digest=digest.hexdigest(),
     )

@@ -1,6 +1,7 @@
-"""The sessions that this user's tool has opened, with their tokens: what ``cutscene replay`` finds a recording by.
+"""The sessions that this user's tool has opened, and the render jobs, with their tokens: what ``cutscene replay`` finds
+a recording by, and ``cutscene render --resume`` a job.
 
-A small JSON file in the user's state directory that nobody else may read. It forgets the oldest.
+A small JSON file of each kind in the user's state directory that nobody else may read. It forgets the oldest.
 """
 
 from __future__ import annotations
@@ -18,38 +19,44 @@ from cutscene_client.errors import CutsceneError
 MOST_REMEMBERED = 500
 
 
+SESSIONS, RENDERS = "sessions", "renders"
+"""The kinds, each in a file of that name."""
+
+_NAMED = {SESSIONS: ("session", "recordings"), RENDERS: ("render job", "renders")}  # and the command that lists them
+
+
 class UnknownRecording(CutsceneError):
-    """No remembered session, or more than one, begins with the id that was given."""
+    """No remembered session or job, or more than one, begins with the id that was given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """One session."""
+    """One session, or one job."""
 
-    session_id: str
+    session_id: str  # or the job's
     token: str = dataclasses.field(repr=False)
     server: str  # host:port
     title: str
     opened_unix_s: int
 
 
-def state_file() -> Path:
+def state_file(kind: str = SESSIONS) -> Path:
     """Where they are kept (XDG Base Directory Specification)."""
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "cutscene" / "sessions.json"
+    return Path(base) / "cutscene" / f"{kind}.json"
 
 
-def remembered() -> list[Remembered]:
+def remembered(kind: str = SESSIONS) -> list[Remembered]:
     """All of them, oldest first. A file that cannot be read counts as empty: it is a convenience."""
     with contextlib.suppress(OSError, ValueError, TypeError):
-        return [Remembered(**plain) for plain in json.loads(state_file().read_text(encoding="utf-8"))]
+        return [Remembered(**plain) for plain in json.loads(state_file(kind).read_text(encoding="utf-8"))]
     return []
 
 
-def remember(session_id: str, token: str, server: str, title: str) -> None:
-    """Adds a session. A directory that cannot be written is no reason to fail."""
-    entries = [*remembered(), Remembered(session_id, token, server, title, int(time.time()))][-MOST_REMEMBERED:]
-    path = state_file()
+def remember(session_id: str, token: str, server: str, title: str, kind: str = SESSIONS) -> None:
+    """Adds a session or job. A directory that cannot be written is no reason to fail."""
+    entries = [*remembered(kind), Remembered(session_id, token, server, title, int(time.time()))][-MOST_REMEMBERED:]
+    path = state_file(kind)
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -59,10 +66,11 @@ def remember(session_id: str, token: str, server: str, title: str) -> None:
         unfinished.replace(path)
 
 
-def find(beginning: str) -> Remembered:
-    """The session whose id begins so. Raises ``UnknownRecording``."""
-    found = {entry.session_id: entry for entry in remembered() if entry.session_id.startswith(beginning)}
+def find(beginning: str, kind: str = SESSIONS) -> Remembered:
+    """The session or job whose id begins so. Raises ``UnknownRecording``."""
+    found = {entry.session_id: entry for entry in remembered(kind) if entry.session_id.startswith(beginning)}
     if len(found) != 1:
-        how_many = "no remembered session begins" if not found else f"{len(found)} remembered sessions begin"
-        raise UnknownRecording(f"{how_many} with {beginning!r}; `cutscene recordings` lists them, or give --token")
+        named, command = _NAMED[kind]
+        how_many = f"no remembered {named} begins" if not found else f"{len(found)} remembered {named}s begin"
+        raise UnknownRecording(f"{how_many} with {beginning!r}; `cutscene {command}` lists them, or give --token")
     return next(iter(found.values()))

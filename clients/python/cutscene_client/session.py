@@ -37,7 +37,7 @@ from cutscene_client.errors import (
     is_transport_failure,
     refusal,
 )
-from cutscene_client.frames import TIER_NAMES, Frame, TurnFigures, Usage, read_frame, read_usage
+from cutscene_client.frames import PACINGS, TIER_NAMES, Frame, TurnFigures, Usage, read_frame, read_usage
 from cutscene_proto.v1 import cutscene_pb2 as pb
 
 Call = grpc.aio.StreamStreamCall[pb.PerformRequest, pb.PerformResponse]
@@ -94,10 +94,14 @@ class Session:
         self.fps = opened.fps
         self.seed = opened.seed
         self.tier = TIER_NAMES.get(opened.tier, "standard")
+        self.pacing = next((name for name, value in PACINGS.items() if value == opened.pacing), "")
+        self.latency = opened.latency_us / 1e6  # seconds, and a frame time, that a paced frame may take
         self.frame_credit = opened.frame_credit
         self.epoch = opened.epoch  # how often the session was rewound
         self.next_frame = opened.next_frame  # the next frame that this stream will carry
         self.turn_figures: TurnFigures | None = None  # of the turn that was completed last
+        self.states_skipped = 0  # of the turns that were completed on this stream; with pacing "live"
+        self.deadline_misses = 0  # likewise; with any pacing
         self.usage: Usage | None = None  # known once the session has closed
         self.notices: deque[str] = deque(maxlen=16)
         # An eighth of the credit keeps the server drawing without a write a frame; the turn's end flushes the rest.
@@ -251,17 +255,22 @@ class Session:
                 self._outstanding.discard(done.turn_id)
                 self.turn_figures = TurnFigures(
                     done.turn_id, done.first_frame, done.frame_count, done.first_frame_us, done.total_us,
-                    done.blocks_reused, done.blocks_computed,
+                    done.blocks_reused, done.blocks_computed, done.states_skipped, done.deadline_misses,
                 )  # fmt: skip
+                self.states_skipped += done.states_skipped
+                self.deadline_misses += done.deadline_misses
             case "rejected":
                 violations = [FieldViolation(v.field, v.description) for v in response.rejected.violations]
-                rejected = TurnRejected(response.rejected.turn_id, violations)
+                retry_ms = response.rejected.retry_after_ms
+                rejected = TurnRejected(response.rejected.turn_id, violations, retry_ms / 1000 if retry_ms else None)
                 self._forget_sent({response.rejected.turn_id})
                 if response.rejected.turn_id not in self._outstanding:
                     raise rejected
                 self._rejected[response.rejected.turn_id] = rejected
             case "notice":
                 self.notices.append(response.notice.text)
+                if response.notice.kind == pb.NOTICE_KIND_TIER_CHANGED:
+                    self.tier = TIER_NAMES.get(response.notice.tier, self.tier)
                 self._going_away |= response.notice.kind == pb.NOTICE_KIND_GOING_AWAY
                 self._replaced |= response.notice.kind == pb.NOTICE_KIND_REPLACED
             case "closed":

@@ -21,6 +21,12 @@ class Codec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CODEC_JPEG: _ClassVar[Codec]
     CODEC_RAW_RGB: _ClassVar[Codec]
 
+class Pacing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PACING_UNSPECIFIED: _ClassVar[Pacing]
+    PACING_LOCKSTEP: _ClassVar[Pacing]
+    PACING_LIVE: _ClassVar[Pacing]
+
 class Easing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     EASING_UNSPECIFIED: _ClassVar[Easing]
@@ -34,6 +40,8 @@ class NoticeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOTICE_KIND_GOING_AWAY: _ClassVar[NoticeKind]
     NOTICE_KIND_THROTTLED: _ClassVar[NoticeKind]
     NOTICE_KIND_REPLACED: _ClassVar[NoticeKind]
+    NOTICE_KIND_TIER_CHANGED: _ClassVar[NoticeKind]
+    NOTICE_KIND_QUEUED: _ClassVar[NoticeKind]
 
 class CloseReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -58,6 +66,9 @@ TIER_HIGH: Tier
 CODEC_UNSPECIFIED: Codec
 CODEC_JPEG: Codec
 CODEC_RAW_RGB: Codec
+PACING_UNSPECIFIED: Pacing
+PACING_LOCKSTEP: Pacing
+PACING_LIVE: Pacing
 EASING_UNSPECIFIED: Easing
 EASING_LINEAR: Easing
 EASING_IN_OUT: Easing
@@ -66,6 +77,8 @@ NOTICE_KIND_UNSPECIFIED: NoticeKind
 NOTICE_KIND_GOING_AWAY: NoticeKind
 NOTICE_KIND_THROTTLED: NoticeKind
 NOTICE_KIND_REPLACED: NoticeKind
+NOTICE_KIND_TIER_CHANGED: NoticeKind
+NOTICE_KIND_QUEUED: NoticeKind
 CLOSE_REASON_UNSPECIFIED: CloseReason
 CLOSE_REASON_CLIENT: CloseReason
 CLOSE_REASON_FRAME_BUDGET: CloseReason
@@ -109,7 +122,7 @@ class PerformRequest(_message.Message):
     def __init__(self, open: _Optional[_Union[Open, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., turn: _Optional[_Union[Turn, _Mapping]] = ..., cut: _Optional[_Union[Cut, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("model", "video", "fps", "cast", "set", "seed", "tier", "frame_credit", "frame_budget")
+    __slots__ = ("model", "video", "fps", "cast", "set", "seed", "tier", "frame_credit", "frame_budget", "pacing", "lowest_tier", "wait")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VIDEO_FIELD_NUMBER: _ClassVar[int]
     FPS_FIELD_NUMBER: _ClassVar[int]
@@ -119,6 +132,9 @@ class Open(_message.Message):
     TIER_FIELD_NUMBER: _ClassVar[int]
     FRAME_CREDIT_FIELD_NUMBER: _ClassVar[int]
     FRAME_BUDGET_FIELD_NUMBER: _ClassVar[int]
+    PACING_FIELD_NUMBER: _ClassVar[int]
+    LOWEST_TIER_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
     model: str
     video: VideoFormat
     fps: float
@@ -128,7 +144,10 @@ class Open(_message.Message):
     tier: Tier
     frame_credit: int
     frame_budget: int
-    def __init__(self, model: _Optional[str] = ..., video: _Optional[_Union[VideoFormat, _Mapping]] = ..., fps: _Optional[float] = ..., cast: _Optional[_Iterable[_Union[_scene_pb2.CastMember, _Mapping]]] = ..., set: _Optional[_Union[_scene_pb2.Set, _Mapping]] = ..., seed: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., frame_credit: _Optional[int] = ..., frame_budget: _Optional[int] = ...) -> None: ...
+    pacing: Pacing
+    lowest_tier: Tier
+    wait: bool
+    def __init__(self, model: _Optional[str] = ..., video: _Optional[_Union[VideoFormat, _Mapping]] = ..., fps: _Optional[float] = ..., cast: _Optional[_Iterable[_Union[_scene_pb2.CastMember, _Mapping]]] = ..., set: _Optional[_Union[_scene_pb2.Set, _Mapping]] = ..., seed: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., frame_credit: _Optional[int] = ..., frame_budget: _Optional[int] = ..., pacing: _Optional[_Union[Pacing, str]] = ..., lowest_tier: _Optional[_Union[Tier, str]] = ..., wait: _Optional[bool] = ...) -> None: ...
 
 class Resume(_message.Message):
     __slots__ = ("session_id", "token", "next_frame")
@@ -213,7 +232,7 @@ class PerformResponse(_message.Message):
     def __init__(self, opened: _Optional[_Union[Opened, _Mapping]] = ..., turn_started: _Optional[_Union[TurnStarted, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ..., turn_completed: _Optional[_Union[TurnCompleted, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ..., rewound: _Optional[_Union[Rewound, _Mapping]] = ...) -> None: ...
 
 class Opened(_message.Message):
-    __slots__ = ("session_id", "token", "model", "model_digest", "video", "fps", "seed", "tier", "frame_credit", "next_frame", "epoch", "watch_token", "recent_turn_ids")
+    __slots__ = ("session_id", "token", "model", "model_digest", "video", "fps", "seed", "tier", "frame_credit", "next_frame", "epoch", "pacing", "lowest_tier", "latency_us", "watch_token", "recent_turn_ids")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -225,6 +244,9 @@ class Opened(_message.Message):
     FRAME_CREDIT_FIELD_NUMBER: _ClassVar[int]
     NEXT_FRAME_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PACING_FIELD_NUMBER: _ClassVar[int]
+    LOWEST_TIER_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_US_FIELD_NUMBER: _ClassVar[int]
     WATCH_TOKEN_FIELD_NUMBER: _ClassVar[int]
     RECENT_TURN_IDS_FIELD_NUMBER: _ClassVar[int]
     session_id: str
@@ -238,9 +260,12 @@ class Opened(_message.Message):
     frame_credit: int
     next_frame: int
     epoch: int
+    pacing: Pacing
+    lowest_tier: Tier
+    latency_us: int
     watch_token: str
     recent_turn_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., video: _Optional[_Union[VideoFormat, _Mapping]] = ..., fps: _Optional[float] = ..., seed: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., frame_credit: _Optional[int] = ..., next_frame: _Optional[int] = ..., epoch: _Optional[int] = ..., watch_token: _Optional[str] = ..., recent_turn_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., video: _Optional[_Union[VideoFormat, _Mapping]] = ..., fps: _Optional[float] = ..., seed: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., frame_credit: _Optional[int] = ..., next_frame: _Optional[int] = ..., epoch: _Optional[int] = ..., pacing: _Optional[_Union[Pacing, str]] = ..., lowest_tier: _Optional[_Union[Tier, str]] = ..., latency_us: _Optional[int] = ..., watch_token: _Optional[str] = ..., recent_turn_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TurnStarted(_message.Message):
     __slots__ = ("turn_id", "first_frame", "frame_count")
@@ -283,7 +308,7 @@ class CacheFigures(_message.Message):
     def __init__(self, blocks_reused: _Optional[int] = ..., blocks_computed: _Optional[int] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("frame_index", "turn_id", "presentation_time_us", "codec", "data", "tier", "timings", "cache", "pixel_digest")
+    __slots__ = ("frame_index", "turn_id", "presentation_time_us", "codec", "data", "tier", "timings", "cache", "pixel_digest", "states_skipped")
     FRAME_INDEX_FIELD_NUMBER: _ClassVar[int]
     TURN_ID_FIELD_NUMBER: _ClassVar[int]
     PRESENTATION_TIME_US_FIELD_NUMBER: _ClassVar[int]
@@ -293,6 +318,7 @@ class Frame(_message.Message):
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     CACHE_FIELD_NUMBER: _ClassVar[int]
     PIXEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    STATES_SKIPPED_FIELD_NUMBER: _ClassVar[int]
     frame_index: int
     turn_id: str
     presentation_time_us: int
@@ -302,10 +328,11 @@ class Frame(_message.Message):
     timings: Timings
     cache: CacheFigures
     pixel_digest: bytes
-    def __init__(self, frame_index: _Optional[int] = ..., turn_id: _Optional[str] = ..., presentation_time_us: _Optional[int] = ..., codec: _Optional[_Union[Codec, str]] = ..., data: _Optional[bytes] = ..., tier: _Optional[_Union[Tier, str]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., cache: _Optional[_Union[CacheFigures, _Mapping]] = ..., pixel_digest: _Optional[bytes] = ...) -> None: ...
+    states_skipped: int
+    def __init__(self, frame_index: _Optional[int] = ..., turn_id: _Optional[str] = ..., presentation_time_us: _Optional[int] = ..., codec: _Optional[_Union[Codec, str]] = ..., data: _Optional[bytes] = ..., tier: _Optional[_Union[Tier, str]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., cache: _Optional[_Union[CacheFigures, _Mapping]] = ..., pixel_digest: _Optional[bytes] = ..., states_skipped: _Optional[int] = ...) -> None: ...
 
 class TurnCompleted(_message.Message):
-    __slots__ = ("turn_id", "first_frame", "frame_count", "first_frame_us", "total_us", "blocks_reused", "blocks_computed")
+    __slots__ = ("turn_id", "first_frame", "frame_count", "first_frame_us", "total_us", "blocks_reused", "blocks_computed", "states_skipped", "deadline_misses")
     TURN_ID_FIELD_NUMBER: _ClassVar[int]
     FIRST_FRAME_FIELD_NUMBER: _ClassVar[int]
     FRAME_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -313,6 +340,8 @@ class TurnCompleted(_message.Message):
     TOTAL_US_FIELD_NUMBER: _ClassVar[int]
     BLOCKS_REUSED_FIELD_NUMBER: _ClassVar[int]
     BLOCKS_COMPUTED_FIELD_NUMBER: _ClassVar[int]
+    STATES_SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MISSES_FIELD_NUMBER: _ClassVar[int]
     turn_id: str
     first_frame: int
     frame_count: int
@@ -320,15 +349,21 @@ class TurnCompleted(_message.Message):
     total_us: int
     blocks_reused: int
     blocks_computed: int
-    def __init__(self, turn_id: _Optional[str] = ..., first_frame: _Optional[int] = ..., frame_count: _Optional[int] = ..., first_frame_us: _Optional[int] = ..., total_us: _Optional[int] = ..., blocks_reused: _Optional[int] = ..., blocks_computed: _Optional[int] = ...) -> None: ...
+    states_skipped: int
+    deadline_misses: int
+    def __init__(self, turn_id: _Optional[str] = ..., first_frame: _Optional[int] = ..., frame_count: _Optional[int] = ..., first_frame_us: _Optional[int] = ..., total_us: _Optional[int] = ..., blocks_reused: _Optional[int] = ..., blocks_computed: _Optional[int] = ..., states_skipped: _Optional[int] = ..., deadline_misses: _Optional[int] = ...) -> None: ...
 
 class Notice(_message.Message):
-    __slots__ = ("kind", "text")
+    __slots__ = ("kind", "text", "tier", "position")
     KIND_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
     kind: NoticeKind
     text: str
-    def __init__(self, kind: _Optional[_Union[NoticeKind, str]] = ..., text: _Optional[str] = ...) -> None: ...
+    tier: Tier
+    position: int
+    def __init__(self, kind: _Optional[_Union[NoticeKind, str]] = ..., text: _Optional[str] = ..., tier: _Optional[_Union[Tier, str]] = ..., position: _Optional[int] = ...) -> None: ...
 
 class FieldViolation(_message.Message):
     __slots__ = ("field", "description")
@@ -339,24 +374,30 @@ class FieldViolation(_message.Message):
     def __init__(self, field: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class Rejected(_message.Message):
-    __slots__ = ("turn_id", "violations")
+    __slots__ = ("turn_id", "violations", "retry_after_ms")
     TURN_ID_FIELD_NUMBER: _ClassVar[int]
     VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     turn_id: str
     violations: _containers.RepeatedCompositeFieldContainer[FieldViolation]
-    def __init__(self, turn_id: _Optional[str] = ..., violations: _Optional[_Iterable[_Union[FieldViolation, _Mapping]]] = ...) -> None: ...
+    retry_after_ms: int
+    def __init__(self, turn_id: _Optional[str] = ..., violations: _Optional[_Iterable[_Union[FieldViolation, _Mapping]]] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("frames", "turns", "compute_us", "bytes_sent")
+    __slots__ = ("frames", "turns", "compute_us", "bytes_sent", "deadline_misses", "states_skipped")
     FRAMES_FIELD_NUMBER: _ClassVar[int]
     TURNS_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_US_FIELD_NUMBER: _ClassVar[int]
     BYTES_SENT_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MISSES_FIELD_NUMBER: _ClassVar[int]
+    STATES_SKIPPED_FIELD_NUMBER: _ClassVar[int]
     frames: int
     turns: int
     compute_us: int
     bytes_sent: int
-    def __init__(self, frames: _Optional[int] = ..., turns: _Optional[int] = ..., compute_us: _Optional[int] = ..., bytes_sent: _Optional[int] = ...) -> None: ...
+    deadline_misses: int
+    states_skipped: int
+    def __init__(self, frames: _Optional[int] = ..., turns: _Optional[int] = ..., compute_us: _Optional[int] = ..., bytes_sent: _Optional[int] = ..., deadline_misses: _Optional[int] = ..., states_skipped: _Optional[int] = ...) -> None: ...
 
 class Closed(_message.Message):
     __slots__ = ("reason", "usage")

@@ -159,6 +159,10 @@ class CutsceneService(CutsceneServiceServicer):
             return replies.imported(await self._runtime.import_session(chunks))
         raise AssertionError
 
+    def typed_errors(self, context: grpc.aio.ServicerContext[Any, Any]) -> contextlib.AbstractAsyncContextManager[None]:
+        """How any service of this server answers with errors."""
+        return _typed_errors(context)
+
     async def streams_ended(self, seconds: float) -> None:
         """Waits until every live stream has ended, but not longer than this."""
         if self._streams:

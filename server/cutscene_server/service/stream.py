@@ -28,12 +28,14 @@ from cutscene_server.errors import (
     FieldViolation,
     InvalidRequest,
     Late,
+    NoRoom,
     OutOfRange,
     Replaced,
     WrongMoment,
 )
 from cutscene_server.registry import SessionRecord
 from cutscene_server.runtime import Runtime
+from cutscene_server.scheduling import Tenant
 from cutscene_server.wire import replies, requests
 
 Context = grpc.aio.ServicerContext[pb.PerformRequest, pb.PerformResponse]
@@ -57,6 +59,7 @@ class ClientStream:
         self._next_entry = 0  # number of the session's next log entry to send
         self._closed_said = False
         self._last_heard_s = 0.0
+        self._farewell_said = False
 
     async def run(self) -> None:
         """Plays until the session closes, the client leaves or the stream is replaced. Raises ``ServerError``."""
@@ -86,10 +89,9 @@ class ClientStream:
         """Opens or resumes a session. Returns the token that the client is to be told; empty if it knows it."""
         request = await self._first_request()
         kind: str | None = request.WhichOneof("request")
+        tenant = self._tenant()
         if kind == "open":
-            manifest = self._runtime.check_room()  # before the work of reading the set
-            terms, stage = requests.read_open(request.open, manifest, self._runtime.config.max_frames)
-            self._record, token = await self._runtime.open(terms, worker_messages.pack_stage(stage))
+            self._record, token = await self._open(request.open, tenant)
             next_frame = 0
         elif kind == "resume":
             self._runtime.require_serving()
@@ -101,9 +103,27 @@ class ClientStream:
             raise WrongMoment(kind, f"there is no session yet; the first request is open or resume, not {kind}")
         # What the stream before this one had sent is taken or lost by now: `opened` says which.
         async with self._record.changing:
-            self._attachment = self._runtime.attach(self._record, next_frame, self._changed.set)
+            self._attachment = self._runtime.attach(self._record, next_frame, tenant, self._changed.set)
         self._next_entry = self._record.session.log.first_number
         return token
+
+    async def _open(self, message: pb.Open, tenant: Tenant) -> tuple[SessionRecord, str]:
+        runtime, config = self._runtime, self._runtime.config
+        # Before the work of reading the set, unless the client will wait for room.
+        manifest = runtime.require_serving() if message.wait else runtime.check_room()
+        latency_us = round(config.frame_latency * 1e6)
+        terms, stage = requests.read_open(message, manifest, config.max_frames, latency_us)
+
+        async def tell(position: int) -> None:
+            await self._send(replies.queued(position))
+
+        packed = worker_messages.pack_stage(stage)
+        return await runtime.open(terms, packed, tenant, tell if message.wait else None)
+
+    def _tenant(self) -> Tenant:
+        metadata = self._context.invocation_metadata() or ()
+        named = [value for key, value in metadata if key == requests.TENANT_KEY]
+        return self._runtime.admission.tenant(requests.read_tenant(named))
 
     async def _first_request(self) -> pb.PerformRequest:
         seconds = self._runtime.config.first_request_timeout
@@ -147,12 +167,21 @@ class ClientStream:
                 self._last_heard_s = time.monotonic()
                 await self._take(request)
             except (InvalidRequest, WrongMoment, OutOfRange) as error:
-                await self._refusals.put(replies.rejected(request.turn.turn_id[:64], error.violations))
-                self._changed.set()
+                await self._refuse(replies.rejected(request.turn.turn_id[:64], error.violations))
+            except NoRoom as error:
+                violation = FieldViolation(request.WhichOneof("request") or "request", str(error))
+                turn_id = request.turn.turn_id[:64]
+                await self._refuse(replies.rejected(turn_id, [violation], error.retry_after_s))
+
+    async def _refuse(self, message: pb.PerformResponse) -> None:
+        await self._refusals.put(message)
+        self._changed.set()
 
     async def _take(self, request: pb.PerformRequest) -> None:
         if self._record.session.attachment != self._attachment:
             return  # replaced: the other stream speaks for the session now
+        if self._runtime.stopping and request.WhichOneof("request") != "ack":
+            return  # what has no receipt is not taken: the client says it again when it has resumed
         match request.WhichOneof("request"):
             case "turn":
                 await self._take_turn(request.turn)
@@ -185,16 +214,23 @@ class ClientStream:
             self._changed.clear()
             if self._replaced or self._runtime.stopping or self._runtime.lost:
                 await self._say_goodbye()
-                await asyncio.wait([listener], timeout=SHORT_FAREWELL_S)
-                self._check_standing()
+            if self._replaced or self._runtime.lost:
+                await self._part(listener)
             if message := self._next_message():
                 await self._write(message)
+            elif self._runtime.drained:
+                await self._part(listener)
             elif self._closed_said:
                 return await self._hear_out(listener)
             elif listener.done() and self._nothing_comes(listener):
                 return None
             else:
                 await self._changed.wait()
+
+    async def _part(self, listener: asyncio.Task[None]) -> None:
+        """Ends the stream, after a moment in which the client may say its last. Raises why it ends."""
+        await asyncio.wait([listener], timeout=SHORT_FAREWELL_S)
+        self._check_standing()
 
     async def _hear_out(self, listener: asyncio.Task[None]) -> None:
         """After `closed`: lets the client acknowledge its last frames, end its side, or fall silent."""
@@ -221,6 +257,8 @@ class ClientStream:
         if session.closed and not session.has_work and not self._closed_said:
             self._closed_said = True
             return replies.closed(session)
+        if tier := session.take_tier_notice():
+            return replies.tier_changed(tier)
         if session.take_throttle_notice():
             return replies.notice(pb.NOTICE_KIND_THROTTLED, "drawing waits for acks")
         return None
@@ -241,17 +279,29 @@ class ClientStream:
         self._runtime.require_serving()
 
     async def _say_goodbye(self) -> None:
+        if self._farewell_said:
+            return
+        self._farewell_said = True
         if self._replaced:
             await self._write(replies.notice(pb.NOTICE_KIND_REPLACED, "another stream resumed this session"))
         else:
-            text = "the server stops; its sessions can be resumed once it is back"
+            text = "the server stops; resume this session with its token once it is back, or at another on its data"
             await self._write(replies.notice(pb.NOTICE_KIND_GOING_AWAY, text))
 
     async def _write(self, message: pb.PerformResponse) -> None:
+        """Sends a message of a session, within what its tenant may be sent."""
+        sent, size = self._record.tenant.bytes, message.ByteSize()
+        if sent.rate:
+            now_us = time.monotonic_ns() // 1000
+            await asyncio.sleep((sent.ready_us(now_us) - now_us) / 1e6)
+            sent.take(size, time.monotonic_ns() // 1000)
+        await self._send(message)
+        self._record.session.usage.bytes_sent += size
+
+    async def _send(self, message: pb.PerformResponse) -> None:
         seconds = self._runtime.config.write_timeout
         try:
             async with asyncio.timeout(seconds):
                 await self._context.write(message)
         except TimeoutError:
             raise Late(f"the client read nothing for {seconds:g} s") from None
-        self._record.session.usage.bytes_sent += message.ByteSize()

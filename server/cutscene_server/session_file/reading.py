@@ -36,7 +36,7 @@ from cutscene_server.session_file.layout import (
 from cutscene_server.session_log import DrawnFigures
 from cutscene_server.store import StoredFrame, StoredTurn
 from cutscene_server.store.records import LARGEST_INT, MAX_RUN_BYTES
-from cutscene_server.terms import Codec, Names, Terms
+from cutscene_server.terms import Codec, Names, Pacing, Terms
 from cutscene_server.wire.requests import MAX_STATES
 from cutscene_server.wire.stored import Keyframe, check_run, check_state, check_terms
 from cutscene_server.wire.violations import NAME_PATTERN, shown
@@ -143,13 +143,19 @@ class SessionReader:
         path = f"{PATH}.open"
         opened = self._records.next(path)
         names = {"fps", "seed", "tier", "codec", "jpeg_quality", "frame_credit", "frame_budget", "background", "stage"}
-        if not isinstance(opened, dict) or set(opened) != names:
+        later = {"pacing": Pacing.UNPACED.value, "lowest_tier": ""}  # files from before there was pacing have none
+        if not isinstance(opened, dict) or set(opened) - set(later) != names:
             raise refused(path, f"is not a map of {', '.join(sorted(names))}")
+        opened = later | opened
         stage = _bytes(opened["stage"], f"{path}.stage", MAX_STAGE_BYTES)
         try:
             codec = Codec(_whole(opened["codec"], f"{path}.codec"))
         except ValueError:
             raise refused(f"{path}.codec", f"found {opened['codec']}; allowed are 1 to {len(Codec)}") from None
+        try:
+            pacing = Pacing(_whole(opened["pacing"], f"{path}.pacing"))
+        except ValueError:
+            raise refused(f"{path}.pacing", f"found {opened['pacing']}; allowed are 0 to {len(Pacing) - 1}") from None
         claimed = Terms(
             model=self._model.name,
             model_digest=self._model.digest,
@@ -165,6 +171,8 @@ class SessionReader:
             frame_budget=min(max_frames, _whole(opened["frame_budget"], f"{path}.frame_budget")),
             names=Names({}, {}, frozenset()),
             background=_flag(opened["background"], f"{path}.background"),
+            pacing=pacing,
+            lowest_tier=_text(opened["lowest_tier"], f"{path}.lowest_tier"),
         )
         with _placed(PATH):
             return check_terms(claimed, stage, self._model, max_frames), stage
@@ -174,12 +182,13 @@ class SessionReader:
         if not isinstance(turn_id, str) or not NAME_PATTERN.fullmatch(turn_id):
             raise refused(f"{path}.turn_id", f"found {said(turn_id)}; allowed are 1 to 64 of [A-Za-z0-9_-]")
         run: bytes | None = None
-        frame_count = _whole(count, f"{path}.frame_count", LARGEST_NUMBER, least=1)
+        may_skip = self.terms.pacing is Pacing.LIVE
+        frame_count = _whole(count, f"{path}.frame_count", LARGEST_NUMBER, least=0 if may_skip else 1)
         if kind in ("keyframed", "lockstep"):
             parts = self._read_states(path, _whole(states, f"{path}.states", MAX_STATES), kind == "keyframed")
             with _placed(path, "turn."):
                 checked = check_run(kind == "keyframed", parts, self.terms)
-            if checked.frame_count != frame_count:
+            if frame_count > checked.frame_count or (frame_count < checked.frame_count and not may_skip):
                 raise refused(
                     f"{path}.frame_count", f"found {frame_count}; its states are {checked.frame_count} frames"
                 )

@@ -54,6 +54,8 @@ class SessionWriter:
             "frame_credit": terms.frame_credit,
             "frame_budget": terms.frame_budget,
             "background": terms.background,
+            "pacing": terms.pacing.value,
+            "lowest_tier": terms.lowest_tier,
             "stage": packed_stage,
         }
         self._write(msgpack.packb(opened))

@@ -298,6 +298,25 @@ class Catalogue:
             if not finished:
                 raise ValueError(f"turn {turn_number} does not wait for its end, or ends past frame {end_frame}")
 
+    def skip_states(self, session: int, turn_number: int, states: int, end_frame: int) -> None:
+        """Not synced of its own: the frame that follows is. If it is undone, those states are there to be drawn again.
+        A turn that has all its frames with that, of those below ``end_frame``, has no run any more."""
+        with self._writing(durable=False) as db:
+            shortened = db.execute(
+                "UPDATE turns SET frame_count = frame_count - :states, packed_run ="
+                " CASE WHEN frame_count = :states OR first_frame + frame_count - :states <= :end_frame"
+                " THEN NULL ELSE packed_run END"
+                " WHERE session = :session AND turn_number = :turn AND packed_run IS NOT NULL"
+                " AND frame_count >= :states",
+                {"states": states, "end_frame": end_frame, "session": session, "turn": turn_number},
+            ).rowcount
+            if not shortened:
+                raise ValueError(f"turn {turn_number} has not {states} states left to skip")
+            db.execute(
+                "UPDATE turns SET first_frame = first_frame - ? WHERE session = ? AND turn_number > ?",
+                [states, session, turn_number],
+            )
+
     def close_session(self, timeline: Timeline, end_frame: int, end: SessionEnd) -> None:
         with self._writing() as db:
             _be_sure(db, timeline, end_frame)

@@ -43,7 +43,7 @@ class StoredTurn:
     turn_number: int  # rises along the session, whatever is rewound
     turn_id: str
     first_frame: int  # of the epoch that was current when it came
-    frame_count: int  # 1 or more
+    frame_count: int  # 0 only if every state of it was skipped
     cut_before: bool
     received_unix_us: int
     packed_run: bytes | None  # up to 32 MiB; None once nothing of it is left to draw
@@ -51,7 +51,7 @@ class StoredTurn:
     def __post_init__(self) -> None:
         _require_range("turn_number", self.turn_number, 0)
         _require_range("first_frame", self.first_frame, 0)
-        _require_range("frame_count", self.frame_count, 1, LARGEST_INT - self.first_frame)
+        _require_range("frame_count", self.frame_count, 0, LARGEST_INT - self.first_frame)
         _require_range("received_unix_us", self.received_unix_us, 0)
         _require_range("packed_run's length", len(self.packed_run or b""), 0, MAX_RUN_BYTES)
 

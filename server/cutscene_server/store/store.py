@@ -148,6 +148,11 @@ class Store:
         current = self._playing(session_id)
         self._catalogue.finish_turn(current, turn_number, self._log(current).end_frame)
 
+    def skip_states(self, session_id: str, turn_number: int, states: int) -> None:
+        """So many of a turn's states will have no frame: it is that much shorter, and those after it begin earlier."""
+        current = self._playing(session_id)
+        self._catalogue.skip_states(current.session, turn_number, states, self._log(current).end_frame)
+
     def add_frame(self, session_id: str, frame: StoredFrame) -> None:
         """Adds the current epoch's next frame: ``StoredSession.next_frame``, then one after the other."""
         current = self._playing(session_id)

@@ -9,12 +9,13 @@ from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_server.errors import FieldViolation
 from cutscene_server.registry import SessionRecord, watch_token_of
 from cutscene_server.replay import Replayed
-from cutscene_server.session import Session, Usage
+from cutscene_server.session import Session
 from cutscene_server.session_log import Entry, FrameReady, Rewound, TurnCompleted, TurnStarted
 from cutscene_server.session_states import State
 from cutscene_server.store import SessionSummary, StoredFrame
-from cutscene_server.terms import Codec, Terms
+from cutscene_server.terms import Codec, Pacing, Terms
 from cutscene_server.transfers import Imported
+from cutscene_server.turns import Usage
 
 
 def opened(record: SessionRecord, token: str) -> pb.PerformResponse:
@@ -35,6 +36,9 @@ def opened(record: SessionRecord, token: str) -> pb.PerformResponse:
             next_frame=session.acked_frame,
             epoch=session.epoch,
             recent_turn_ids=session.recent_turn_ids,
+            pacing=_pacing(terms.pacing),
+            lowest_tier=_tier(terms.lowest_tier or terms.tier),
+            latency_us=terms.latency_us,
         )
     )
 
@@ -60,6 +64,8 @@ def entry(value: Entry) -> pb.PerformResponse:
                     total_us=value.total_us,
                     blocks_reused=value.blocks_reused,
                     blocks_computed=value.blocks_computed,
+                    states_skipped=value.states_skipped,
+                    deadline_misses=value.deadline_misses,
                 )
             )
         case Rewound():
@@ -86,10 +92,23 @@ def notice(kind: pb.NoticeKind, text: str) -> pb.PerformResponse:
     return pb.PerformResponse(notice=pb.Notice(kind=kind, text=text))
 
 
-def rejected(turn_id: str, violations: Iterable[FieldViolation]) -> pb.PerformResponse:
+def tier_changed(tier: str) -> pb.PerformResponse:
+    text = f"frames are drawn at the {tier} tier from now on"
+    return pb.PerformResponse(notice=pb.Notice(kind=pb.NOTICE_KIND_TIER_CHANGED, text=text, tier=_tier(tier)))
+
+
+def queued(position: int) -> pb.PerformResponse:
+    text = f"waiting for room, at position {position}"
+    return pb.PerformResponse(notice=pb.Notice(kind=pb.NOTICE_KIND_QUEUED, text=text, position=position))
+
+
+def rejected(
+    turn_id: str, violations: Iterable[FieldViolation], retry_after_s: float | None = None
+) -> pb.PerformResponse:
     return pb.PerformResponse(
         rejected=pb.Rejected(
             turn_id=turn_id,
+            retry_after_ms=round(1000 * (retry_after_s or 0)),
             violations=[pb.FieldViolation(field=item.field, description=item.description) for item in violations],
         )
     )
@@ -101,7 +120,14 @@ def closed(session: Session) -> pb.PerformResponse:
 
 
 def usage(value: Usage) -> pb.Usage:
-    return pb.Usage(frames=value.frames, turns=value.turns, compute_us=value.compute_us, bytes_sent=value.bytes_sent)
+    return pb.Usage(
+        frames=value.frames,
+        turns=value.turns,
+        compute_us=value.compute_us,
+        bytes_sent=value.bytes_sent,
+        deadline_misses=value.deadline_misses,
+        states_skipped=value.states_skipped,
+    )
 
 
 def session(record: SessionRecord) -> pb.Session:
@@ -197,6 +223,7 @@ def _frame(value: FrameReady) -> pb.Frame:
         ),
         cache=pb.CacheFigures(blocks_reused=figures.blocks_reused, blocks_computed=figures.blocks_computed),
         pixel_digest=value.pixel_digest,
+        states_skipped=value.states_skipped,
     )
 
 
@@ -209,6 +236,10 @@ def _tier(name: str) -> str:
 
 def _codec(codec: Codec) -> str:
     return f"CODEC_{codec.name}"
+
+
+def _pacing(pacing: Pacing) -> str:
+    return "PACING_UNSPECIFIED" if pacing is Pacing.UNPACED else f"PACING_{pacing.name}"
 
 
 def _status(value: Session) -> pb.SessionStatus:

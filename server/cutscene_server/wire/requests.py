@@ -6,6 +6,7 @@ Raises ``InvalidRequest`` with the violations found, at most 32 of them.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 from cutscene_model.engine import TIERS
 from cutscene_model.manifest import Manifest
@@ -14,8 +15,9 @@ from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_server.errors import InvalidRequest
 from cutscene_server.keyframes import Easing, KeyframedStates, LockstepStates, Run, pack_state
 from cutscene_server.replay import Replay
-from cutscene_server.session import Turn
-from cutscene_server.terms import Codec, Names, Terms
+from cutscene_server.scheduling import DEFAULT_TENANT
+from cutscene_server.terms import Codec, Names, Pacing, Terms
+from cutscene_server.turns import Turn
 from cutscene_server.wire.scene import names_of, read_camera, read_replacements, read_stage, read_state
 from cutscene_server.wire.violations import (
     Full,
@@ -36,13 +38,15 @@ MAX_OFFSET_US = 600_000_000
 MAX_UNACKED_RAW_BYTES = (
     48 << 20
 )  # raw frames that a session may keep; the credit is lowered to it, and `opened` says so
+TENANT_KEY = "cutscene-tenant"  # of a call's metadata
+TENANT_FIELD = f"metadata.{TENANT_KEY}"
 MAX_PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 100
 FPS = Range(1, 60)
 
 
-def read_open(message: pb.Open, manifest: Manifest, max_frames: int) -> tuple[Terms, Stage]:
-    """What a session's terms are, and its stage."""
+def read_open(message: pb.Open, manifest: Manifest, max_frames: int, latency_us: int = 0) -> tuple[Terms, Stage]:
+    """What a session's terms are, and its stage. ``latency_us``: what a paced session's frames may take."""
     violations = Violations()
     with contextlib.suppress(Full):
         if message.model and message.model != manifest.name:
@@ -59,6 +63,7 @@ def read_open(message: pb.Open, manifest: Manifest, max_frames: int) -> tuple[Te
                 "open.frame_budget", f"found {message.frame_budget}; this server allows at most {max_frames}"
             )
         tier = _tier(violations, message.tier, manifest, "open.tier")
+        pacing, lowest_tier = _pacing(violations, message, manifest, tier)
         stage = read_stage(violations, message, manifest)
         violations.raise_if_any()
         terms = Terms(
@@ -74,6 +79,9 @@ def read_open(message: pb.Open, manifest: Manifest, max_frames: int) -> tuple[Te
             frame_credit=credit,
             frame_budget=message.frame_budget or max_frames,
             names=names_of(stage, manifest),
+            pacing=pacing,
+            lowest_tier=lowest_tier,
+            latency_us=0 if pacing is Pacing.UNPACED else latency_us,
         )
         return terms, stage
     raise InvalidRequest(violations.found)
@@ -108,6 +116,17 @@ def read_replay(message: pb.ReplaySessionRequest, names: Names, manifest: Manife
         violations.raise_if_any()
         return Replay(message.first_frame, message.end_frame, tier, camera, cast)
     raise InvalidRequest(violations.found)
+
+
+def read_tenant(named: Sequence[str | bytes]) -> str:
+    """Which tenant a call is for, given what its metadata says. Nobody checks yet who may say what."""
+    violations = Violations()
+    if len(named) > 1:
+        violations.add(TENANT_FIELD, f"found {len(named)} values; at most one is allowed")
+    name = named[0] if named else DEFAULT_TENANT
+    check_name(violations, TENANT_FIELD, name if isinstance(name, str) else "")
+    violations.raise_if_any()
+    return str(name)
 
 
 def state_count(message: pb.Turn) -> int:
@@ -152,6 +171,21 @@ def _tier(violations: Violations, value: int, manifest: Manifest, path: str) -> 
         violations.add(path, f"found {tier or value}; this model has {known}")
         return manifest.default_tier
     return tier
+
+
+def _pacing(violations: Violations, message: pb.Open, manifest: Manifest, tier: str) -> tuple[Pacing, str]:
+    """The pacing, and the lowest tier; empty: the session's own."""
+    try:
+        pacing = Pacing(message.pacing)
+    except ValueError:
+        violations.add("open.pacing", f"found {message.pacing}; allowed are 0 to {len(Pacing) - 1}")
+        pacing = Pacing.UNPACED
+    if not message.lowest_tier:
+        return pacing, ""
+    lowest = _tier(violations, message.lowest_tier, manifest, "open.lowest_tier")
+    if TIERS.index(lowest) > TIERS.index(tier):
+        violations.add("open.lowest_tier", f"found {lowest}, which is above the session's tier, {tier}")
+    return pacing, lowest
 
 
 def _keyframed(violations: Violations, message: pb.KeyframedRun, names: Names, fps: float) -> Run | None:

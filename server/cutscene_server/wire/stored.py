@@ -44,6 +44,8 @@ def check_terms(claimed: Terms, packed_stage: bytes, manifest: Manifest, max_fra
     if claimed.tier not in manifest.tiers:
         known = ", ".join(manifest.tiers)
         raise InvalidRequest([FieldViolation("open.tier", f"found {shown(claimed.tier)}; this model has {known}")])
+    if claimed.lowest_tier not in ("", *manifest.tiers):
+        raise InvalidRequest([FieldViolation("open.lowest_tier", f"found {shown(claimed.lowest_tier)}")])
     stage = _stage(packed_stage)
     message = pb.Open(
         video=pb.VideoFormat(codec=claimed.codec.value, jpeg_quality=claimed.jpeg_quality),  # type: ignore[arg-type]
@@ -54,8 +56,11 @@ def check_terms(claimed: Terms, packed_stage: bytes, manifest: Manifest, max_fra
         tier=TIERS.index(claimed.tier) + 1,  # type: ignore[arg-type]
         frame_credit=claimed.frame_credit,
         frame_budget=claimed.frame_budget,
+        pacing=claimed.pacing.value,  # type: ignore[arg-type]
+        lowest_tier=TIERS.index(claimed.lowest_tier) + 1 if claimed.lowest_tier else 0,  # type: ignore[arg-type]
     )
     terms, read = requests.read_open(message, manifest, max_frames)
+    claimed = dataclasses.replace(claimed, latency_us=terms.latency_us)  # this server's, as in every session here
     terms = dataclasses.replace(terms, background=claimed.background)
     violations = Violations()
     with contextlib.suppress(Full):

@@ -1,0 +1,53 @@
+"""One inference process as the front end sees it: what is ordered of it, and which sessions are drawn there and how.
+
+The process may end and be replaced (``crew`` sees to that). What was learned of its costs, and who has a place with it,
+outlives it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from cutscene_model.engine import TIERS
+from cutscene_model.manifest import Manifest
+from cutscene_server.config import ServerConfig
+from cutscene_server.scheduling import CostModel, FrameQueue, Places, TierControl
+from cutscene_server.worker_link import WorkerLink
+
+if TYPE_CHECKING:
+    from cutscene_server.registry import SessionRecord
+    from cutscene_server.turns import DrawOrder
+
+
+class Inference:
+    """See the module's docstring. Sessions go by their keys."""
+
+    costs: CostModel
+    places: Places[int]
+    tiers: TierControl[int]
+
+    def __init__(self, number: int, config: ServerConfig) -> None:
+        self.number = number  # of the server's inference processes, from 0
+        self.link = WorkerLink(config)
+        self.at_work = False
+        self.queue: FrameQueue[int] = FrameQueue()
+        self.work = asyncio.Event()  # set when there may be a frame to draw where there was none
+        self.orders: dict[int, tuple[SessionRecord, DrawOrder]] = {}  # by slot: what is being drawn
+        self.landed = asyncio.Event()  # set when an order is in flight no more
+        self.beginning: set[tuple[int, int]] = set()  # key and generation of sessions that are being begun
+        self._config = config
+
+    async def start(self) -> Manifest:
+        """Starts the process and waits until its model is loaded. Raises ``NotServing`` if it ends before that."""
+        manifest = await self.link.start()
+        self.costs = CostModel(manifest.tiers)
+        self.places = Places(lambda tier: self.costs.cost_us(tier))
+        tiers = sorted(manifest.tiers, key=TIERS.index)
+        self.tiers = TierControl(tiers, lambda tier: self.costs.cost_us(tier))
+        return manifest
+
+    async def replace(self) -> None:
+        """Starts another process in place of one that has ended. Raises ``NotServing`` if that one ends as well."""
+        self.link = WorkerLink(self._config)
+        await self.link.start()

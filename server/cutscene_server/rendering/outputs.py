@@ -1,0 +1,160 @@
+"""Where films go: a directory of this machine, or an S3-style store. Either way a film is there once it is whole.
+
+What may be written where is the operator's to say, in the configuration and, for a store, in the environment
+(``AWS_ACCESS_KEY_ID``, ``AWS_REGION``, ``AWS_ENDPOINT_URL`` and so on, or what a cloud gives its machines). A client
+names an item, never a path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol
+
+from cutscene_server.errors import ConfigError, StorageFailed, WrongMoment
+from cutscene_server.store.data_directory import sync_directory
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+log = logging.getLogger("cutscene_server")
+
+FILM_NAME = re.compile(r"[0-9a-f]{32}/[0-9]{3}-[A-Za-z0-9_-]{1,64}\.mp4", re.ASCII)
+CHUNK_BYTES = 256 << 10
+
+
+class Output(Protocol):
+    """A place for films."""
+
+    @property
+    def workshop(self) -> Path:
+        """A directory in which films are made before they are ``put``."""
+
+    async def put(self, made: Path, name: str) -> None:
+        """Puts a whole film where it belongs, instead of one of that name if there is one. Raises ``StorageFailed``."""
+
+    def read(self, name: str) -> AsyncGenerator[bytes, None]:
+        """A film's bytes. Raises ``WrongMoment`` if it is not there, ``StorageFailed``."""
+
+
+def open_output(place: str, data_directory: Path) -> Output:
+    """The output that ``render_output`` names. Blocks. Raises ``ConfigError`` if it cannot be used."""
+    try:
+        if place.startswith("s3://"):
+            workshop = data_directory / "renders" / "unfinished"
+            workshop.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return ObjectStore(_s3_store(place), workshop)
+        directory = Path(place)
+        workshop = directory / ".unfinished"
+        workshop.mkdir(parents=True, exist_ok=True)
+        if not os.access(workshop, os.W_OK | os.X_OK):
+            raise ConfigError(f"render_output: {place} cannot be written")
+    except OSError as error:
+        raise ConfigError(f"render_output: {error}") from error
+    return LocalDirectory(directory, workshop)
+
+
+class LocalDirectory:
+    """A directory: films are made beside where they go, and renamed."""
+
+    def __init__(self, directory: Path, workshop: Path) -> None:
+        self._directory = directory
+        self.workshop = workshop
+
+    async def put(self, made: Path, name: str) -> None:
+        path = self._path(name)
+
+        def move() -> None:
+            path.parent.mkdir(exist_ok=True)
+            made.replace(path)
+            sync_directory(path.parent)
+            sync_directory(self._directory)
+
+        try:
+            await asyncio.to_thread(move)
+        except OSError as error:
+            raise _not_stored(name, error) from error
+
+    async def read(self, name: str) -> AsyncGenerator[bytes, None]:
+        path = self._path(name)
+        try:
+            file: IO[bytes] = await asyncio.to_thread(path.open, "rb")
+            with file:
+                while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                    yield chunk
+        except FileNotFoundError:
+            raise _gone() from None
+        except OSError as error:
+            raise _not_read(name, error) from error
+
+    def _path(self, name: str) -> Path:
+        return self._directory / _checked(name)
+
+
+class ObjectStore:
+    """A bucket: films are made in the data directory and uploaded, large ones in parts, which the store makes one."""
+
+    def __init__(self, store: S3Store, workshop: Path) -> None:
+        self._store = store
+        self.workshop = workshop
+
+    async def put(self, made: Path, name: str) -> None:
+        from obstore.exceptions import BaseError
+
+        try:
+            await self._store.put_async(_checked(name), made, attributes={"Content-Type": "video/mp4"})
+        except (BaseError, OSError) as error:
+            raise _not_stored(name, error) from error
+
+    async def read(self, name: str) -> AsyncGenerator[bytes, None]:
+        from obstore.exceptions import BaseError
+
+        try:
+            found = await self._store.get_async(_checked(name))
+            async for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
+                piece = bytes(chunk)
+                for start in range(0, len(piece), CHUNK_BYTES):
+                    yield piece[start : start + CHUNK_BYTES]
+        except FileNotFoundError:
+            raise _gone() from None
+        except (BaseError, OSError) as error:
+            raise _not_read(name, error) from error
+
+
+def _s3_store(place: str) -> S3Store:
+    try:
+        from obstore.exceptions import BaseError
+        from obstore.store import S3Store
+    except ImportError:
+        raise ConfigError(
+            "render_output: an S3-style store needs obstore: pip install 'cutscene-runtime[s3]'"
+        ) from None
+    try:
+        return S3Store.from_url(place)
+    except BaseError as error:
+        raise ConfigError(f"render_output: {place} cannot be used: {error}") from error
+
+
+def _checked(name: str) -> str:
+    """Names are made by ``Job.film_name``; that nothing else comes here is worth a look at every one of them."""
+    if not FILM_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no film's name")
+    return name
+
+
+def _not_stored(name: str, error: Exception) -> StorageFailed:
+    log.error("film %s could not be stored: %s", name, error)
+    return StorageFailed("the film could not be stored; the server's log says why")
+
+
+def _not_read(name: str, error: Exception) -> StorageFailed:
+    log.error("film %s could not be read: %s", name, error)
+    return StorageFailed("the film could not be read; the server's log says why")
+
+
+def _gone() -> WrongMoment:
+    return WrongMoment("item", "its film is not where the server has put it any more")

@@ -1,0 +1,230 @@
+"""The whole step on one screen: schedule, run, deliver. Between the clients' streams and the inference processes.
+
+    schedule    a slot is free and a session's frame is next: its order goes to the inference process
+    (the inference process draws)
+    deliver     the frame comes back: it is stored and encoded, goes to its session's log, and its stream wakes up
+
+Both loops go on side by side for each process, so that the model draws frame N + 1 while frame N is stored, encoded and
+sent. Which frame is next is for ``scheduling`` to say, who may come for ``admission``; ``crew`` keeps the processes at
+work, ``tidying`` memory and disk in order.
+
+Nothing is said before it is durable: a turn's receipt follows its being stored, and so does a frame. So neither kind of
+process is missed for long. If an inference process ends, another one takes up its sessions from what is stored; if this
+one does, the next server on the same data directory does so as clients come back.
+
+Backpressure policy, "credit": a session that its client does not acknowledge is not drawn further, so its log holds at
+most ``frame_credit`` frames. Of these nothing is ever dropped or overwritten. What a session with pacing "live" does
+not get to draw in time is skipped before it is drawn: see ``session``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+
+from cutscene_server import worker_messages
+from cutscene_server.admission import Admission
+from cutscene_server.archive import Archive
+from cutscene_server.crew import Crew
+from cutscene_server.inference import Inference
+from cutscene_server.registry import SessionRecord, SessionRegistry
+from cutscene_server.session import Session
+from cutscene_server.turns import DrawOrder
+from cutscene_server.worker_link import PIPELINE_SLOTS
+
+log = logging.getLogger("cutscene_server")
+
+
+class Step:
+    """See the module's docstring. Everything here runs on one event loop."""
+
+    def __init__(
+        self,
+        sessions: SessionRegistry,
+        archive: Archive,
+        crew: Crew,
+        admission: Admission,
+        change: Callable[[int, Callable[[Session], None]], None],
+        on_drained: Callable[[], None],
+    ) -> None:
+        """``change`` lets something happen to a session; ``on_drained`` is told once, after ``stop``, when every frame
+        that was ordered is in its session's log.
+        """
+        self._sessions = sessions
+        self._archive = archive
+        self._crew = crew
+        self._admission = admission
+        self._change = change
+        self._on_drained = on_drained
+        self._stopping = False
+
+    async def schedule(self, inference: Inference) -> None:
+        """Gives the process orders for as long as it lives."""
+        while True:
+            slot = await inference.link.free_slot()
+            record = await self._next_session(inference)
+            await self._until_blame_is_clear(inference, record)
+            if not record.session.wants_frame or self._stopping:  # it closed, or went back, meanwhile
+                inference.link.release(slot)
+                continue
+            generation, latent = record.session.generation, b""
+            try:
+                order = self._take_order(inference, record)
+                if order.stored:
+                    (frame,) = await self._archive.stored_frames(record, order.frame_index, order.frame_index + 1)
+                    order = dataclasses.replace(
+                        order, packed_state=frame.packed_state, tier=frame.tier, pixel_digest=frame.pixel_digest
+                    )
+                    latent = frame.latent
+            except Exception:
+                # States were checked when they came, so this is a fault here; it costs one session, not all.
+                inference.link.release(slot)
+                if self._crew.is_current(record.key, generation):  # else it went back while its frame was being read
+                    log.exception("session %d has a frame that cannot be ordered", record.key)
+                    self._crew.take_fact(record.key, Session.fail)
+                continue
+            inference.orders[slot] = record, order
+            inference.link.send(
+                worker_messages.Draw(
+                    record.key, order.generation, order.frame_index, slot, order.tier, order.cut_before,
+                    order.packed_state, latent,
+                )
+            )  # fmt: skip
+
+    async def deliver(self, inference: Inference) -> None:
+        """Takes what the process tells, until it is gone."""
+        async for fact in inference.link.facts():
+            match fact:
+                case worker_messages.Drawn():
+                    await self._deliver_frame(inference, fact)
+                case worker_messages.Began(key, generation):
+                    self._crew.end_beginning(inference, key, generation, Session.begin)
+                case worker_messages.BeginFailed(key, generation, text):
+                    log.error("session %d could not begin: %s", key, text)
+                    self._crew.end_beginning(inference, key, generation, Session.fail)
+                case worker_messages.DrawFailed(key, generation, slot, text):
+                    self._land(inference, slot)
+                    inference.link.release(slot)
+                    if self._crew.is_current(key, generation):
+                        log.error("session %d could not draw: %s", key, text)
+                        self._crew.take_fact(key, Session.fail)
+
+    async def _deliver_frame(self, inference: Inference, drawn: worker_messages.Drawn) -> None:
+        record, order = inference.orders[drawn.slot]
+        figures = worker_messages.figures_from_plain(drawn.figures)
+        if not order.stored:
+            longest_us = max(figures.greybox_us, figures.denoise_us, figures.decode_us)
+            inference.costs.observe(figures.tier, figures.started_us, figures.finished_us, longest_us)
+        try:
+            if not self._crew.is_current(record.key, drawn.generation):
+                return  # the session ended, or went back, while this frame was being drawn
+            data, digest, encode_us = await self._archive.keep_frame(
+                record, order, figures, drawn.latent, inference.link.ring.view(drawn.slot),
+                ends_turn=record.session.is_end_of_turn(order.frame_index), skips=record.session.take_skips(),
+            )  # fmt: skip
+        except Exception:
+            log.exception("session %d has a frame that cannot be stored or encoded", drawn.key)
+            if self._crew.is_current(drawn.key, drawn.generation):
+                self._crew.take_fact(drawn.key, Session.fail)
+            return
+        finally:
+            self._land(inference, drawn.slot)
+            inference.link.release(drawn.slot)
+        record.crashes = 0
+        # Somebody who holds the token may have ended it while its frame was being stored: then it awaits none.
+        if self._crew.is_current(record.key, drawn.generation) and record.session.in_flight:
+            now_us, misses = _now_us(), record.session.usage.deadline_misses
+
+            def add(session: Session) -> None:
+                record.watchers.show(session.add_frame(figures, data, digest, encode_us, now_us))
+
+            self._change(record.key, add)
+            if record.session.usage.deadline_misses > misses:
+                inference.tiers.note_late()
+
+    async def _next_session(self, inference: Inference) -> SessionRecord:
+        """Whose frame is next, once somebody's time has come. Nobody's, once this server is stopping."""
+        while True:
+            now_us = _now_us()
+            while not self._stopping and (key := inference.queue.take(now_us)) is not None:
+                record = self._sessions.by_key(key)
+                if record is not None and record.session.wants_frame:
+                    return record
+            inference.work.clear()
+            release_us = None if self._stopping else inference.queue.next_release_us()
+            alarm = None
+            if release_us is not None:
+                seconds = (release_us - now_us) / 1e6
+                alarm = asyncio.get_running_loop().call_later(seconds, inference.work.set)
+            await inference.work.wait()
+            if alarm is not None:
+                alarm.cancel()
+
+    def _take_order(self, inference: Inference, record: SessionRecord) -> DrawOrder:
+        """The session's next frame, at the tier that there is time for. Its next wish goes to the queue."""
+        now_us, session = _now_us(), record.session
+        if inference.tiers.touch(record.key, now_us):
+            self.review_tiers(inference)
+        ahead_us = PIPELINE_SLOTS * inference.costs.cost_us(session.tier)
+        if session.is_pressed(now_us + ahead_us):
+            inference.tiers.note_late()
+        order = session.take_order(now_us)
+        record.worked_at = now_us / 1e6
+        record.tenant.frames.take(1, now_us)
+        self.offer(record)
+        return order
+
+    def offer(self, record: SessionRecord) -> None:
+        """Puts what the session wishes for in the queue."""
+        inference, session = self._crew.of(record), record.session
+        if session.wants_frame and not session.has_place:
+            self._admission.take_place(record)
+        wish = session.wish(inference.costs.cost_us(session.tier))
+        if wish is None:
+            inference.queue.remove(record.key)
+            return
+        allowed_us = record.tenant.frames.ready_us(_now_us()) if record.tenant.frames.rate else 0
+        if allowed_us > wish.release_us:
+            wish = dataclasses.replace(wish, release_us=allowed_us)
+        inference.queue.put(record.key, wish)
+        inference.work.set()
+
+    async def _until_blame_is_clear(self, inference: Inference, record: SessionRecord) -> None:
+        """Sessions that were drawn for when a process ended get one frame at a time, so that the next end tells."""
+        orders = inference.orders
+        while orders and (record.crashes or any(other.crashes for other, _ in orders.values())):
+            inference.landed.clear()
+            await inference.landed.wait()
+
+    def _land(self, inference: Inference, slot: int) -> None:
+        inference.orders.pop(slot, None)
+        inference.landed.set()
+        if self._stopping:
+            self._note_drained()
+
+    def review_tiers(self, inference: Inference) -> None:
+        """Takes the steps that are due between tiers."""
+        for change in inference.tiers.review(_now_us()):
+            if record := self._sessions.by_key(change.key):
+                log.info("session %d goes %s to %s", record.key, "down" if change.lower else "up", change.tier)
+                tier = change.tier
+                self._change(record.key, lambda session: session.set_tier(tier))  # noqa: B023 - done at once
+
+    def stop(self) -> None:
+        """Orders nothing more."""
+        self._stopping = True
+        for inference in self._crew.all:
+            inference.work.set()
+        self._note_drained()
+
+    def _note_drained(self) -> None:
+        if not any(inference.orders for inference in self._crew.all):
+            # What has just landed is still on its way into its session's log.
+            asyncio.get_running_loop().call_soon(self._on_drained)
+
+
+def _now_us() -> int:
+    return time.monotonic_ns() // 1000

@@ -1,0 +1,83 @@
+"""What nobody asks for: sessions that nobody came back to leave memory, and the disk is kept within its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from cutscene_server.archive import Archive
+from cutscene_server.config import ServerConfig
+from cutscene_server.errors import NoRoom
+from cutscene_server.registry import RETRY_AFTER_S, SessionRecord, SessionRegistry
+from cutscene_server.store import Retention
+
+log = logging.getLogger("cutscene_server")
+
+
+class Tidying:
+    """See the module's docstring."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        sessions: SessionRegistry,
+        archive: Archive,
+        forget: Callable[[SessionRecord], None],
+    ) -> None:
+        """``forget`` lets go of a session in memory."""
+        self.restoring = asyncio.Lock()  # held while a session comes back from disk
+        self._config = config
+        self._sessions = sessions
+        self._archive = archive
+        self._forget = forget
+        self.disk_full = False  # whether more is stored than may be
+
+    async def run(self) -> None:
+        """Parks sessions that nobody came back to, lets go of closed ones, and keeps the disk within its limits."""
+        config = self._config
+        period = min(1.0, config.idle_timeout / 4, config.closed_linger / 4)
+        swept_at = 0.0
+        while True:
+            await asyncio.sleep(period)
+            now = time.monotonic()
+            for record in self._sessions:
+                linger = config.closed_linger if record.session.closed else config.idle_timeout
+                if self._may_park(record) and now - (record.left_at or now) >= linger:
+                    self._park(record)
+            if now - swept_at >= config.sweep_period:
+                swept_at = now
+                await self._sweep()
+
+    def park_idlest(self) -> None:
+        """Makes a place for another session, if there is one without a client."""
+        idle = [record for record in self._sessions if self._may_park(record) and not record.session.closed]
+        if idle:
+            self._park(min(idle, key=lambda record: record.left_at or 0.0))
+
+    def check_disk(self) -> None:
+        """Raises ``NoRoom`` if nothing more may be stored."""
+        if self.disk_full:
+            raise NoRoom("this server stores as much as it may (max_disk); sessions must go first", RETRY_AFTER_S)
+
+    async def _sweep(self) -> None:
+        config = self._config
+        keep = Retention(config.keep_closed, config.keep_open, config.max_disk)
+        async with self.restoring:  # or a session that is just coming back could be deleted under its client's hands
+            swept = await self._archive.sweep(keep, {record.session_id for record in self._sessions})
+        for session_id in swept.deleted:
+            log.info("deleted session %s: too old, or no room", session_id)
+        full = swept.bytes_left > config.max_disk
+        if full and not self.disk_full:
+            log.warning("%d bytes are stored, %d may be: no session is opened", swept.bytes_left, config.max_disk)
+        self.disk_full = full
+
+    def _may_park(self, record: SessionRecord) -> bool:
+        waiting = record.session.attachment is None and record.left_at is not None
+        busy = record.session.in_flight or record.changing.locked() or len(record.watchers) > 0
+        return waiting and not busy
+
+    def _park(self, record: SessionRecord) -> None:
+        log.info("session %d leaves memory at frame %d", record.key, record.session.ready_frame)
+        self._forget(record)

@@ -1,0 +1,134 @@
+"""Where films go: whole or not at all, never outside, and a store's secrets nowhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cutscene_server.config import ServerConfig
+from cutscene_server.errors import ConfigError, StorageFailed, WrongMoment
+from cutscene_server.rendering.outputs import CHUNK_BYTES, Output, open_output
+from object_store import SECRET, Bucket, object_store
+
+NAME = "0123456789abcdef0123456789abcdef/007-tavern.mp4"
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    with object_store() as found:
+        for name, value in found.environment().items():
+            monkeypatch.setenv(name, value)
+        yield found
+
+
+def made(output: Output, data: bytes) -> Path:
+    path = output.workshop / "made.mp4"
+    path.write_bytes(data)
+    return path
+
+
+async def read(output: Output, name: str) -> list[bytes]:
+    return [piece async for piece in output.read(name)]
+
+
+async def test_a_directory_has_a_film_once_it_is_whole(tmp_path: Path) -> None:
+    output = open_output(str(tmp_path / "films"), tmp_path)
+    data = os.urandom(2 * CHUNK_BYTES + 5)
+    path = made(output, data)
+    await output.put(path, NAME)
+    assert not path.exists()
+    assert (tmp_path / "films" / NAME).read_bytes() == data
+    pieces = await read(output, NAME)
+    assert b"".join(pieces) == data
+    assert max(map(len, pieces)) <= CHUNK_BYTES
+    await output.put(made(output, b"again"), NAME)
+    assert await read(output, NAME) == [b"again"]
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.mp4", "/etc/passwd", "a/b.mp4", NAME.replace("/", "/../"), NAME + "/x", NAME.replace("tavern", "")]
+)
+async def test_nothing_but_a_film_s_name_leads_anywhere(tmp_path: Path, name: str) -> None:
+    output = open_output(str(tmp_path / "films"), tmp_path)
+    with pytest.raises(ValueError, match="no film's name"):
+        await output.put(made(output, b""), name)
+    with pytest.raises(ValueError, match="no film's name"):
+        await read(output, name)
+
+
+async def test_a_film_that_is_gone_or_cannot_be_put_is_said_so(tmp_path: Path) -> None:
+    output = open_output(str(tmp_path / "films"), tmp_path)
+    with pytest.raises(WrongMoment, match="any more"):
+        await read(output, NAME)
+    (tmp_path / "films" / NAME.partition("/")[0]).write_text("in the way")
+    with pytest.raises(StorageFailed):
+        await output.put(made(output, b"film"), NAME)
+
+
+def test_a_directory_that_cannot_be_is_a_wrong_configuration(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="render_output"):
+        open_output(str(tmp_path / "file" / "films"), tmp_path)
+
+
+@pytest.mark.parametrize("size", [1000, 12 << 20], ids=["whole", "in parts"])
+async def test_a_store_has_a_film_once_it_is_whole(
+    tmp_path: Path, bucket: Bucket, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    (tmp_path / "renders").mkdir()
+    output = open_output("s3://bucket/films/2026", tmp_path)
+    data = os.urandom(size)
+    await output.put(made(output, data), NAME)
+    ((key, stored),) = bucket.objects.items()
+    assert key == f"/bucket/films/2026/{NAME}"
+    assert stored == data
+    assert bucket.content_types[key] == "video/mp4"
+    assert bucket.put_in_parts == (size > 5 << 20)
+    assert bucket.uploads == {}
+    pieces = await read(output, NAME)
+    assert b"".join(pieces) == data
+    assert max(map(len, pieces)) <= CHUNK_BYTES
+    assert SECRET not in caplog.text
+
+
+async def test_a_store_that_refuses_is_said_so_without_its_secrets(
+    tmp_path: Path, bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = open_output("s3://bucket", tmp_path)
+    with pytest.raises(WrongMoment, match="any more"):
+        await read(output, NAME)
+    bucket.refuse = True
+    with pytest.raises(StorageFailed) as put:
+        await output.put(made(output, b"film"), NAME)
+    with pytest.raises(StorageFailed) as got:
+        await read(output, NAME)
+    assert bucket.objects == {}
+    for told in (str(put.value), str(got.value)):
+        assert bucket.address not in told, "a client learns nothing of the store"
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "",
+        "s3://",
+        "s3:///films",
+        "s3://key:secret@bucket",
+        "s3://UPPER/films",
+        "s3://bucket/a?b",
+        "gs://bucket",
+        "a\0b",
+    ],
+)
+def test_what_is_no_place_for_films_is_a_wrong_configuration(place: str) -> None:
+    with pytest.raises(ConfigError, match="render_output") as raised:
+        ServerConfig(render_output=place)
+    assert "secret" not in str(raised.value)
