@@ -47,7 +47,7 @@ TABLE = [
     _rule(
         "cutscene_client",
         {"cutscene_client", "cutscene_proto"},
-        {"grpc", "google", "numpy", "simplejpeg", "av", "yaml", "pydantic", "tqdm", "PIL"},
+        {"grpc", "google", "numpy", "simplejpeg", "av", "yaml", "pydantic", "tqdm", "PIL", "rich"},
     ),
 ]
 
@@ -59,6 +59,10 @@ SERVER_WIRE = {"cutscene_server.wire", "cutscene_server.service"}
 
 SERVER_TORCH = {"cutscene_server.worker"}
 """The only modules of the server that run in the inference process and so may load torch."""
+
+
+SERVER_METRICS = {"cutscene_server.metrics", "cutscene_server.metrics_endpoint", "cutscene_server.running"}
+"""The only modules of the server that know the metrics' library; ``running`` loads it if metrics are exported."""
 
 
 def modules() -> dict[str, Path]:
@@ -159,11 +163,15 @@ def test_server_imports_only_what_the_table_allows(module: str) -> None:
             assert is_under(module, SERVER_WIRE | {"cutscene_server.__main__"}), f"{module} imports {name}"
         if top in {"torch", "safetensors"}:
             assert is_under(module, SERVER_TORCH), f"{module} imports {name}: torch belongs in the worker process"
+        if top == "prometheus_client":
+            assert is_under(module, SERVER_METRICS), f"{module} imports {name}"
         if top == "cutscene_model" and not is_under(module, SERVER_TORCH):
             assert "torch" not in loaded_by(name), f"{module} imports {name}, which loads torch"
     allowed = {"grpc", "grpc_health", "grpc_reflection", "grpc_status", "google", "torch", "safetensors", "numpy"}
     for name in third_party(names):
-        assert is_under(name, allowed | {"msgpack", "uvloop", "simplejpeg"}), f"{module} imports {name}"
+        assert is_under(name, allowed | {"msgpack", "uvloop", "simplejpeg", "prometheus_client"}), (
+            f"{module} imports {name}"
+        )
 
 
 def test_the_client_needs_no_torch() -> None:
@@ -176,3 +184,7 @@ def test_the_server_front_end_loads_without_torch() -> None:
     for module in MODULES:
         if is_under(module, {"cutscene_server"}) and not is_under(module, SERVER_TORCH):
             assert "torch" not in loaded_by(module), f"importing {module} loads torch"
+
+
+def test_a_server_without_metrics_loads_no_library_for_them() -> None:
+    assert "prometheus_client" not in loaded_by("cutscene_server.running")

@@ -60,6 +60,7 @@ FLAGS: dict[str, str] = {
     "first_request_timeout": "seconds that a new stream has to open or resume a session",
     "stop_grace": "seconds that streams have to end when the server stops",
     "engine": "module:function that loads the model: the place for a backend of your own",
+    "metrics_listen": "host:port at which Prometheus finds metrics; port 0 takes a free one",
     "log_level": f"one of {', '.join(LOG_LEVELS)}",
 }
 SWITCHES: dict[str, str] = {

@@ -31,6 +31,7 @@ from cutscene_server import worker_messages
 from cutscene_server.archive import Archive
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import NoRoom, NotServing, ServerError, UnknownSession
+from cutscene_server.observer import Observer
 from cutscene_server.registry import (
     RETRY_AFTER_S,
     SessionRecord,
@@ -57,8 +58,11 @@ MOST_CRASHES = 2  # inference processes that may end while they draw for one ses
 class Runtime:
     """Sessions, their scheduler and the inference process. Everything here runs on one event loop."""
 
-    def __init__(self, config: ServerConfig, on_health: Callable[[bool], None]) -> None:
+    def __init__(
+        self, config: ServerConfig, on_health: Callable[[bool], None], observer: Observer | None = None
+    ) -> None:
         self.config = config
+        self.observer = Observer() if observer is None else observer
         self.sessions = SessionRegistry(config.max_sessions)
         self.archive = Archive(config.data_directory, environment_of(config))
         self._transfers = Transfers(self.archive, config.max_import, config.max_frames, self._spawn)
@@ -105,6 +109,7 @@ class Runtime:
                     self._take_fact(record.key, Session.fail)
                 continue
             self._orders[slot] = record, order
+            self.observer.frames_ordered(1)
             self._link.send(
                 worker_messages.Draw(
                     record.key, order.generation, order.frame_index, slot, order.tier, order.cut_before,
@@ -130,6 +135,8 @@ class Runtime:
                     if self._is_current(key, generation):
                         log.error("session %d could not draw: %s", key, text)
                         self._take_fact(key, Session.fail)
+                case worker_messages.Counted(counters):
+                    self.observer.cache_told(counters)
 
     async def _deliver_frame(self, drawn: worker_messages.Drawn) -> None:
         record, order = self._orders.pop(drawn.slot)
@@ -154,7 +161,9 @@ class Runtime:
             now_us = _now_us()
 
             def add(session: Session) -> None:
-                record.watchers.show(session.add_frame(figures, data, digest, encode_us, now_us))
+                frame = session.add_frame(figures, data, digest, encode_us, now_us)
+                record.watchers.show(frame)
+                self.observer.frame_ready(record, frame, stored=order.stored)
 
             self._change(record.key, add)
 
@@ -196,6 +205,7 @@ class Runtime:
             self._spawn(self.archive.discard(record.session_id))  # nobody knows its token
             raise
         self._begin(record)
+        self.observer.session_opened()
         log.info("session %d opened: %s, %s, %.3g fps", record.key, terms.model, terms.tier, terms.fps)
         return record, token
 
@@ -264,6 +274,7 @@ class Runtime:
             async with record.changing:
                 await self.archive.add_turn(record, record.session.place_turn(turn))
                 self._change(record.key, lambda session: session.add_turn(turn, received_us))
+                self.observer.turn_taken()
 
         await self._whole(add())
 
@@ -412,6 +423,7 @@ class Runtime:
                 await self._link.stop()
             else:
                 log.warning("another inference process is at work")
+                self.observer.inference_restarted()
                 return True
 
     def _void_orders(self) -> None:
@@ -473,6 +485,7 @@ class Runtime:
         """Lets go of a session; what is stored of it stays."""
         self.sessions.forget(record)
         self._scheduler.remove(record)
+        self.observer.session_forgotten(record)
         self._link.send(worker_messages.End(record.key))
 
     def _change(self, key: int, change: Callable[[Session], None]) -> None:
@@ -484,6 +497,7 @@ class Runtime:
         change(record.session)
         if record.session.closed and not was_closed:
             record.watchers.end()
+            self.observer.session_closed(record)
             self._spawn(self._store_close(record))
             self._link.send(worker_messages.End(key))
             record.left_at = None if record.session.attachment else time.monotonic()
@@ -544,6 +558,7 @@ class Runtime:
             swept = await self.archive.sweep(keep, {record.session_id for record in self.sessions})
         for session_id in swept.deleted:
             log.info("deleted session %s: too old, or no room", session_id)
+        self.observer.disk_used(swept.bytes_left, config.max_disk)
         full = swept.bytes_left > config.max_disk
         if full and not self._disk_full:
             log.warning("%d bytes are stored, %d may be: no session is opened", swept.bytes_left, config.max_disk)

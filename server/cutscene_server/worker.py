@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("cutscene_server.worker")
 
-TOLD_EVERY_S = 60.0  # of frames drawn: how the cache fares is logged
+LOGGED_EVERY_S = 60.0  # of frames drawn: how the cache fares is logged
+COUNTED_EVERY_S = 1.0  # and told to the front end
 
 
 def main(
@@ -71,7 +72,7 @@ class Worker:
         self._next: messages.Message | None = None  # looked at, and not taken yet
         self._ahead: Future[Prepared] | None = None  # the preparing of ``_next``
         self._pipeline = Pipeline()
-        self._told_at = time.monotonic()  # when the cache's counters were last logged
+        self._logged_at = self._counted_at = time.monotonic()  # when the cache's counters were last logged, and told
 
     def run(self) -> None:
         # The pipe is emptied by a thread of its own, so that the front end's writes never wait for a frame being drawn.
@@ -93,7 +94,7 @@ class Worker:
                 case _:
                     raise TypeError(f"{type(command).__name__} is not a command")
         self._pipeline.close()
-        self._tell_counters()
+        self._log_counters()
         if self._ring is not None:
             self._ring.close()
 
@@ -180,13 +181,21 @@ class Worker:
         if not waited:
             self._look_ahead()
         self._commit(command.key, timeline)
-        if time.monotonic() - self._told_at >= TOLD_EVERY_S:
-            self._tell_counters()
+        self._tell_counters()
         if waited:
             finishing.result()
 
     def _tell_counters(self) -> None:
-        self._told_at = time.monotonic()
+        """Says how the cache fares, now and then."""
+        now = time.monotonic()
+        if now - self._counted_at >= COUNTED_EVERY_S:
+            self._counted_at = now
+            self._report(messages.Counted(self._engine.counters()))
+        if now - self._logged_at >= LOGGED_EVERY_S:
+            self._logged_at = now
+            self._log_counters()
+
+    def _log_counters(self) -> None:
         told = ", ".join(f"{name} {value}" for name, value in self._engine.counters().items())
         log.info("cache: %s", told or "none")
 

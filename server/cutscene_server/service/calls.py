@@ -37,7 +37,7 @@ class CutsceneService(CutsceneServiceServicer):
     async def Perform(  # noqa: N802
         self, _stream: object, context: grpc.aio.ServicerContext[pb.PerformRequest, pb.PerformResponse]
     ) -> None:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             task = asyncio.current_task()
             if task is not None:
                 self._streams.add(task)
@@ -50,14 +50,14 @@ class CutsceneService(CutsceneServiceServicer):
     async def ListModels(  # noqa: N802
         self, _request: pb.ListModelsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListModelsResponse:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             return pb.ListModelsResponse(models=[replies.model(self._runtime.require_serving())])
         raise AssertionError  # _typed_errors answers or raises
 
     async def GetSession(  # noqa: N802
         self, request: pb.GetSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetSessionResponse:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             record = await self._runtime.find(request.session_id, request.token)
             return pb.GetSessionResponse(session=replies.session(record))
         raise AssertionError
@@ -65,7 +65,7 @@ class CutsceneService(CutsceneServiceServicer):
     async def ListSessions(  # noqa: N802
         self, request: pb.ListSessionsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListSessionsResponse:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             after_key, size = requests.read_page(request)
             page, more = await self._runtime.page(after_key, size)
             return pb.ListSessionsResponse(
@@ -82,7 +82,7 @@ class CutsceneService(CutsceneServiceServicer):
     async def CloseSession(  # noqa: N802
         self, request: pb.CloseSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CloseSessionResponse:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             record = await self._runtime.find(request.session_id, request.token)
             self._runtime.end(record)
             return pb.CloseSessionResponse(usage=replies.usage(record.session.usage))
@@ -91,7 +91,7 @@ class CutsceneService(CutsceneServiceServicer):
     async def ForkSession(  # noqa: N802
         self, request: pb.ForkSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ForkSessionResponse:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             record = await self._runtime.find(request.session_id, request.token)
             session_id, token = await self._runtime.fork(record, request.frame)
             return pb.ForkSessionResponse(session_id=session_id, token=token)
@@ -100,7 +100,7 @@ class CutsceneService(CutsceneServiceServicer):
     async def WatchSession(  # noqa: N802
         self, request: pb.WatchSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> None:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             record = await self._runtime.find_to_watch(request.session_id, request.watch_token)
             seconds = self._runtime.config.write_timeout
 
@@ -119,7 +119,7 @@ class CutsceneService(CutsceneServiceServicer):
     async def GetRecording(  # noqa: N802
         self, request: pb.GetRecordingRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.GetRecordingResponse]:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             record = await self._runtime.find(request.session_id, request.token)
             drawn = record.session.durable_frame
             first, end = request.first_frame, request.end_frame or drawn
@@ -133,7 +133,7 @@ class CutsceneService(CutsceneServiceServicer):
     async def ReplaySession(  # noqa: N802
         self, request: pb.ReplaySessionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ReplaySessionResponse:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             manifest = self._runtime.require_serving()
             record = await self._runtime.find(request.session_id, request.token)
             wanted = requests.read_replay(request, record.session.terms.names, manifest)
@@ -143,7 +143,7 @@ class CutsceneService(CutsceneServiceServicer):
     async def ExportSession(  # noqa: N802
         self, request: pb.ExportSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> None:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             record = await self._runtime.find(request.session_id, request.token)
             seconds = self._runtime.config.write_timeout
             with contextlib.suppress(grpc.aio.InternalError):  # the client has gone
@@ -155,7 +155,7 @@ class CutsceneService(CutsceneServiceServicer):
         self, _stream: object, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ImportSessionResponse:
         seconds = self._runtime.config.write_timeout
-        async with _typed_errors(context), contextlib.aclosing(files.received(context, seconds)) as chunks:
+        async with self._typed_errors(context), contextlib.aclosing(files.received(context, seconds)) as chunks:
             return replies.imported(await self._runtime.import_session(chunks))
         raise AssertionError
 
@@ -164,26 +164,27 @@ class CutsceneService(CutsceneServiceServicer):
         if self._streams:
             await asyncio.wait(self._streams, timeout=seconds)
 
-
-@contextlib.asynccontextmanager
-async def _typed_errors(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
-    """Answers a ``ServerError`` with its status and details. Anything else is this server's fault: it is logged, and
-    the client is told no more than that.
-    """
-    try:
-        yield
-    except ServerError as error:
+    @contextlib.asynccontextmanager
+    async def _typed_errors(self, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+        """Answers a ``ServerError`` with its status and details. Anything else is this server's fault: it is logged,
+        and the client is told no more than that.
+        """
         try:
-            await context.abort_with_status(rich_status(error))
-        except grpc.aio.InternalError:
-            # The client hung up meanwhile. A cancelled handler is how grpc knows that nothing is left to be sent.
-            log.debug("a client went away before it was told: %s", error)
-            raise asyncio.CancelledError from None
-    except (grpc.aio.AbortError, asyncio.CancelledError):
-        raise
-    except Exception:
-        log.exception("a call failed")
-        await context.abort(grpc.StatusCode.INTERNAL, "the server failed; its log says why")
+            yield
+        except ServerError as error:
+            self._runtime.observer.refused(error)
+            try:
+                await context.abort_with_status(rich_status(error))
+            except grpc.aio.InternalError:
+                # The client hung up meanwhile. A cancelled handler is how grpc knows that nothing is left to be sent.
+                log.debug("a client went away before it was told: %s", error)
+                raise asyncio.CancelledError from None
+        except (grpc.aio.AbortError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            self._runtime.observer.refused(error)
+            log.exception("a call failed")
+            await context.abort(grpc.StatusCode.INTERNAL, "the server failed; its log says why")
 
 
 def rich_status(error: ServerError) -> grpc.Status:

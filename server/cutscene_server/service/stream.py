@@ -34,6 +34,7 @@ from cutscene_server.errors import (
 )
 from cutscene_server.registry import SessionRecord
 from cutscene_server.runtime import Runtime
+from cutscene_server.session_log import FrameReady
 from cutscene_server.wire import replies, requests
 
 Context = grpc.aio.ServicerContext[pb.PerformRequest, pb.PerformResponse]
@@ -55,6 +56,8 @@ class ClientStream:
         self._record: SessionRecord
         self._attachment = 0
         self._next_entry = 0  # number of the session's next log entry to send
+        self._frame: FrameReady | None = None  # that is being sent
+        self._attached_us = 0
         self._closed_said = False
         self._last_heard_s = 0.0
 
@@ -102,6 +105,7 @@ class ClientStream:
         # What the stream before this one had sent is taken or lost by now: `opened` says which.
         async with self._record.changing:
             self._attachment = self._runtime.attach(self._record, next_frame, self._changed.set)
+            self._attached_us = time.monotonic_ns() // 1000
         self._next_entry = self._record.session.log.first_number
         return token
 
@@ -147,6 +151,7 @@ class ClientStream:
                 self._last_heard_s = time.monotonic()
                 await self._take(request)
             except (InvalidRequest, WrongMoment, OutOfRange) as error:
+                self._runtime.observer.refused(error)
                 await self._refusals.put(replies.rejected(request.turn.turn_id[:64], error.violations))
                 self._changed.set()
 
@@ -189,6 +194,7 @@ class ClientStream:
                 self._check_standing()
             if message := self._next_message():
                 await self._write(message)
+                self._note_delivery()
             elif self._closed_said:
                 return await self._hear_out(listener)
             elif listener.done() and self._nothing_comes(listener):
@@ -217,6 +223,7 @@ class ClientStream:
             self._next_entry += 1
             # An entry is missing if it was acknowledged before this stream came to it.
             if entry := session.log.get(self._next_entry - 1):
+                self._frame = entry if isinstance(entry, FrameReady) else None
                 return replies.entry(entry)
         if session.closed and not session.has_work and not self._closed_said:
             self._closed_said = True
@@ -254,4 +261,12 @@ class ClientStream:
                 await self._context.write(message)
         except TimeoutError:
             raise Late(f"the client read nothing for {seconds:g} s") from None
-        self._record.session.usage.bytes_sent += message.ByteSize()
+        size = message.ByteSize()
+        self._record.session.usage.bytes_sent += size
+        self._runtime.observer.sent(size)
+
+    def _note_delivery(self) -> None:
+        frame, self._frame = self._frame, None
+        now_us = time.monotonic_ns() // 1000
+        if frame is not None and frame.ready_us >= self._attached_us:  # else it waited for the client, not for us
+            self._runtime.observer.frame_delivered(now_us - frame.ready_us, now_us)
