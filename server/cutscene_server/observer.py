@@ -6,6 +6,7 @@ any. A server that does not export them never imports the library for it.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Observer:
     def __init__(self, metrics: Metrics | None = None) -> None:
         self.recent = Recent()
         self.totals = Totals()
+        self.serving_since_us = 0  # of the machine's monotonic clock; 0: the model is not loaded yet
         self.cache: dict[str, int] = {}  # the engine's own counters, as the inference process told them last
         self._metrics = metrics
 
@@ -117,6 +119,7 @@ class Observer:
 
     def serving(self, manifest: Manifest | None, inference_process_id: Callable[[], int | None]) -> None:
         """The model is loaded, by the process that the function names from now on."""
+        self.serving_since_us = time.monotonic_ns() // 1000
         if self._metrics is not None and manifest is not None:
             self._metrics.describe(manifest)
             self._metrics.watch_processes(inference_process_id)

@@ -78,6 +78,7 @@ class SessionRecent:
     frames_per_second: float = 0.0
     latency: Percentiles = Percentiles()
     late_frames: int = 0  # since the session came into memory
+    tier: str = ""  # of its last frame
 
 
 @dataclass(slots=True)
@@ -85,6 +86,7 @@ class _Followed:
     cadence: Cadence
     frames: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MOST_SESSION_FRAMES))  # ready, whole
     late: int = 0
+    tier: str = ""
 
 
 class Recent:
@@ -104,6 +106,7 @@ class Recent:
         late = followed.cadence.late_us(times.ready_us - times.whole_us, times.ready_us) > 0
         followed.frames.append((times.ready_us, times.whole_us))
         followed.late += late
+        followed.tier = tier
         self._frames.append((times, tier))
         return late
 
@@ -128,6 +131,10 @@ class Recent:
         """Of all sessions together."""
         return _rate([times.ready_us for times, _ in self._frames], now_us)
 
+    def latency(self, now_us: int) -> Percentiles:
+        """From a frame's being due to be drawn to its being ready."""
+        return percentiles(times.whole_us for times, _ in self._frames if times.ready_us >= now_us - WINDOW_US)
+
     def tiers(self, now_us: int) -> Counter[str]:
         """Frames of the window by tier."""
         return Counter(tier for times, tier in self._frames if times.ready_us >= now_us - WINDOW_US)
@@ -150,7 +157,13 @@ class Recent:
             _rate([ready for ready, _ in frames], now_us),
             percentiles(whole for ready, whole in frames if ready >= now_us - WINDOW_US),
             followed.late,
+            followed.tier,
         )
+
+    def last_ready_us(self, key: int) -> int:
+        """When the session's last frame was ready; 0 if it has drawn nothing yet."""
+        followed = self._followed.get(key)
+        return followed.frames[-1][0] if followed is not None else 0
 
 
 def _rate(times_us: Sequence[int], now_us: int) -> float:

@@ -52,7 +52,8 @@ def test_what_the_client_kept_waiting_has_no_deadline() -> None:
 @given(gaps=st.lists(st.integers(0, 200_000), max_size=50), fps=st.floats(1, 60))
 def test_lateness_is_what_a_viewer_waits(gaps: list[int], fps: float) -> None:
     """The model of it: a viewer who shows each frame at the later of its turn and its coming."""
-    cadence, shown, ready = Cadence(fps), None, 0
+    cadence, ready = Cadence(fps), 0
+    shown: float | None = None
     for gap in gaps:
         ready += gap
         wanted = ready if shown is None else shown + 1e6 / fps

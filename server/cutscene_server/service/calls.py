@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
+import urllib.parse
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,11 +17,12 @@ from grpc_status import rpc_status
 
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceServicer
-from cutscene_server.errors import OutOfRange, ServerError
+from cutscene_server.config import is_loopback
+from cutscene_server.errors import LocalOnly, OutOfRange, ServerError
 from cutscene_server.runtime import Runtime
 from cutscene_server.service import files
 from cutscene_server.service.stream import ClientStream
-from cutscene_server.wire import replies, requests
+from cutscene_server.wire import replies, requests, stats
 
 log = logging.getLogger("cutscene_server")
 
@@ -159,6 +162,24 @@ class CutsceneService(CutsceneServiceServicer):
             return replies.imported(await self._runtime.import_session(chunks))
         raise AssertionError
 
+    async def GetServerStats(  # noqa: N802
+        self, request: pb.GetServerStatsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetServerStatsResponse:
+        async with self._typed_errors(context):
+            if not is_local(context.peer()):
+                raise LocalOnly
+            runtime = self._runtime
+            return stats.server_stats(
+                runtime.observer,
+                runtime.sessions,
+                time.monotonic_ns() // 1000,
+                model=runtime.manifest.name if runtime.manifest else "",
+                serving=not (runtime.stopping or runtime.lost),
+                max_disk=runtime.config.max_disk,
+                most_sessions=stats.read_max_sessions(request),
+            )
+        raise AssertionError
+
     async def streams_ended(self, seconds: float) -> None:
         """Waits until every live stream has ended, but not longer than this."""
         if self._streams:
@@ -185,6 +206,12 @@ class CutsceneService(CutsceneServiceServicer):
             self._runtime.observer.refused(error)
             log.exception("a call failed")
             await context.abort(grpc.StatusCode.INTERNAL, "the server failed; its log says why")
+
+
+def is_local(peer: str) -> bool:
+    """Whether a peer is on this machine, by gRPC's name of it: ``ipv4:127.0.0.1:40962``, ``ipv6:%5B::1%5D:40962``."""
+    family, _, address = urllib.parse.unquote(peer).partition(":")
+    return family == "unix" or is_loopback(address.rpartition(":")[0].strip("[]"))
 
 
 def rich_status(error: ServerError) -> grpc.Status:
