@@ -89,7 +89,7 @@ async def scraped(url: str, period_s: float) -> None:
 
 def bare_loop(seconds: float) -> int:
     """The process of the comparison: an event loop like the server's that has nothing to do but to be sampled."""
-    from cutscene_server.__main__ import _loop_factory
+    from cutscene_server.__main__ import loop_factory
     from cutscene_server.loop_lag import sampling
     from cutscene_server.observer import Observer
 
@@ -99,7 +99,7 @@ def bare_loop(seconds: float) -> int:
             await asyncio.sleep(seconds)
         print(observer.recent.lag.p99_us / 1000)
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(idle())
     return 0
 

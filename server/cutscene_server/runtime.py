@@ -31,6 +31,7 @@ from cutscene_server import worker_messages
 from cutscene_server.archive import Archive
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import NoRoom, NotServing, ServerError, UnknownSession
+from cutscene_server.logs import about
 from cutscene_server.observer import Observer
 from cutscene_server.registry import (
     RETRY_AFTER_S,
@@ -105,7 +106,7 @@ class Runtime:
                 # States were checked when they came, so this is a fault here; it costs one session, not all.
                 self._link.release(slot)
                 if self._is_current(record.key, generation):  # else it went back while its frame was being read
-                    log.exception("session %d has a frame that cannot be ordered", record.key)
+                    record.log.exception("has a frame that cannot be ordered")
                     self._take_fact(record.key, Session.fail)
                 continue
             self._orders[slot] = record, order
@@ -126,14 +127,15 @@ class Runtime:
                 case worker_messages.Began(key, generation):
                     self._end_beginning(key, generation, Session.begin)
                 case worker_messages.BeginFailed(key, generation, text):
-                    log.error("session %d could not begin: %s", key, text)
+                    if record := self.sessions.by_key(key):
+                        record.log.error("could not begin: %s", text)
                     self._end_beginning(key, generation, Session.fail)
                 case worker_messages.DrawFailed(key, generation, slot, text):
-                    self._orders.pop(slot, None)
+                    record, order = self._orders.pop(slot)
                     self._landed.set()
                     self._link.release(slot)
                     if self._is_current(key, generation):
-                        log.error("session %d could not draw: %s", key, text)
+                        record.log.error("could not draw: %s", text, extra=order.log_fields)
                         self._take_fact(key, Session.fail)
                 case worker_messages.Counted(counters):
                     self.observer.cache_told(counters)
@@ -150,7 +152,7 @@ class Runtime:
                 ends_turn=record.session.is_end_of_turn(order.frame_index),
             )  # fmt: skip
         except Exception:
-            log.exception("session %d has a frame that cannot be stored or encoded", drawn.key)
+            record.log.exception("has a frame that cannot be stored or encoded", extra=order.log_fields)
             if self._is_current(drawn.key, drawn.generation):
                 self._take_fact(drawn.key, Session.fail)
             return
@@ -206,7 +208,8 @@ class Runtime:
             raise
         self._begin(record)
         self.observer.session_opened()
-        log.info("session %d opened: %s, %s, %.3g fps", record.key, terms.model, terms.tier, terms.fps)
+        about(record.key, record.session_id)
+        record.log.info("opened: %s, %s, %.3g fps", terms.model, terms.tier, terms.fps)
         return record, token
 
     def check_room(self) -> Manifest:
@@ -240,9 +243,10 @@ class Runtime:
                     if self.sessions.full and not record.session.closed:
                         self._park_idlest()
                     self._admit(record)
-                    log.info("session %d is back, at frame %d", record.key, record.session.ready_frame)
+                    record.log.info("is back, at frame %d", record.session.ready_frame)
         if not admits(record):
             raise UnknownSession
+        about(record.key, record.session_id)
         return record
 
     def attach(self, record: SessionRecord, next_frame: int, wake: Callable[[], None]) -> int:
@@ -264,7 +268,7 @@ class Runtime:
         record.session.detach(attachment)
         self._wake_ups.pop(record.key, None)
         record.left_at = time.monotonic()
-        log.info("session %d detached at frame %d", record.key, record.session.ready_frame)
+        record.log.info("detached at frame %d", record.session.ready_frame)
 
     async def add_turn(self, record: SessionRecord, turn: Turn) -> None:
         """Stores a turn, then queues it."""
@@ -275,6 +279,7 @@ class Runtime:
                 await self.archive.add_turn(record, record.session.place_turn(turn))
                 self._change(record.key, lambda session: session.add_turn(turn, received_us))
                 self.observer.turn_taken()
+                record.log.debug("took a turn of %d frames", turn.run.frame_count, extra={"turn_id": turn.turn_id})
 
         await self._whole(add())
 
@@ -295,7 +300,7 @@ class Runtime:
         """The id and token of a new session that has this one's frames below ``frame``. It waits on disk."""
         async with record.changing:
             fork = await self.archive.fork(record, frame)
-        log.info("session %d forked at frame %d", record.key, frame)
+        record.log.info("forked at frame %d", frame)
         return fork
 
     async def replay(self, record: SessionRecord, wanted: Replay) -> Replayed:
@@ -436,7 +441,7 @@ class Runtime:
         self._beginning.clear()
         for record in self.sessions:
             if record.crashes >= MOST_CRASHES and not record.session.closed:
-                log.error("session %d has ended %d inference processes; it is closed", record.key, record.crashes)
+                record.log.error("has ended %d inference processes; it is closed", record.crashes)
                 self._change(record.key, Session.fail)
             else:
                 self._change(record.key, Session.lose)
@@ -458,13 +463,15 @@ class Runtime:
                     past.clear()
                 past.append([frame.frame_index, frame.packed_state, frame.latent])
         except ServerError as error:
-            log.error("session %d cannot be taken up: %s", record.key, error)
+            record.log.error("cannot be taken up: %s", error)
             self._end_beginning(*mark, Session.fail)
             return
         if mark in self._beginning and self._is_current(*mark):
             key, generation = mark
             self._link.send(
-                worker_messages.Begin(key, generation, record.packed_stage, session.terms.seed, durable, past)
+                worker_messages.Begin(
+                    key, generation, record.packed_stage, session.terms.seed, durable, past, record.session_id
+                )
             )
 
     def _end_beginning(self, key: int, generation: int, change: Callable[[Session], None]) -> None:
@@ -502,7 +509,7 @@ class Runtime:
             self._link.send(worker_messages.End(key))
             record.left_at = None if record.session.attachment else time.monotonic()
             reason = record.session.close_reason
-            log.info("session %d closed: %s", key, reason.name.lower() if reason else "")
+            record.log.info("closed: %s", reason.name.lower() if reason else "")
         self._work.set()
         self._wake(record)
 
@@ -521,7 +528,7 @@ class Runtime:
             try:
                 await self.archive.close_session(record)
             except ServerError as error:  # it stays open on disk, and can be closed again
-                log.error("session %d is closed, but that could not be stored: %s", record.key, error)
+                record.log.error("is closed, but that could not be stored: %s", error)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self._keep(work).add_done_callback(self._note_end)
@@ -557,7 +564,7 @@ class Runtime:
         async with self._restoring:  # or a session that is just coming back could be deleted under its client's hands
             swept = await self.archive.sweep(keep, {record.session_id for record in self.sessions})
         for session_id in swept.deleted:
-            log.info("deleted session %s: too old, or no room", session_id)
+            log.info("deleted a stored session: too old, or no room", extra={"session_id": session_id})
         self.observer.disk_used(swept.bytes_left, config.max_disk)
         full = swept.bytes_left > config.max_disk
         if full and not self._disk_full:
@@ -574,7 +581,7 @@ class Runtime:
         return waiting and not busy
 
     def _park(self, record: SessionRecord) -> None:
-        log.info("session %d leaves memory at frame %d", record.key, record.session.ready_frame)
+        record.log.info("leaves memory at frame %d", record.session.ready_frame)
         self._forget(record)
 
     def _park_idlest(self) -> None:

@@ -55,11 +55,17 @@ class DrawOrder:
     frame_index: int
     generation: int  # of the session's orders: what comes back from an earlier one is void
     turn_number: int
+    turn_id: str
     stored: bool
     packed_state: bytes  # empty for a stored frame, whose state is stored with it
     tier: str
     cut_before: bool
     pixel_digest: bytes = b""  # of a stored frame, once it is read: what it is to look like
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """Which frame of which turn a log line is about."""
+        return {"turn_id": self.turn_id, "frame": self.frame_index}
 
 
 @dataclass(slots=True)
@@ -294,6 +300,7 @@ class Session:
             frame_index=self._ordered_frame,
             generation=self.generation,
             turn_number=performed.placed.number,
+            turn_id=performed.turn.turn_id,
             stored=stored,
             packed_state=b"" if stored else performed.turn.run.packed_state(position),
             tier=self.terms.tier,

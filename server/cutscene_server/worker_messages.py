@@ -41,6 +41,7 @@ class Begin:
     seed: int
     next_frame: int
     past: list[Any]
+    session_id: str  # for log lines
 
 
 @dataclass(frozen=True, slots=True)
