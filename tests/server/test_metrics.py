@@ -10,14 +10,12 @@ import re
 import signal
 import socket
 import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator
 
 import grpc
 import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
-from prometheus_client.parser import text_string_to_metric_families
 
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_server.config import ServerConfig
@@ -27,39 +25,14 @@ from cutscene_server.observer import Observer
 from cutscene_server.running import RunningServer, run_server
 from messages import lockstep_turn, open_message
 from raw_client import RawStream
+from scraping import parsed, samples_of, scrape, value
 from synthetic_server import eventually, synthetic_config
-
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def scrape(address: str, method: str = "GET") -> str:
-    request = urllib.request.Request(f"http://{address}/metrics", method=method)
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-        text: str = answer.read().decode()
-        return text
-
-
-def parsed(text: str) -> Samples:
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-def value(samples: Samples, name: str, **labels: str) -> float:
-    return samples[name, frozenset(labels.items())]
 
 
 @pytest_asyncio.fixture
 async def server() -> AsyncIterator[RunningServer]:
     async with run_server(synthetic_config(metrics_listen="127.0.0.1:0", max_sessions=1, sweep_period=0.1)) as running:
         yield running
-
-
-async def samples_of(server: RunningServer) -> Samples:
-    assert server.metrics_address is not None
-    return parsed(await asyncio.to_thread(scrape, server.metrics_address))
 
 
 async def test_what_a_session_does_is_counted(server: RunningServer) -> None:
