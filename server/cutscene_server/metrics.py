@@ -7,7 +7,7 @@ metric is ``observer``'s to say. Source of the conventions: https://prometheus.i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 
@@ -18,8 +18,10 @@ from prometheus_client import (
     Gauge,
     Histogram,
     Info,
+    Metric,
     ProcessCollector,
 )
+from prometheus_client.registry import Collector
 
 from cutscene_model.engine import TIERS
 from cutscene_model.manifest import Manifest
@@ -146,11 +148,10 @@ class Metrics:
             }
         )
 
-    def watch_processes(self, inference_process_id: Callable[[], int | None]) -> None:
-        """Adds memory, processor time and open files of both processes, and the front end's garbage collections."""
+    def watch_processes(self, inference_ids: Callable[[], Sequence[int | None]]) -> None:
+        """Adds memory, processor time and open files of all processes, and the front end's garbage collections."""
         ProcessCollector(registry=self.registry)
-        # The collector leaves out a process that it cannot read; no process has the number 0.
-        ProcessCollector("cutscene_inference", lambda: inference_process_id() or 0, registry=self.registry)
+        self.registry.register(_InferenceProcesses(inference_ids))
         self.registry.register(GC_COLLECTOR)
 
     def _begin_at_zero(self) -> None:
@@ -168,3 +169,22 @@ class Metrics:
             self.cache_blocks.labels(event)
         for refusal in reasons():
             self.refusals.labels(refusal)
+
+
+class _InferenceProcesses(Collector):
+    """What the operating system says of the inference processes, by their number."""
+
+    def __init__(self, ids: Callable[[], Sequence[int | None]]) -> None:
+        self._ids = ids
+
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, Metric] = {}
+        for number, process_id in enumerate(self._ids()):
+            if process_id is None:
+                continue
+            found = ProcessCollector("cutscene_inference", partial(int, process_id), registry=None)
+            for family in found.collect():  # nothing, of a process that has just ended
+                kept = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                for sample in family.samples:
+                    kept.add_sample(sample.name, {"process": str(number)}, sample.value)
+        return families.values()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,7 @@ class Observer:
         self.recent = Recent()
         self.totals = Totals()
         self.serving_since_us = 0  # of the machine's monotonic clock; 0: the model is not loaded yet
-        self.cache: dict[str, int] = {}  # the engine's own counters, as the inference process told them last
+        self._caches: dict[int, dict[str, int]] = {}  # by inference process: its engine's counters, as told last
         self._metrics = metrics
 
     # ---- sessions ---------------------------------------------------------------------------------------------------
@@ -117,25 +117,35 @@ class Observer:
 
     # ---- the machine ------------------------------------------------------------------------------------------------
 
-    def serving(self, manifest: Manifest | None, inference_process_id: Callable[[], int | None]) -> None:
-        """The model is loaded, by the process that the function names from now on."""
+    def serving(self, manifest: Manifest | None, inference_ids: Callable[[], Sequence[int | None]]) -> None:
+        """The model is loaded, by the processes that the function names from now on."""
         self.serving_since_us = time.monotonic_ns() // 1000
         if self._metrics is not None and manifest is not None:
             self._metrics.describe(manifest)
-            self._metrics.watch_processes(inference_process_id)
+            self._metrics.watch_processes(inference_ids)
 
-    def inference_restarted(self) -> None:
+    def inference_restarted(self, process: int = 0) -> None:
         """Another inference process took the place of a lost one."""
         self.totals.inference_restarts += 1
-        self.cache = {}
+        self._caches.pop(process, None)
         if self._metrics is not None:
             self._metrics.inference_restarts.inc()
 
-    def cache_told(self, counters: Mapping[str, int]) -> None:
-        """The inference process told what its cache has done since that process started."""
-        before, self.cache = self.cache, dict(counters)
+    def cache_told(self, counters: Mapping[str, int], process: int = 0) -> None:
+        """An inference process told what its cache has done since that process started."""
+        before = self._caches.get(process, {})
+        self._caches[process] = dict(counters)
         if self._metrics is not None:
-            self._metrics.add_cache({name: value - before.get(name, 0) for name, value in counters.items()}, counters)
+            risen = {name: value - before.get(name, 0) for name, value in counters.items()}
+            self._metrics.add_cache(risen, self.cache)
+
+    @property
+    def cache(self) -> Counter[str]:
+        """The engines' own counters, all inference processes together."""
+        total: Counter[str] = Counter()
+        for counters in self._caches.values():
+            total.update(counters)
+        return total
 
     def disk_used(self, used: int, limit: int) -> None:
         """Bytes that stored sessions take, and may take."""

@@ -47,7 +47,7 @@ async def run_server(config: ServerConfig) -> AsyncIterator[RunningServer]:
             if config.port_file is not None:
                 config.port_file.unlink(missing_ok=True)  # of a server that was killed: it would mislead whoever waits
             async with runtime.running(), sampling(observer, runtime.sessions):
-                observer.serving(runtime.manifest, lambda: runtime.process_id)
+                observer.serving(runtime.manifest, lambda: [runtime.process_id])
                 await host.set_healthy(True)
                 log.info("listening on %s", host.address)
                 if config.port_file is not None:

@@ -65,7 +65,7 @@ async def test_what_a_session_does_is_counted(server: RunningServer) -> None:
     assert value(after, "cutscene_sent_bytes_total") > 12 * 1000
     assert value(after, "cutscene_event_loop_lag_seconds_count") > 0
     assert value(after, "process_resident_memory_bytes") > 0
-    assert value(after, "cutscene_inference_process_resident_memory_bytes") > 0
+    assert value(after, "cutscene_inference_process_resident_memory_bytes", process="0") > 0
     info = next(labels for name, labels in after if name == "cutscene_server_info")
     assert ("model", "synthetic") in info
 
@@ -103,7 +103,7 @@ async def test_a_lost_inference_process_is_counted_and_its_successor_is_watched(
         return value(await samples_of(server), "cutscene_inference_restarts_total") == 1
 
     await eventually(restarted)
-    assert value(await samples_of(server), "cutscene_inference_process_resident_memory_bytes") > 0
+    assert value(await samples_of(server), "cutscene_inference_process_resident_memory_bytes", process="0") > 0
 
 
 async def test_disk_use_and_its_limit_are_told(server: RunningServer) -> None:
@@ -125,8 +125,8 @@ async def test_no_label_comes_from_a_client_and_nothing_secret_is_shown(server: 
         assert told not in text
     labels = {key for _, labels in parsed(text) for key, _ in labels}
     assert labels == {
-        "stage", "tier", "origin", "state", "reason", "event", "le", "generation", "version", "model", "model_version",
-        "model_digest",
+        "stage", "tier", "origin", "state", "reason", "event", "le", "generation", "process", "version", "model",
+        "model_version", "model_digest",
     }  # fmt: skip
 
 
@@ -185,11 +185,13 @@ def test_counters_of_the_cache_go_on_rising_when_another_process_counts_from_zer
     observer = Observer(Metrics(registry))
     observer.cache_told({"hits": 10, "blocks": 3, "held_bytes": 300, "something_else": 5})
     observer.cache_told({"hits": 14, "blocks": 4, "held_bytes": 400})
+    observer.cache_told({"hits": 5, "blocks": 2, "held_bytes": 200}, process=1)
     observer.inference_restarted()
     observer.cache_told({"hits": 2, "blocks": 1, "held_bytes": 100})
-    assert registry.get_sample_value("cutscene_cache_blocks_total", {"event": "hits"}) == 16
-    assert registry.get_sample_value("cutscene_cache_held_blocks") == 1
-    assert registry.get_sample_value("cutscene_cache_held_bytes") == 100
+    assert registry.get_sample_value("cutscene_cache_blocks_total", {"event": "hits"}) == 10 + 4 + 5 + 2
+    assert registry.get_sample_value("cutscene_cache_held_blocks") == 3
+    assert registry.get_sample_value("cutscene_cache_held_bytes") == 300
+    assert observer.cache["hits"] == 7
 
 
 def test_reasons_are_a_closed_set() -> None:
