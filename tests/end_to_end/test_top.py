@@ -50,7 +50,7 @@ BUSY = dataclasses.replace(
 
 def shown(stats: ServerStats, trouble: str = "", width: int = 112) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(top.screen(stats, "127.0.0.1:50400", trouble))
+    console.print(top.Screen(stats, "127.0.0.1:50400", trouble))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -74,12 +74,16 @@ def test_a_busy_server_shows_its_rates_and_every_session_on_a_line() -> None:
     ]  # fmt: skip
     assert "throttled *" in text
     assert "\x1b" not in text, "no colours where there is no terminal"
-    assert "…" not in text, "nothing is cut off"
 
 
-@pytest.mark.parametrize("width", [80, 100, 200])
-def test_no_line_is_wider_than_the_terminal(width: int) -> None:
-    assert max(map(len, shown(BUSY, width=width).splitlines())) <= width
+@pytest.mark.parametrize("width", [76, 80, 100, 112, 200])
+def test_a_narrow_terminal_has_fewer_columns_and_none_is_cut_off(width: int) -> None:
+    text = shown(BUSY, width=width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert "3f9a0000" in text
+    assert "throttled *" in text
+    assert ("unacked" in text) is (width >= 112)
 
 
 def test_a_server_that_does_not_answer_or_serve_is_named_so() -> None:

@@ -399,7 +399,7 @@ def _top(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(dataclasses.asdict(asyncio.run(look()))))
     elif options.once:
-        top.plain_console().print(top.screen(asyncio.run(look()), options.server))
+        top.plain_console().print(top.Screen(asyncio.run(look()), options.server))
     else:
         with contextlib.suppress(KeyboardInterrupt):  # how it is left
             asyncio.run(watch())
