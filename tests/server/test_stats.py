@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import socket
 from collections.abc import AsyncIterator
 
 import grpc
@@ -88,11 +91,32 @@ async def test_so_many_sessions_as_are_asked_for_those_drawn_for_last(channel: g
     assert "max_sessions" in details(raised.value)[0]
 
 
-async def test_the_loops_lag_is_sampled_and_the_cache_told_of(channel: grpc.aio.Channel) -> None:
+async def test_the_loops_lag_is_sampled(channel: grpc.aio.Channel) -> None:
     async def lag_known() -> bool:
         return (await stats_of(channel)).loop_lag.p99_us > 0
 
     await eventually(lag_known)
+
+
+def address_beyond_loopback() -> str | None:
+    """An address of this machine that other machines could reach; None if it has none."""
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # for documentation (RFC 5737); a datagram socket sends nothing yet
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])
+
+
+async def test_who_comes_from_elsewhere_is_not_told() -> None:
+    host = address_beyond_loopback()
+    if host is None:
+        pytest.skip("this machine has no address but loopback")
+    config = dataclasses.replace(synthetic_config(allow_insecure_remote=True), listen=f"{host}:0")
+    async with run_server(config) as server, grpc.aio.insecure_channel(server.address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stats_of(channel)
+    assert raised.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 @pytest.mark.parametrize(
