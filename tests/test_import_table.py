@@ -47,7 +47,7 @@ TABLE = [
     _rule(
         "cutscene_client",
         {"cutscene_client", "cutscene_proto"},
-        {"grpc", "google", "numpy", "simplejpeg", "av", "yaml", "pydantic", "tqdm", "PIL"},
+        {"grpc", "google", "numpy", "simplejpeg", "av", "yaml", "pydantic", "tqdm", "PIL", "rich"},
     ),
 ]
 
@@ -62,6 +62,10 @@ SERVER_TORCH = {"cutscene_server.worker"}
 
 SERVER_FILMS = {"cutscene_server.rendering.encoder": "av", "cutscene_server.rendering.outputs": "obstore"}
 """The only modules of the server that know films, in a process of their own, and S3-style stores, if one is used."""
+
+
+SERVER_METRICS = {"cutscene_server.metrics", "cutscene_server.metrics_endpoint", "cutscene_server.running"}
+"""The only modules of the server that know the metrics' library; ``running`` loads it if metrics are exported."""
 
 
 def modules() -> dict[str, Path]:
@@ -162,10 +166,12 @@ def test_server_imports_only_what_the_table_allows(module: str) -> None:
             assert is_under(module, SERVER_WIRE | {"cutscene_server.__main__"}), f"{module} imports {name}"
         if top in {"torch", "safetensors"}:
             assert is_under(module, SERVER_TORCH), f"{module} imports {name}: torch belongs in the worker process"
+        if top == "prometheus_client":
+            assert is_under(module, SERVER_METRICS), f"{module} imports {name}"
         if top == "cutscene_model" and not is_under(module, SERVER_TORCH):
             assert "torch" not in loaded_by(name), f"{module} imports {name}, which loads torch"
     allowed = {"grpc", "grpc_health", "grpc_reflection", "grpc_status", "google", "torch", "safetensors", "numpy"}
-    allowed |= {"msgpack", "uvloop", "simplejpeg", SERVER_FILMS.get(module, "msgpack")}
+    allowed |= {"msgpack", "uvloop", "simplejpeg", "prometheus_client", SERVER_FILMS.get(module, "msgpack")}
     for name in third_party(names):
         assert is_under(name, allowed), f"{module} imports {name}"
 
@@ -183,3 +189,7 @@ def test_the_server_front_end_loads_without_torch_and_films() -> None:
             assert module == "cutscene_server.rendering.encoder" or not loaded_by(module) & {"av", "obstore"}, (
                 f"importing {module} loads films"
             )
+
+
+def test_a_server_without_metrics_loads_no_library_for_them() -> None:
+    assert "prometheus_client" not in loaded_by("cutscene_server.running")

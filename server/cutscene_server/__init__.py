@@ -10,5 +10,7 @@ session    one session's logic, without I/O: numbering, turns, credit; session_s
            turns, terms, keyframes beside it
 registry   sessions by id and token
 worker     the inference process; worker_link (this side of it), worker_messages, frame_ring between them
+observer   is told by all of these what happens: recent (the last seconds), metrics (what is exported, and its help
+           texts), metrics_endpoint, loop_lag;  logs  lines with their session's fields
 config, errors, running (a whole server for one block), __main__ (the program)
 """

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
-import json
-import logging
 import os
 import signal
 import sys
@@ -14,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cutscene_server import logs
 from cutscene_server.config import LOG_LEVELS, ServerConfig, parse, read_config
 from cutscene_server.errors import ConfigError, NotServing
 
@@ -71,6 +70,7 @@ FLAGS: dict[str, str] = {
     "first_request_timeout": "seconds that a new stream has to open or resume a session",
     "stop_grace": "seconds that streams have to end when the server stops",
     "engine": "module:function that loads the model: the place for a backend of your own",
+    "metrics_listen": "host:port at which Prometheus finds metrics; port 0 takes a free one",
     "log_level": f"one of {', '.join(LOG_LEVELS)}",
 }
 SWITCHES: dict[str, str] = {
@@ -86,9 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"cutscene-server: {error}", file=sys.stderr)
         return 2
-    _set_up_logs(config)
+    logs.set_up(config.log_level, as_json=config.log_json)
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(config))
     except ConfigError as error:
         print(f"cutscene-server: {error}", file=sys.stderr)
@@ -156,33 +156,13 @@ def _metavar(name: str) -> str:
     return {"int": "N", "float": "SECONDS", "Path": "PATH"}.get(kind.removesuffix(" | None"), name.upper())
 
 
-def _loop_factory() -> Any:
+def loop_factory() -> Any:
     """uvloop halves the delivery jitter of paced streams (benchmarks); it does not exist on Windows."""
     try:
         import uvloop
     except ImportError:
         return None
     return uvloop.new_event_loop
-
-
-class _JsonFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": self.formatTime(record),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line)
-
-
-def _set_up_logs(config: ServerConfig) -> None:
-    handler = logging.StreamHandler()
-    plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(_JsonFormatter() if config.log_json else plain)
-    logging.basicConfig(level=config.log_level, handlers=[handler])
 
 
 if __name__ == "__main__":

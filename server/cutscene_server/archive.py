@@ -141,7 +141,7 @@ class Archive:
             for turn_number, states in skips:
                 store.skip_states(record.session_id, turn_number, states)
             if order.stored and digest != order.pixel_digest:
-                log.warning("session %d: frame %d has not the pixels it had", record.key, order.frame_index)
+                record.log.warning("has a frame that has not the pixels it had", extra=order.log_fields)
             if not order.stored:
                 frame = StoredFrame(
                     frame_index=order.frame_index,
@@ -315,7 +315,7 @@ class Archive:
         except UnknownSessionError:
             raise UnknownSession from None
         except StoreDamagedError as error:
-            log.error("%s", error)
+            log.error("%s", error, extra={"session_id": error.session_id, "frame": error.frame_index})
             raise RecordingDamaged("what was stored of this session is damaged; the server's log says where") from error
         except StoreError as error:
             log.error("%s", error)

@@ -59,16 +59,14 @@ class ServerConfig:
     write_timeout: float = 20.0  # seconds a client may leave a message unread, or a file unsent, before it is gone
     first_request_timeout: float = 30.0  # seconds a new stream has to say `open` or `resume`
     stop_grace: float = 3.0  # seconds that streams have to end when the server stops
+    metrics_listen: str | None = None  # host:port at which Prometheus finds the metrics; None: nowhere
     log_level: str = "INFO"
     log_json: bool = False
 
     def __post_init__(self) -> None:
-        host, _ = self.address
-        if not self.allow_insecure_remote and not is_loopback(host):
-            raise ConfigError(
-                f"listen: {self.listen!r} can be reached from other machines, and this server has no TLS yet; "
-                "listen on 127.0.0.1, or say allow_insecure_remote if the network is trusted"
-            )
+        self._check_reach("listen", self.listen, self.address)
+        if self.metrics_listen is not None:
+            self._check_reach("metrics_listen", self.metrics_listen, _address("metrics_listen", self.metrics_listen))
         module, separator, function = self.engine.partition(":")
         if not (module and separator and function):
             raise ConfigError(f"engine: {self.engine!r} is not of the form module:function")
@@ -126,10 +124,26 @@ class ServerConfig:
     @property
     def address(self) -> tuple[str, int]:
         """Host and port of ``listen``."""
-        host, separator, port = self.listen.rpartition(":")
-        if not separator or not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
-            raise ConfigError(f"listen: {self.listen!r} is not of the form host:port")
-        return host.strip("[]"), int(port)
+        return _address("listen", self.listen)
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of ``metrics_listen``; None if there is to be no such place."""
+        return None if self.metrics_listen is None else _address("metrics_listen", self.metrics_listen)
+
+    def _check_reach(self, name: str, value: str, address: tuple[str, int]) -> None:
+        if not self.allow_insecure_remote and not is_loopback(address[0]):
+            raise ConfigError(
+                f"{name}: {value!r} can be reached from other machines, and this server has no TLS yet; "
+                "listen on 127.0.0.1, or say allow_insecure_remote if the network is trusted"
+            )
+
+
+def _address(name: str, value: str) -> tuple[str, int]:
+    host, separator, port = value.rpartition(":")
+    if not separator or not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"{name}: {value!r} is not of the form host:port")
+    return host.strip("[]"), int(port)
 
 
 def _check_output(output: str) -> None:

@@ -20,6 +20,7 @@ from cutscene_server.archive import Archive
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import NotServing, ServerError
 from cutscene_server.inference import Inference
+from cutscene_server.observer import Observer
 from cutscene_server.registry import SessionRecord, SessionRegistry
 from cutscene_server.session import Session
 
@@ -66,6 +67,7 @@ class Crew:
         archive: Archive,
         host: Host,
         on_health: Callable[[bool], None],
+        observer: Observer,
     ) -> None:
         """``on_health`` is told when no process is at work any more, and when one is again."""
         self.all = [Inference(number, config) for number in range(config.workers)]
@@ -74,6 +76,7 @@ class Crew:
         self._archive = archive
         self._host = host
         self._on_health = on_health
+        self._observer = observer
         self._window = 0
         self.gone: set[int] = set()  # numbers of processes that are not started again
 
@@ -141,6 +144,7 @@ class Crew:
                 log.error("%s", error)
                 await inference.link.stop()
             else:
+                self._observer.inference_restarted(inference.number)
                 log.warning("another inference process %d is at work", inference.number)
                 return True
 
@@ -156,7 +160,7 @@ class Crew:
             if record.inference != inference.number:
                 continue
             if record.crashes >= MOST_CRASHES and not record.session.closed:
-                log.error("session %d has ended %d inference processes; it is closed", record.key, record.crashes)
+                record.log.error("has ended %d inference processes; it is closed", record.crashes)
                 self._host.change(record.key, Session.fail)
             else:
                 self._host.change(record.key, Session.lose)
@@ -170,7 +174,7 @@ class Crew:
                 other = self.roomiest()
                 record.inference = other.number
                 self._host.moved(record, inference)
-                log.warning("session %d moves to inference process %d", record.key, other.number)
+                record.log.warning("moves to inference process %d", other.number)
         for other in self.all:
             if other.at_work:
                 self._take_up_all(other)
@@ -218,11 +222,13 @@ class Crew:
                     past.clear()
                 past.append([frame.frame_index, frame.packed_state, frame.latent])
         except ServerError as error:
-            log.error("session %d cannot be taken up: %s", record.key, error)
+            record.log.error("cannot be taken up: %s", error)
             self.end_beginning(inference, *mark, Session.fail)
             return
         if mark in inference.beginning and self.is_current(*mark):
             key, generation = mark
             inference.link.send(
-                worker_messages.Begin(key, generation, record.packed_stage, session.terms.seed, durable, past)
+                worker_messages.Begin(
+                    key, generation, record.packed_stage, session.terms.seed, durable, past, record.session_id
+                )
             )

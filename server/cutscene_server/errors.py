@@ -15,6 +15,7 @@ ServerError
     StorageFailed           UNAVAILABLE          what must be durable could not be written or read
     RecordingDamaged        DATA_LOSS            what was stored of this session is not what was written
     OtherModel              FAILED_PRECONDITION  the session was drawn by a model that this server does not play
+    LocalOnly               PERMISSION_DENIED    only this machine may ask that
 ConfigError                 (exit code 2)        the configuration cannot be used; names the setting
 
 The status is a name rather than a ``grpc.StatusCode`` so that the session and its neighbours import no transport.
@@ -22,6 +23,7 @@ The status is a name rather than a ``grpc.StatusCode`` so that the session and i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -47,6 +49,28 @@ class ServerError(Exception):
     def __init__(self, message: str, violations: Sequence[FieldViolation] = ()) -> None:
         super().__init__(message)
         self.violations = tuple(violations)
+
+
+FAULT = "fault"
+
+
+def reason_of(error: Exception) -> str:
+    """An error's kind in one word, one of ``reasons()``: ``NoRoom`` is ``no_room``; what is no ``ServerError`` is this
+    server's own fault, ``fault``.
+    """
+    return _reason(type(error)) if isinstance(error, ServerError) else FAULT
+
+
+def reasons() -> list[str]:
+    """Every word that ``reason_of`` has: a closed set, for labels."""
+    kinds = [ServerError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    return [FAULT, *map(_reason, kinds)]
+
+
+def _reason(kind: type[ServerError]) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
 
 
 class InvalidRequest(ServerError):
@@ -150,6 +174,15 @@ class OtherModel(ServerError):
     """The session was drawn by a model that this server does not play: its frames could not be gone on with."""
 
     status = "FAILED_PRECONDITION"
+
+
+class LocalOnly(ServerError):
+    """Only clients on this machine may ask that, as this server knows nobody."""
+
+    status = "PERMISSION_DENIED"
+
+    def __init__(self) -> None:
+        super().__init__("this server answers that to clients on its own machine only")
 
 
 class ConfigError(Exception):

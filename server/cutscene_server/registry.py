@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cutscene_server.errors import NoRoom
+from cutscene_server.logs import SessionLogger
 from cutscene_server.scheduling import Tenant
 from cutscene_server.session import Session
 from cutscene_server.watchers import Watchers
+
+log = logging.getLogger("cutscene_server")
 
 RETRY_AFTER_S = 5.0
 
@@ -35,6 +39,11 @@ class SessionRecord:
     crashes: int = 0  # inference processes that ended while they drew for this session
     watchers: Watchers = field(default_factory=Watchers, repr=False)
     changing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)  # held while a change becomes durable
+
+    @property
+    def log(self) -> SessionLogger:
+        """For every line about this session."""
+        return SessionLogger(log, self.key, self.session_id)
 
     def holds_token(self, token: str) -> bool:
         return self.admits_watcher(watch_token_of(token))

@@ -21,6 +21,8 @@ from cutscene_server.config import ServerConfig
 from cutscene_server.crew import Crew
 from cutscene_server.errors import NotServing, ServerError, UnknownSession
 from cutscene_server.inference import Inference
+from cutscene_server.logs import about
+from cutscene_server.observer import Observer
 from cutscene_server.registry import SessionRecord, SessionRegistry, digest_of, new_session_id, new_token
 from cutscene_server.replay import Replay, Replayed, environment_of
 from cutscene_server.scheduling import DEFAULT_TENANT, Tenant
@@ -40,15 +42,24 @@ REVIEW_S = 0.25  # between looks at tiers, places and who waits for room
 class Runtime:
     """Sessions, and what is done for them. Everything here runs on one event loop."""
 
-    def __init__(self, config: ServerConfig, on_health: Callable[[bool], None]) -> None:
+    def __init__(
+        self, config: ServerConfig, on_health: Callable[[bool], None], observer: Observer | None = None
+    ) -> None:
         self.config = config
+        self.observer = Observer() if observer is None else observer
         self.sessions = SessionRegistry(config.max_sessions)
         self.archive = Archive(config.data_directory, environment_of(config))
-        self.crew = Crew(config, self.sessions, self.archive, self, on_health)
-        self.tidying = Tidying(config, self.sessions, self.archive, self._forget)
+        self.crew = Crew(config, self.sessions, self.archive, self, on_health, self.observer)
+        self.tidying = Tidying(config, self.sessions, self.archive, self._forget, self.observer)
         self.admission = Admission(config, self.sessions, self.crew, self.tidying.park_idlest)
         self._step = Step(
-            self.sessions, self.archive, self.crew, self.admission, self.change, on_drained=self.end_draining
+            self.sessions,
+            self.archive,
+            self.crew,
+            self.admission,
+            self.change,
+            on_drained=self.end_draining,
+            observer=self.observer,
         )
         self.manifest: Manifest | None = None  # known once the model is loaded
         self.stopping = False
@@ -85,8 +96,9 @@ class Runtime:
             self.spawn(self.archive.discard(record.session_id))  # nobody knows its token
             raise
         self.crew.begin(record)
-        log.info("session %d opened: %s, %s, %.3g fps, %s", record.key, terms.model, terms.tier, terms.fps,
-                 terms.pacing.name.lower())  # fmt: skip
+        self.observer.session_opened()
+        about(record.key, record.session_id)
+        record.log.info("opened: %s, %s, %.3g fps, %s", terms.model, terms.tier, terms.fps, terms.pacing.name.lower())
         return record, token
 
     def check_room(self) -> Manifest:
@@ -126,9 +138,10 @@ class Runtime:
                     if self.sessions.full and not (own or record.session.closed):
                         self.tidying.park_idlest()
                     self._admit(record)
-                    log.info("session %d is back, at frame %d", record.key, record.session.ready_frame)
+                    record.log.info("is back, at frame %d", record.session.ready_frame)
         if not admits(record):
             raise UnknownSession
+        about(record.key, record.session_id)
         return record
 
     def attach(self, record: SessionRecord, next_frame: int, tenant: Tenant, wake: Callable[[], None]) -> int:
@@ -150,7 +163,7 @@ class Runtime:
         record.session.detach(attachment)
         self._wake_ups.pop(record.key, None)
         record.left_at = time.monotonic()
-        log.info("session %d detached at frame %d", record.key, record.session.ready_frame)
+        record.log.info("detached at frame %d", record.session.ready_frame)
 
     async def add_turn(self, record: SessionRecord, turn: Turn) -> None:
         """Stores a turn, then queues it. Raises ``NoRoom`` if the session's cadence has no place any more."""
@@ -162,6 +175,8 @@ class Runtime:
                 placed = record.session.place_turn(turn)
                 await self.archive.add_turn(record, placed, record.session.take_skips())
                 self.change(record.key, lambda session: session.add_turn(turn, received_us))
+                self.observer.turn_taken()
+                record.log.debug("took a turn of %d frames", turn.run.frame_count, extra={"turn_id": turn.turn_id})
 
         await self._whole(add())
 
@@ -183,7 +198,7 @@ class Runtime:
         """The id and token of a new session that has this one's frames below ``frame``. It waits on disk."""
         async with record.changing:
             fork = await self.archive.fork(record, frame)
-        log.info("session %d forked at frame %d", record.key, frame)
+        record.log.info("forked at frame %d", frame)
         return fork
 
     async def replay(self, record: SessionRecord, wanted: Replay) -> Replayed:
@@ -302,7 +317,8 @@ class Runtime:
             self.admission.note_change()
             record.left_at = None if record.session.attachment else time.monotonic()
             reason = record.session.close_reason
-            log.info("session %d closed: %s", key, reason.name.lower() if reason else "")
+            self.observer.session_closed(record)
+            record.log.info("closed: %s", reason.name.lower() if reason else "")
         self._step.offer(record)
         self._wake(record)
 
@@ -346,6 +362,7 @@ class Runtime:
         """Lets go of a session; what is stored of it stays."""
         inference = self.crew.of(record)
         self.sessions.forget(record)
+        self.observer.session_forgotten(record)
         self.admission.give_back(record)
         self.admission.note_change()
         inference.queue.remove(record.key)
@@ -364,7 +381,7 @@ class Runtime:
             try:
                 await self.archive.close_session(record)
             except ServerError as error:  # it stays open on disk, and can be closed again
-                log.error("session %d is closed, but that could not be stored: %s", record.key, error)
+                record.log.error("is closed, but that could not be stored: %s", error)
 
     async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
         """Does it to its end, though whoever asked for it may be gone before that."""

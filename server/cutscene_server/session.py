@@ -238,6 +238,7 @@ class Session:
             packed_state=b"" if stored else performed.turn.run.packed_state(position),
             tier=self.tier,
             cut_before=performed.cut_before and self._ordered_frame == performed.first_frame,
+            turn_id=performed.turn.turn_id,
         )
         self._in_flight.append(
             InFlight(
@@ -270,6 +271,7 @@ class Session:
             pixel_digest=pixel_digest,
             queued_us=max(0, figures.started_us - wanted_us),
             encode_us=encode_us,
+            ready_us=now_us,
             figures=figures,
             states_skipped=flight.skipped,
         )
@@ -358,9 +360,9 @@ class Session:
         return self._has_frame_to_draw and self._credit_left == 0 and not self._in_flight
 
     @property
-    def in_flight(self) -> bool:
-        """Whether the model is drawing for this session."""
-        return bool(self._in_flight)
+    def in_flight(self) -> int:
+        """How many frames the model is drawing for this session."""
+        return len(self._in_flight)
 
     def is_end_of_turn(self, frame_index: int) -> bool:
         """Whether the frame, which is being drawn, is its turn's last one."""

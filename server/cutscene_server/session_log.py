@@ -48,6 +48,7 @@ class FrameReady:
     pixel_digest: bytes  # BLAKE2b, 16 bytes, of the raw pixels
     queued_us: int
     encode_us: int
+    ready_us: int  # when it could be sent, on the machine's monotonic clock
     figures: DrawnFigures
     states_skipped: int = 0  # between the frame before and this one
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
 import time
 from collections.abc import Callable
 
@@ -30,12 +29,11 @@ from cutscene_server.admission import Admission
 from cutscene_server.archive import Archive
 from cutscene_server.crew import Crew
 from cutscene_server.inference import Inference
+from cutscene_server.observer import Observer
 from cutscene_server.registry import SessionRecord, SessionRegistry
 from cutscene_server.session import Session
 from cutscene_server.turns import DrawOrder
 from cutscene_server.worker_link import PIPELINE_SLOTS
-
-log = logging.getLogger("cutscene_server")
 
 
 class Step:
@@ -49,6 +47,7 @@ class Step:
         admission: Admission,
         change: Callable[[int, Callable[[Session], None]], None],
         on_drained: Callable[[], None],
+        observer: Observer,
     ) -> None:
         """``change`` lets something happen to a session; ``on_drained`` is told once, after ``stop``, when every frame
         that was ordered is in its session's log.
@@ -59,6 +58,7 @@ class Step:
         self._admission = admission
         self._change = change
         self._on_drained = on_drained
+        self._observer = observer
         self._stopping = False
 
     async def schedule(self, inference: Inference) -> None:
@@ -83,10 +83,11 @@ class Step:
                 # States were checked when they came, so this is a fault here; it costs one session, not all.
                 inference.link.release(slot)
                 if self._crew.is_current(record.key, generation):  # else it went back while its frame was being read
-                    log.exception("session %d has a frame that cannot be ordered", record.key)
+                    record.log.exception("has a frame that cannot be ordered")
                     self._crew.take_fact(record.key, Session.fail)
                 continue
             inference.orders[slot] = record, order
+            self._observer.frames_ordered(1)
             inference.link.send(
                 worker_messages.Draw(
                     record.key, order.generation, order.frame_index, slot, order.tier, order.cut_before,
@@ -103,14 +104,18 @@ class Step:
                 case worker_messages.Began(key, generation):
                     self._crew.end_beginning(inference, key, generation, Session.begin)
                 case worker_messages.BeginFailed(key, generation, text):
-                    log.error("session %d could not begin: %s", key, text)
+                    if begun := self._sessions.by_key(key):
+                        begun.log.error("could not begin: %s", text)
                     self._crew.end_beginning(inference, key, generation, Session.fail)
                 case worker_messages.DrawFailed(key, generation, slot, text):
+                    record, order = inference.orders[slot]
                     self._land(inference, slot)
                     inference.link.release(slot)
                     if self._crew.is_current(key, generation):
-                        log.error("session %d could not draw: %s", key, text)
+                        record.log.error("could not draw: %s", text, extra=order.log_fields)
                         self._crew.take_fact(key, Session.fail)
+                case worker_messages.Counted(counters):
+                    self._observer.cache_told(counters, inference.number)
 
     async def _deliver_frame(self, inference: Inference, drawn: worker_messages.Drawn) -> None:
         record, order = inference.orders[drawn.slot]
@@ -126,7 +131,7 @@ class Step:
                 ends_turn=record.session.is_end_of_turn(order.frame_index), skips=record.session.take_skips(),
             )  # fmt: skip
         except Exception:
-            log.exception("session %d has a frame that cannot be stored or encoded", drawn.key)
+            record.log.exception("has a frame that cannot be stored or encoded", extra=order.log_fields)
             if self._crew.is_current(drawn.key, drawn.generation):
                 self._crew.take_fact(drawn.key, Session.fail)
             return
@@ -139,7 +144,9 @@ class Step:
             now_us, misses = _now_us(), record.session.usage.deadline_misses
 
             def add(session: Session) -> None:
-                record.watchers.show(session.add_frame(figures, data, digest, encode_us, now_us))
+                frame = session.add_frame(figures, data, digest, encode_us, now_us)
+                record.watchers.show(frame)
+                self._observer.frame_ready(record, frame, stored=order.stored)
 
             self._change(record.key, add)
             if record.session.usage.deadline_misses > misses:
@@ -209,7 +216,7 @@ class Step:
         """Takes the steps that are due between tiers."""
         for change in inference.tiers.review(_now_us()):
             if record := self._sessions.by_key(change.key):
-                log.info("session %d goes %s to %s", record.key, "down" if change.lower else "up", change.tier)
+                record.log.info("goes %s to %s", "down" if change.lower else "up", change.tier)
                 tier = change.tier
                 self._change(record.key, lambda session: session.set_tier(tier))  # noqa: B023 - done at once
 

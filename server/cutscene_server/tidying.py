@@ -10,6 +10,7 @@ from collections.abc import Callable
 from cutscene_server.archive import Archive
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import NoRoom
+from cutscene_server.observer import Observer
 from cutscene_server.registry import RETRY_AFTER_S, SessionRecord, SessionRegistry
 from cutscene_server.store import Retention
 
@@ -25,6 +26,7 @@ class Tidying:
         sessions: SessionRegistry,
         archive: Archive,
         forget: Callable[[SessionRecord], None],
+        observer: Observer,
     ) -> None:
         """``forget`` lets go of a session in memory."""
         self.restoring = asyncio.Lock()  # held while a session comes back from disk
@@ -32,6 +34,7 @@ class Tidying:
         self._sessions = sessions
         self._archive = archive
         self._forget = forget
+        self._observer = observer
         self.disk_full = False  # whether more is stored than may be
 
     async def run(self) -> None:
@@ -67,7 +70,8 @@ class Tidying:
         async with self.restoring:  # or a session that is just coming back could be deleted under its client's hands
             swept = await self._archive.sweep(keep, {record.session_id for record in self._sessions})
         for session_id in swept.deleted:
-            log.info("deleted session %s: too old, or no room", session_id)
+            log.info("deleted a stored session: too old, or no room", extra={"session_id": session_id})
+        self._observer.disk_used(swept.bytes_left, config.max_disk)
         full = swept.bytes_left > config.max_disk
         if full and not self.disk_full:
             log.warning("%d bytes are stored, %d may be: no session is opened", swept.bytes_left, config.max_disk)
@@ -79,5 +83,5 @@ class Tidying:
         return waiting and not busy
 
     def _park(self, record: SessionRecord) -> None:
-        log.info("session %d leaves memory at frame %d", record.key, record.session.ready_frame)
+        record.log.info("leaves memory at frame %d", record.session.ready_frame)
         self._forget(record)

@@ -96,7 +96,7 @@ class Transfers:
                 writer.finish(opened.model, opened.model_digest, opened.environment)
                 for chunk in writer.take():
                     yield chunk
-        log.info("session %d was exported at frame %d", record.key, stored.next_frame)
+        record.log.info("was exported at frame %d", stored.next_frame)
 
     async def receive(self, chunks: AsyncIterator[bytes], model: Manifest) -> Imported:
         """Takes a file in. Raises ``InvalidRequest``, ``OtherModel``, ``NoRoom``, ``StorageFailed``, and what
@@ -105,7 +105,7 @@ class Transfers:
             await self._fill(spool, chunks)
             reader = await self._apart(SessionReader, spool, model, self._max_frames)
             imported = await self._store(reader)
-        log.info("session %s was imported at frame %d", imported.session_id, imported.next_frame)
+        log.info("a session was imported at frame %d", imported.next_frame, extra={"session_id": imported.session_id})
         return imported
 
     # ---- inside -----------------------------------------------------------------------------------------------------

@@ -49,7 +49,13 @@ class DrawOrder:
     packed_state: bytes  # empty for a stored frame, whose state is stored with it
     tier: str
     cut_before: bool
+    turn_id: str
     pixel_digest: bytes = b""  # of a stored frame, once it is read: what it is to look like
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """Which frame of which turn a log line is about."""
+        return {"turn_id": self.turn_id, "frame": self.frame_index}
 
 
 @dataclass(slots=True)

@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from cutscene_model.engine import PastFrame
 from cutscene_model.pipeline import Pipeline, Prepared, now_us
+from cutscene_server import logs
 from cutscene_server import worker_messages as messages
 from cutscene_server.frame_ring import FrameRing
 from cutscene_server.keyframes import unpack_state
@@ -39,11 +40,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("cutscene_server.worker")
 
-TOLD_EVERY_S = 60.0  # of frames drawn: how the cache fares is logged
+LOGGED_EVERY_S = 60.0  # of frames drawn: how the cache fares is logged
+COUNTED_EVERY_S = 1.0  # and told to the front end
 
 
 def main(
-    connection: Connection, engine_path: str, model: str | None, placement: dict[str, Any], log_level: str
+    connection: Connection,
+    engine_path: str,
+    model: str | None,
+    placement: dict[str, Any],
+    log_level: str,
+    log_json: bool,
 ) -> None:
     """The process's entry: loads the model, says so, then serves the front end until it stops or goes away.
 
@@ -51,7 +58,7 @@ def main(
     """
     # Ctrl-C reaches the whole process group; stopping in order is the front end's business.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(level=log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.set_up(log_level, as_json=log_json)
     engine = _load(engine_path, Path(model) if model else None, placement)
     Worker(engine, connection).run()
 
@@ -64,6 +71,7 @@ class Worker:
         self._connection = connection
         self._reporting = threading.Lock()
         self._timelines: dict[int, tuple[int, Timeline]] = {}  # by session: generation of its orders, and timeline
+        self._logs: dict[int, logs.SessionLogger] = {}  # by session
         self._owed_us: dict[int, int] = {}  # the model's time that no frame has carried yet
         self._broken: dict[int, int] = {}  # by session: the generation of which a frame could not be decoded
         self._ring: FrameRing | None = None
@@ -71,7 +79,7 @@ class Worker:
         self._next: messages.Message | None = None  # looked at, and not taken yet
         self._ahead: Future[Prepared] | None = None  # the preparing of ``_next``
         self._pipeline = Pipeline()
-        self._told_at = time.monotonic()  # when the cache's counters were last logged
+        self._logged_at = self._counted_at = time.monotonic()  # when the cache's counters were last logged, and told
 
     def run(self) -> None:
         # The pipe is emptied by a thread of its own, so that the front end's writes never wait for a frame being drawn.
@@ -86,6 +94,7 @@ class Worker:
                     self._begin(command)
                 case messages.End(key):
                     self._drop(key)
+                    self._logs.pop(key, None)
                 case messages.UseRing(name, slots, height, width):
                     self._ring = FrameRing.attach(name, slots, height, width)
                 case messages.Stop():
@@ -93,7 +102,7 @@ class Worker:
                 case _:
                     raise TypeError(f"{type(command).__name__} is not a command")
         self._pipeline.close()
-        self._tell_counters()
+        self._log_counters()
         if self._ring is not None:
             self._ring.close()
 
@@ -124,12 +133,13 @@ class Worker:
     def _begin(self, command: messages.Begin) -> None:
         started_us = now_us()
         self._drop(command.key)
+        self._logs[command.key] = logs.SessionLogger(log, command.key, command.session_id)
         try:
             past = [self._past(*frame) for frame in command.past]
             stage = messages.unpack_stage(command.packed_stage)
             timeline = self._engine.begin(stage, command.seed, command.next_frame, past)
         except Exception as error:
-            log.exception("session %d could not begin", command.key)
+            self._log(command.key).exception("could not begin")
             self._report(messages.BeginFailed(command.key, command.generation, _text(error)))
             return
         self._timelines[command.key] = command.generation, timeline
@@ -168,7 +178,7 @@ class Worker:
                 timeline.cut()
             frame = timeline.draw(prepared.value, command.tier)
         except Exception as error:
-            log.exception("session %d failed at frame %d", command.key, command.frame_index)
+            self._note_failure(command)
             self._drop(command.key)
             self._fail(command, _text(error))
             return
@@ -180,13 +190,21 @@ class Worker:
         if not waited:
             self._look_ahead()
         self._commit(command.key, timeline)
-        if time.monotonic() - self._told_at >= TOLD_EVERY_S:
-            self._tell_counters()
+        self._tell_counters()
         if waited:
             finishing.result()
 
     def _tell_counters(self) -> None:
-        self._told_at = time.monotonic()
+        """Says how the cache fares, now and then."""
+        now = time.monotonic()
+        if now - self._counted_at >= COUNTED_EVERY_S:
+            self._counted_at = now
+            self._report(messages.Counted(self._engine.counters()))
+        if now - self._logged_at >= LOGGED_EVERY_S:
+            self._logged_at = now
+            self._log_counters()
+
+    def _log_counters(self) -> None:
         told = ", ".join(f"{name} {value}" for name, value in self._engine.counters().items())
         log.info("cache: %s", told or "none")
 
@@ -211,7 +229,7 @@ class Worker:
             started_us = now_us()
             self._ring.write(command.slot, timeline.decode(prepared.value, latent))
         except Exception as error:
-            log.exception("session %d failed at frame %d", command.key, command.frame_index)
+            self._note_failure(command)
             self._broken[command.key] = command.generation
             self._report(messages.DrawFailed(command.key, command.generation, command.slot, _text(error)))
             return
@@ -233,6 +251,13 @@ class Worker:
         plain = messages.figures_to_plain(figures)
         self._report(messages.Drawn(command.key, command.generation, command.slot, plain, stored))
 
+    def _log(self, key: int) -> logs.SessionLogger:
+        return self._logs.get(key) or logs.SessionLogger(log, key, "")  # a frame may fail once its session has ended
+
+    def _note_failure(self, command: messages.Draw) -> None:
+        """Logs the exception at hand."""
+        self._log(command.key).exception("failed", extra={"frame": command.frame_index})
+
     def _fail(self, command: messages.Draw, text: str) -> None:
         """Reports a frame that cannot be drawn, after the frames before it."""
         failed = messages.DrawFailed(command.key, command.generation, command.slot, text)
@@ -245,7 +270,7 @@ class Worker:
             timeline.commit()
         except Exception:
             # Nothing is waiting for this; the next order finds no timeline and reports it.
-            log.exception("session %d could not commit its frame", key)
+            self._log(key).exception("could not commit its frame")
             self._drop(key)
         else:
             self._owed_us[key] += now_us() - started_us

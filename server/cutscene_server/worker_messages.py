@@ -41,6 +41,7 @@ class Begin:
     seed: int
     next_frame: int
     past: list[Any]
+    session_id: str  # for log lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +115,30 @@ class DrawFailed:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What the engine's cache has done since the process started, and holds now: ``Engine.counters()``."""
+
+    counters: dict[str, int]
+
+
 Command = UseRing | Begin | Draw | End | Stop
-Fact = Ready | Began | BeginFailed | Drawn | DrawFailed
+Fact = Ready | Began | BeginFailed | Drawn | DrawFailed | Counted
 Message = Command | Fact
 
-_KINDS: tuple[type[Message], ...] = (UseRing, Begin, Draw, End, Stop, Ready, Began, BeginFailed, Drawn, DrawFailed)
+_KINDS: tuple[type[Message], ...] = (
+    UseRing,
+    Begin,
+    Draw,
+    End,
+    Stop,
+    Ready,
+    Began,
+    BeginFailed,
+    Drawn,
+    DrawFailed,
+    Counted,
+)
 _TAGS: dict[type[Message], int] = {kind: tag for tag, kind in enumerate(_KINDS)}
 _FIELDS: dict[type[Message], tuple[str, ...]] = {
     kind: tuple(field.name for field in dataclasses.fields(kind)) for kind in _KINDS

@@ -15,6 +15,8 @@ from cutscene_client.client import DEFAULT_ADDRESS
 from cutscene_client.expand import expand
 from cutscene_client.script import read_script
 
+METRICS_ADDRESS = "127.0.0.1:9464"  # as docs/operations.md has it
+
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(sh|python|yaml) runnable\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -48,12 +50,12 @@ def test_there_is_something_to_run() -> None:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_block_runs(block: Block, server_address: str, tmp_path: Path) -> None:
+def test_block_runs(block: Block, server_address: str, metrics_address: str, tmp_path: Path) -> None:
     if block.language == "yaml":
         expansion = expand(read_script(block.text, block.page))
         assert not expansion.warnings
         return
-    text = block.text.replace(DEFAULT_ADDRESS, server_address)
+    text = block.text.replace(DEFAULT_ADDRESS, server_address).replace(METRICS_ADDRESS, metrics_address)
     command = [sys.executable, "-c", text] if block.language == "python" else ["sh", "-e", "-c", text]
     tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": tools, "CUTSCENE_SERVER": server_address, "XDG_STATE_HOME": str(tmp_path)}

@@ -36,7 +36,7 @@ def test_a_frame_written_on_one_side_is_read_on_the_other() -> None:
     "message",
     [
         messages.UseRing("name", 2, 32, 64),
-        messages.Begin(1, 2, b"stage", (1 << 64) - 1, 5, [[4, b"state", b"latent"]]),
+        messages.Begin(1, 2, b"stage", (1 << 64) - 1, 5, [[4, b"state", b"latent"]], "5e55"),
         messages.Draw(1, 2, 5, 0, "draft", True, b"state", b"latent"),
         messages.End(1),
         messages.Stop(),

@@ -25,6 +25,7 @@ from cutscene_client.frames import Frame, Timings, TurnFigures, Usage
 from cutscene_client.moving import ImportedSession
 from cutscene_client.rendering import ItemProgress, Render, RenderItem, RenderProgress
 from cutscene_client.session import CUT, Session
+from cutscene_client.stats import ServerStats, SessionStats
 
 __all__ = [
     "CUT",
@@ -52,12 +53,14 @@ __all__ = [
     "ResourceExhausted",
     "ServerFault",
     "ServerGoingAway",
+    "ServerStats",
     "ServerUnreachable",
     "Session",
     "SessionClosed",
     "SessionInfo",
     "SessionNotFound",
     "SessionReplaced",
+    "SessionStats",
     "Timings",
     "TurnFigures",
     "TurnRejected",

@@ -16,6 +16,7 @@ import cutscene_client.session as live_session
 from cutscene_client.client import CONNECT_TIMEOUT_S, DEFAULT_ADDRESS, ModelInfo, SessionInfo
 from cutscene_client.frames import Frame, TurnFigures, Usage
 from cutscene_client.moving import ImportedSession, Source
+from cutscene_client.stats import ServerStats
 from cutscene_proto.v1 import cutscene_pb2 as pb
 
 T = TypeVar("T")
@@ -111,6 +112,10 @@ class Client:
     def sessions(self) -> list[SessionInfo]:
         """Every session of this server, oldest first."""
         return self._loop.wait(self._client.sessions())
+
+    def stats(self, max_sessions: int = 0) -> ServerStats:
+        """What the server does now and did in the last seconds."""
+        return self._loop.wait(self._client.stats(max_sessions))
 
     @property
     def _loop(self) -> _LoopThread:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import dataclasses
 import json
 import os
@@ -25,6 +26,7 @@ from cutscene_client.moving import ImportedSession, read_file, save
 from cutscene_client.playing import PlayFigures, play_script
 from cutscene_client.replaying import ReplayFigures, read_camera, read_setting, replay
 from cutscene_client.script import json_schema
+from cutscene_client.stats import ServerStats
 
 T = TypeVar("T")
 
@@ -42,12 +44,13 @@ examples:
   cutscene replay 3f9a -o other.mp4 --camera 0,2,5:0,1,0 --set cast.ada=mage
   cutscene export 3f9a -o tavern.cutscene            a session as a file, to be moved to another server
   cutscene import tavern.cutscene --server other:50400
+  cutscene top                                       what a running server does now: sessions, rates, latencies
   cutscene check my_scene.yaml                       is it valid, and will the camera see what it should?
   cutscene library tavern                            the marks and lights of a room, to write scripts with
   cutscene schema > cutscene.schema.json             for editors that complete YAML
 
-`play`, `render`, `replay`, `export`, `import`, `models` and `sessions` need a server: run `cutscene-server` in another
-terminal.
+`play`, `render`, `replay`, `export`, `import`, `models`, `sessions` and `top` need a server: run `cutscene-server` in
+another terminal.
 
 exit codes: 0 done, 1 failed, 2 wrong arguments
 """
@@ -110,6 +113,16 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
 
     render_command.add_commands(commands, _add_server)
+
+    top = commands.add_parser(
+        "top", help="watch a running server", description="Shows a server's sessions, rates, tiers and latencies, live."
+    )
+    top.add_argument("--once", action="store_true", help="print one table and end")
+    top.add_argument(
+        "--interval", type=_readable(_seconds), default=1.0, metavar="SECONDS", help="between looks (default: 1)"
+    )
+    _add_server(top)
+    top.set_defaults(run=_top)
 
     recordings = commands.add_parser(
         "recordings", help="the sessions that were played from here", description="Lists the sessions played from here."
@@ -179,6 +192,13 @@ def _readable(read: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return checked
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.1 <= seconds <= 3600.0:
+        raise ValueError(f"found {text}, allowed are 0.1 to 3600")
+    return seconds
 
 
 def _add_session(parser: argparse.ArgumentParser) -> None:
@@ -389,6 +409,30 @@ def _sessions(options: argparse.Namespace) -> int:
         return 0
 
     return asyncio.run(ask())
+
+
+def _top(options: argparse.Namespace) -> int:
+    # rich takes a tenth of a second to load, which the other commands need not wait for.
+    from rich.console import Console
+
+    from cutscene_client import top
+
+    async def look() -> ServerStats:
+        async with connect(options.server) as client:
+            return await client.stats()
+
+    async def watch() -> None:
+        async with connect(options.server) as client:
+            await top.watch(client, Console(), options.interval)
+
+    if options.json:
+        print(json.dumps(dataclasses.asdict(asyncio.run(look()))))
+    elif options.once:
+        top.plain_console().print(top.Screen(asyncio.run(look()), options.server))
+    else:
+        with contextlib.suppress(KeyboardInterrupt):  # how it is left
+            asyncio.run(watch())
+    return 0
 
 
 def _scripts(options: argparse.Namespace) -> int:

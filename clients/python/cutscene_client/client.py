@@ -16,6 +16,7 @@ from cutscene_client.frames import CODECS, PACINGS, TIER_NAMES, TIERS, Frame, Us
 from cutscene_client.moving import ImportedSession, Source, send
 from cutscene_client.rendering import Render, RenderItem, RenderProgress, list_renders, submit
 from cutscene_client.session import LOST_STATUS, PATIENCE_S, Call, ProtocolViolation, Session
+from cutscene_client.stats import ServerStats, read_stats
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import scene_pb2 as spb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
@@ -359,6 +360,17 @@ class Client:
     async def sessions(self) -> list[SessionInfo]:
         """Every session of this server, oldest first."""
         return [info async for page in self._session_pages() for info in page]
+
+    async def stats(self, max_sessions: int = 0) -> ServerStats:
+        """What the server does now and did in the last seconds, with its ``max_sessions`` (0: 64) busiest sessions.
+
+        Raises ``Unauthenticated`` unless the server is on this machine.
+        """
+        request = pb.GetServerStatsRequest(max_sessions=max_sessions)
+        try:
+            return read_stats(cast(pb.GetServerStatsResponse, await self._stub.GetServerStats(request)).stats)
+        except grpc.aio.AioRpcError as error:
+            raise self._typed(error) from error
 
     async def _session_pages(self) -> AsyncIterator[Sequence[SessionInfo]]:
         page_token = ""

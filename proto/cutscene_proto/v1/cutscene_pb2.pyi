@@ -646,3 +646,123 @@ class ImportSessionResponse(_message.Message):
     next_frame: int
     differences: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, session_id: _Optional[str] = ..., token: _Optional[str] = ..., next_frame: _Optional[int] = ..., differences: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetServerStatsRequest(_message.Message):
+    __slots__ = ("max_sessions",)
+    MAX_SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    max_sessions: int
+    def __init__(self, max_sessions: _Optional[int] = ...) -> None: ...
+
+class GetServerStatsResponse(_message.Message):
+    __slots__ = ("stats",)
+    STATS_FIELD_NUMBER: _ClassVar[int]
+    stats: ServerStats
+    def __init__(self, stats: _Optional[_Union[ServerStats, _Mapping]] = ...) -> None: ...
+
+class LatencyFigures(_message.Message):
+    __slots__ = ("p50_us", "p99_us")
+    P50_US_FIELD_NUMBER: _ClassVar[int]
+    P99_US_FIELD_NUMBER: _ClassVar[int]
+    p50_us: int
+    p99_us: int
+    def __init__(self, p50_us: _Optional[int] = ..., p99_us: _Optional[int] = ...) -> None: ...
+
+class StageFigures(_message.Message):
+    __slots__ = ("stage", "latency")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    latency: LatencyFigures
+    def __init__(self, stage: _Optional[str] = ..., latency: _Optional[_Union[LatencyFigures, _Mapping]] = ...) -> None: ...
+
+class TierFrames(_message.Message):
+    __slots__ = ("tier", "frames")
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    tier: Tier
+    frames: int
+    def __init__(self, tier: _Optional[_Union[Tier, str]] = ..., frames: _Optional[int] = ...) -> None: ...
+
+class ServerStats(_message.Message):
+    __slots__ = ("uptime_us", "model", "serving", "frames", "late_frames", "turns", "refusals", "sent_bytes", "inference_restarts", "frames_per_second", "frame_latency", "stages", "tiers", "loop_lag", "frames_in_flight", "waiting_sessions", "attached_sessions", "sessions_in_memory", "disk_bytes", "max_disk_bytes", "cache_held_bytes", "cache_hits", "cache_computed", "sessions")
+    UPTIME_US_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    LATE_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    SENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    INFERENCE_RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    FRAME_LATENCY_FIELD_NUMBER: _ClassVar[int]
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    TIERS_FIELD_NUMBER: _ClassVar[int]
+    LOOP_LAG_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    WAITING_SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    ATTACHED_SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_IN_MEMORY_FIELD_NUMBER: _ClassVar[int]
+    DISK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_DISK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CACHE_HELD_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CACHE_HITS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_COMPUTED_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    uptime_us: int
+    model: str
+    serving: bool
+    frames: int
+    late_frames: int
+    turns: int
+    refusals: int
+    sent_bytes: int
+    inference_restarts: int
+    frames_per_second: float
+    frame_latency: LatencyFigures
+    stages: _containers.RepeatedCompositeFieldContainer[StageFigures]
+    tiers: _containers.RepeatedCompositeFieldContainer[TierFrames]
+    loop_lag: LatencyFigures
+    frames_in_flight: int
+    waiting_sessions: int
+    attached_sessions: int
+    sessions_in_memory: int
+    disk_bytes: int
+    max_disk_bytes: int
+    cache_held_bytes: int
+    cache_hits: int
+    cache_computed: int
+    sessions: _containers.RepeatedCompositeFieldContainer[SessionStats]
+    def __init__(self, uptime_us: _Optional[int] = ..., model: _Optional[str] = ..., serving: _Optional[bool] = ..., frames: _Optional[int] = ..., late_frames: _Optional[int] = ..., turns: _Optional[int] = ..., refusals: _Optional[int] = ..., sent_bytes: _Optional[int] = ..., inference_restarts: _Optional[int] = ..., frames_per_second: _Optional[float] = ..., frame_latency: _Optional[_Union[LatencyFigures, _Mapping]] = ..., stages: _Optional[_Iterable[_Union[StageFigures, _Mapping]]] = ..., tiers: _Optional[_Iterable[_Union[TierFrames, _Mapping]]] = ..., loop_lag: _Optional[_Union[LatencyFigures, _Mapping]] = ..., frames_in_flight: _Optional[int] = ..., waiting_sessions: _Optional[int] = ..., attached_sessions: _Optional[int] = ..., sessions_in_memory: _Optional[int] = ..., disk_bytes: _Optional[int] = ..., max_disk_bytes: _Optional[int] = ..., cache_held_bytes: _Optional[int] = ..., cache_hits: _Optional[int] = ..., cache_computed: _Optional[int] = ..., sessions: _Optional[_Iterable[_Union[SessionStats, _Mapping]]] = ...) -> None: ...
+
+class SessionStats(_message.Message):
+    __slots__ = ("session_id", "status", "fps", "frames_per_second", "tier", "frame_latency", "late_frames", "next_frame", "unacked_frames", "frame_credit", "turns_waiting", "background", "throttled", "sent_bytes")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    FPS_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    FRAME_LATENCY_FIELD_NUMBER: _ClassVar[int]
+    LATE_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FRAME_FIELD_NUMBER: _ClassVar[int]
+    UNACKED_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    FRAME_CREDIT_FIELD_NUMBER: _ClassVar[int]
+    TURNS_WAITING_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUND_FIELD_NUMBER: _ClassVar[int]
+    THROTTLED_FIELD_NUMBER: _ClassVar[int]
+    SENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    status: SessionStatus
+    fps: float
+    frames_per_second: float
+    tier: Tier
+    frame_latency: LatencyFigures
+    late_frames: int
+    next_frame: int
+    unacked_frames: int
+    frame_credit: int
+    turns_waiting: int
+    background: bool
+    throttled: bool
+    sent_bytes: int
+    def __init__(self, session_id: _Optional[str] = ..., status: _Optional[_Union[SessionStatus, str]] = ..., fps: _Optional[float] = ..., frames_per_second: _Optional[float] = ..., tier: _Optional[_Union[Tier, str]] = ..., frame_latency: _Optional[_Union[LatencyFigures, _Mapping]] = ..., late_frames: _Optional[int] = ..., next_frame: _Optional[int] = ..., unacked_frames: _Optional[int] = ..., frame_credit: _Optional[int] = ..., turns_waiting: _Optional[int] = ..., background: _Optional[bool] = ..., throttled: _Optional[bool] = ..., sent_bytes: _Optional[int] = ...) -> None: ...

@@ -89,6 +89,11 @@ class CutsceneServiceStub:
                 request_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ImportSessionRequest.SerializeToString,
                 response_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ImportSessionResponse.FromString,
                 _registered_method=True)
+        self.GetServerStats = channel.unary_unary(
+                '/cutscene_proto.v1.CutsceneService/GetServerStats',
+                request_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.GetServerStatsRequest.SerializeToString,
+                response_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.GetServerStatsResponse.FromString,
+                _registered_method=True)
 
 
 class CutsceneServiceServicer:
@@ -184,6 +189,15 @@ class CutsceneServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetServerStats(self, request, context):
+        """What the server does now and did in the last seconds, for whoever runs it (`cutscene top`): no token, nothing that a
+        client named. There is no authentication yet, so only clients on the server's own machine are answered;
+        PERMISSION_DENIED to others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CutsceneServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -241,6 +255,11 @@ def add_CutsceneServiceServicer_to_server(servicer, server):
                     servicer.ImportSession,
                     request_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ImportSessionRequest.FromString,
                     response_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.ImportSessionResponse.SerializeToString,
+            ),
+            'GetServerStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServerStats,
+                    request_deserializer=cutscene__proto_dot_v1_dot_cutscene__pb2.GetServerStatsRequest.FromString,
+                    response_serializer=cutscene__proto_dot_v1_dot_cutscene__pb2.GetServerStatsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -540,6 +559,33 @@ class CutsceneService:
             '/cutscene_proto.v1.CutsceneService/ImportSession',
             cutscene__proto_dot_v1_dot_cutscene__pb2.ImportSessionRequest.SerializeToString,
             cutscene__proto_dot_v1_dot_cutscene__pb2.ImportSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetServerStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cutscene_proto.v1.CutsceneService/GetServerStats',
+            cutscene__proto_dot_v1_dot_cutscene__pb2.GetServerStatsRequest.SerializeToString,
+            cutscene__proto_dot_v1_dot_cutscene__pb2.GetServerStatsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
+import urllib.parse
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,11 +17,12 @@ from grpc_status import rpc_status
 
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceServicer
-from cutscene_server.errors import OutOfRange, ServerError
+from cutscene_server.config import is_loopback
+from cutscene_server.errors import LocalOnly, OutOfRange, ServerError
 from cutscene_server.runtime import Runtime
 from cutscene_server.service import files
 from cutscene_server.service.stream import ClientStream
-from cutscene_server.wire import replies, requests
+from cutscene_server.wire import replies, requests, stats
 
 log = logging.getLogger("cutscene_server")
 
@@ -37,7 +40,7 @@ class CutsceneService(CutsceneServiceServicer):
     async def Perform(  # noqa: N802
         self, _stream: object, context: grpc.aio.ServicerContext[pb.PerformRequest, pb.PerformResponse]
     ) -> None:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             task = asyncio.current_task()
             if task is not None:
                 self._streams.add(task)
@@ -50,14 +53,14 @@ class CutsceneService(CutsceneServiceServicer):
     async def ListModels(  # noqa: N802
         self, _request: pb.ListModelsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListModelsResponse:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             return pb.ListModelsResponse(models=[replies.model(self._runtime.require_serving())])
         raise AssertionError  # _typed_errors answers or raises
 
     async def GetSession(  # noqa: N802
         self, request: pb.GetSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetSessionResponse:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             record = await self._runtime.find(request.session_id, request.token)
             return pb.GetSessionResponse(session=replies.session(record))
         raise AssertionError
@@ -65,7 +68,7 @@ class CutsceneService(CutsceneServiceServicer):
     async def ListSessions(  # noqa: N802
         self, request: pb.ListSessionsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListSessionsResponse:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             after_key, size = requests.read_page(request)
             page, more = await self._runtime.page(after_key, size)
             return pb.ListSessionsResponse(
@@ -82,7 +85,7 @@ class CutsceneService(CutsceneServiceServicer):
     async def CloseSession(  # noqa: N802
         self, request: pb.CloseSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CloseSessionResponse:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             record = await self._runtime.find(request.session_id, request.token)
             self._runtime.end(record)
             return pb.CloseSessionResponse(usage=replies.usage(record.session.usage))
@@ -91,7 +94,7 @@ class CutsceneService(CutsceneServiceServicer):
     async def ForkSession(  # noqa: N802
         self, request: pb.ForkSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ForkSessionResponse:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             record = await self._runtime.find(request.session_id, request.token)
             session_id, token = await self._runtime.fork(record, request.frame)
             return pb.ForkSessionResponse(session_id=session_id, token=token)
@@ -100,7 +103,7 @@ class CutsceneService(CutsceneServiceServicer):
     async def WatchSession(  # noqa: N802
         self, request: pb.WatchSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> None:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             record = await self._runtime.find_to_watch(request.session_id, request.watch_token)
             seconds = self._runtime.config.write_timeout
 
@@ -119,7 +122,7 @@ class CutsceneService(CutsceneServiceServicer):
     async def GetRecording(  # noqa: N802
         self, request: pb.GetRecordingRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.GetRecordingResponse]:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             record = await self._runtime.find(request.session_id, request.token)
             drawn = record.session.durable_frame
             first, end = request.first_frame, request.end_frame or drawn
@@ -133,7 +136,7 @@ class CutsceneService(CutsceneServiceServicer):
     async def ReplaySession(  # noqa: N802
         self, request: pb.ReplaySessionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ReplaySessionResponse:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             manifest = self._runtime.require_serving()
             record = await self._runtime.find(request.session_id, request.token)
             wanted = requests.read_replay(request, record.session.terms.names, manifest)
@@ -143,7 +146,7 @@ class CutsceneService(CutsceneServiceServicer):
     async def ExportSession(  # noqa: N802
         self, request: pb.ExportSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> None:
-        async with _typed_errors(context):
+        async with self._typed_errors(context):
             record = await self._runtime.find(request.session_id, request.token)
             seconds = self._runtime.config.write_timeout
             with contextlib.suppress(grpc.aio.InternalError):  # the client has gone
@@ -155,39 +158,64 @@ class CutsceneService(CutsceneServiceServicer):
         self, _stream: object, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ImportSessionResponse:
         seconds = self._runtime.config.write_timeout
-        async with _typed_errors(context), contextlib.aclosing(files.received(context, seconds)) as chunks:
+        async with self._typed_errors(context), contextlib.aclosing(files.received(context, seconds)) as chunks:
             return replies.imported(await self._runtime.import_session(chunks))
         raise AssertionError
 
     def typed_errors(self, context: grpc.aio.ServicerContext[Any, Any]) -> contextlib.AbstractAsyncContextManager[None]:
         """How any service of this server answers with errors."""
-        return _typed_errors(context)
+        return self._typed_errors(context)
+
+    async def GetServerStats(  # noqa: N802
+        self, request: pb.GetServerStatsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetServerStatsResponse:
+        async with self._typed_errors(context):
+            if not is_local(context.peer()):
+                raise LocalOnly
+            runtime = self._runtime
+            return stats.server_stats(
+                runtime.observer,
+                runtime.sessions,
+                time.monotonic_ns() // 1000,
+                model=runtime.manifest.name if runtime.manifest else "",
+                serving=not (runtime.stopping or runtime.lost),
+                max_disk=runtime.config.max_disk,
+                most_sessions=stats.read_max_sessions(request),
+            )
+        raise AssertionError
 
     async def streams_ended(self, seconds: float) -> None:
         """Waits until every live stream has ended, but not longer than this."""
         if self._streams:
             await asyncio.wait(self._streams, timeout=seconds)
 
-
-@contextlib.asynccontextmanager
-async def _typed_errors(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
-    """Answers a ``ServerError`` with its status and details. Anything else is this server's fault: it is logged, and
-    the client is told no more than that.
-    """
-    try:
-        yield
-    except ServerError as error:
+    @contextlib.asynccontextmanager
+    async def _typed_errors(self, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+        """Answers a ``ServerError`` with its status and details. Anything else is this server's fault: it is logged,
+        and the client is told no more than that.
+        """
         try:
-            await context.abort_with_status(rich_status(error))
-        except grpc.aio.InternalError:
-            # The client hung up meanwhile. A cancelled handler is how grpc knows that nothing is left to be sent.
-            log.debug("a client went away before it was told: %s", error)
-            raise asyncio.CancelledError from None
-    except (grpc.aio.AbortError, asyncio.CancelledError):
-        raise
-    except Exception:
-        log.exception("a call failed")
-        await context.abort(grpc.StatusCode.INTERNAL, "the server failed; its log says why")
+            yield
+        except ServerError as error:
+            self._runtime.observer.refused(error)
+            try:
+                await context.abort_with_status(rich_status(error))
+            except grpc.aio.InternalError:
+                # The client hung up meanwhile. A cancelled handler is how grpc knows that nothing is left to be sent.
+                log.debug("a client went away before it was told: %s", error)
+                raise asyncio.CancelledError from None
+        except (grpc.aio.AbortError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            self._runtime.observer.refused(error)
+            log.exception("a call failed")
+            await context.abort(grpc.StatusCode.INTERNAL, "the server failed; its log says why")
+
+
+def is_local(peer: str) -> bool:
+    """Whether a peer is on this machine, by gRPC's name of it: ``ipv4:127.0.0.1:40962``, ``ipv6:%5B::1%5D:40962``."""
+    family, _, address = urllib.parse.unquote(peer).partition(":")
+    return family == "unix" or is_loopback(address.rpartition(":")[0].strip("[]"))
 
 
 def rich_status(error: ServerError) -> grpc.Status:

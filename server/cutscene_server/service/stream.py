@@ -36,6 +36,7 @@ from cutscene_server.errors import (
 from cutscene_server.registry import SessionRecord
 from cutscene_server.runtime import Runtime
 from cutscene_server.scheduling import Tenant
+from cutscene_server.session_log import FrameReady
 from cutscene_server.wire import replies, requests
 
 Context = grpc.aio.ServicerContext[pb.PerformRequest, pb.PerformResponse]
@@ -57,6 +58,8 @@ class ClientStream:
         self._record: SessionRecord
         self._attachment = 0
         self._next_entry = 0  # number of the session's next log entry to send
+        self._frame: FrameReady | None = None  # that is being sent
+        self._attached_us = 0
         self._closed_said = False
         self._last_heard_s = 0.0
         self._farewell_said = False
@@ -104,6 +107,7 @@ class ClientStream:
         # What the stream before this one had sent is taken or lost by now: `opened` says which.
         async with self._record.changing:
             self._attachment = self._runtime.attach(self._record, next_frame, tenant, self._changed.set)
+            self._attached_us = time.monotonic_ns() // 1000
         self._next_entry = self._record.session.log.first_number
         return token
 
@@ -167,8 +171,10 @@ class ClientStream:
                 self._last_heard_s = time.monotonic()
                 await self._take(request)
             except (InvalidRequest, WrongMoment, OutOfRange) as error:
+                self._runtime.observer.refused(error)
                 await self._refuse(replies.rejected(request.turn.turn_id[:64], error.violations))
             except NoRoom as error:
+                self._runtime.observer.refused(error)
                 violation = FieldViolation(request.WhichOneof("request") or "request", str(error))
                 turn_id = request.turn.turn_id[:64]
                 await self._refuse(replies.rejected(turn_id, [violation], error.retry_after_s))
@@ -218,6 +224,7 @@ class ClientStream:
                 await self._part(listener)
             if message := self._next_message():
                 await self._write(message)
+                self._note_delivery()
             elif self._runtime.drained:
                 await self._part(listener)
             elif self._closed_said:
@@ -253,6 +260,7 @@ class ClientStream:
             self._next_entry += 1
             # An entry is missing if it was acknowledged before this stream came to it.
             if entry := session.log.get(self._next_entry - 1):
+                self._frame = entry if isinstance(entry, FrameReady) else None
                 return replies.entry(entry)
         if session.closed and not session.has_work and not self._closed_said:
             self._closed_said = True
@@ -297,6 +305,13 @@ class ClientStream:
             sent.take(size, time.monotonic_ns() // 1000)
         await self._send(message)
         self._record.session.usage.bytes_sent += size
+        self._runtime.observer.sent(size)
+
+    def _note_delivery(self) -> None:
+        frame, self._frame = self._frame, None
+        now_us = time.monotonic_ns() // 1000
+        if frame is not None and frame.ready_us >= self._attached_us:  # else it waited for the client, not for us
+            self._runtime.observer.frame_delivered(now_us - frame.ready_us, now_us)
 
     async def _send(self, message: pb.PerformResponse) -> None:
         seconds = self._runtime.config.write_timeout

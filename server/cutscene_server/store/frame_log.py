@@ -88,7 +88,8 @@ class FrameLog:
         if self.intact_end < sure_end and not self._damage:
             self._damage = f"the file ends here, but had the frames below {sure_end}"
         if self._torn and not self._damage:
-            log.warning("session %s: frame %d was torn by a crash (%s)", session_id, self.intact_end, path)
+            fields = {"session_id": session_id, "frame": self.intact_end}
+            log.warning("frame %d was torn by a crash (%s)", self.intact_end, path, extra=fields)
 
     @property
     def intact_end(self) -> int:

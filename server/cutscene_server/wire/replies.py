@@ -31,13 +31,13 @@ def opened(record: SessionRecord, token: str) -> pb.PerformResponse:
             video=_video(terms),
             fps=terms.fps,
             seed=terms.seed,
-            tier=_tier(terms.tier),
+            tier=tier_name(terms.tier),
             frame_credit=terms.frame_credit,
             next_frame=session.acked_frame,
             epoch=session.epoch,
             recent_turn_ids=session.recent_turn_ids,
             pacing=_pacing(terms.pacing),
-            lowest_tier=_tier(terms.lowest_tier or terms.tier),
+            lowest_tier=tier_name(terms.lowest_tier or terms.tier),
             latency_us=terms.latency_us,
         )
     )
@@ -94,7 +94,7 @@ def notice(kind: pb.NoticeKind, text: str) -> pb.PerformResponse:
 
 def tier_changed(tier: str) -> pb.PerformResponse:
     text = f"frames are drawn at the {tier} tier from now on"
-    return pb.PerformResponse(notice=pb.Notice(kind=pb.NOTICE_KIND_TIER_CHANGED, text=text, tier=_tier(tier)))
+    return pb.PerformResponse(notice=pb.Notice(kind=pb.NOTICE_KIND_TIER_CHANGED, text=text, tier=tier_name(tier)))
 
 
 def queued(position: int) -> pb.PerformResponse:
@@ -135,7 +135,7 @@ def session(record: SessionRecord) -> pb.Session:
     value = record.session
     return pb.Session(
         session_id=record.session_id,
-        status=_status(value),
+        status=status_of(value),
         model=value.terms.model,
         next_frame=value.ready_frame,
         acked_frame=value.acked_frame,
@@ -162,7 +162,7 @@ def stored_session(summary: SessionSummary, next_frame: int) -> pb.Session:
 def recorded_frame(frame: StoredFrame) -> pb.GetRecordingResponse:
     return pb.GetRecordingResponse(
         frame_index=frame.frame_index,
-        tier=_tier(frame.tier),
+        tier=tier_name(frame.tier),
         cut_before=frame.cut_before,
         pixel_digest=frame.pixel_digest,
     )
@@ -191,7 +191,7 @@ def model(manifest: Manifest) -> pb.Model:
         digest=manifest.digest,
         width=manifest.width,
         height=manifest.height,
-        tiers=[pb.TierFigures(tier=_tier(name), denoise_steps=steps) for name, steps in manifest.tiers.items()],
+        tiers=[pb.TierFigures(tier=tier_name(name), denoise_steps=steps) for name, steps in manifest.tiers.items()],
         costumes=manifest.costumes,
         looks=manifest.looks,
         emotions=manifest.emotions,
@@ -213,7 +213,7 @@ def _frame(value: FrameReady) -> pb.Frame:
         presentation_time_us=value.presentation_time_us,
         codec=_codec(value.codec),
         data=value.data,
-        tier=_tier(figures.tier),
+        tier=tier_name(figures.tier),
         timings=pb.Timings(
             queued_us=value.queued_us,
             greybox_us=figures.greybox_us,
@@ -230,7 +230,8 @@ def _frame(value: FrameReady) -> pb.Frame:
 # Enum values go by name: the generated types take names and refuse plain numbers.
 
 
-def _tier(name: str) -> str:
+def tier_name(name: str) -> str:
+    """The contract's name of a tier."""
     return f"TIER_{name.upper()}"
 
 
@@ -242,7 +243,8 @@ def _pacing(pacing: Pacing) -> str:
     return "PACING_UNSPECIFIED" if pacing is Pacing.UNPACED else f"PACING_{pacing.name}"
 
 
-def _status(value: Session) -> pb.SessionStatus:
+def status_of(value: Session) -> pb.SessionStatus:
+    """A session in memory, as the contract sees it."""
     if value.closed:
         return pb.SESSION_STATUS_CLOSED
     if value.attachment is None:
