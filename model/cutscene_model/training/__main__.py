@@ -95,7 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_rates(one, AutoencoderRun, steps=2200)
     one.add_argument("--start-from", type=Path, help="a checkpoint of another run, whose weights this one begins with")
     one.add_argument(
-        "--hold-encoder", action="store_true", help="train the rest alone: latents stay what a trained denoiser knows"
+        "--hold-encoder",
+        action="store_true",
+        help="train the rest alone: latents stay as they are, but a denoiser must learn the new surface",
     )
 
     one = add("denoiser", _denoiser, "Train the denoiser on the autoencoder's latents.")

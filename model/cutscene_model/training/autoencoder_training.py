@@ -66,7 +66,7 @@ class AutoencoderRun:
     adam_rate: float = 1.5e-3
     decay_from: float = 0.3  # share of the steps after which the rates fall
     start_from: Path | None = None  # a checkpoint whose weights a new run begins with; what it lacks starts fresh
-    encoder: bool = True  # whether the encoder learns too; if not, latents stay what a trained denoiser knows
+    encoder: bool = True  # whether the encoder learns too; if not, latents stay as they are
     faces: Path | None = None  # a painter of faces, from ``train_faces``, that a new run begins with
     vocabulary: Vocabulary = SHIPPED
 
@@ -205,6 +205,8 @@ def finish_autoencoder(run: AutoencoderRun, count: int = 1500) -> Autoencoder:
     """The averaged weights with their latent statistics filled in from ``count`` pictures."""
     model = Autoencoder(*run.vocabulary.sizes, run.volumes)
     load_average(run.out / "autoencoder.safetensors", model)
+    if not run.encoder:  # what was held has its statistics from the run that this one began with
+        return model
     chosen = np.linspace(0, len(run.frames) - 1, min(count, len(run.frames))).astype(int)
     stack = torch.cat([model.encoder(run.frames.picture(int(index))[None]) for index in chosen])
     model.mean.copy_(stack.mean(dim=(0, 2, 3), keepdim=True))
