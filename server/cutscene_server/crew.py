@@ -154,6 +154,7 @@ class Crew:
             if record := self._sessions.by_key(key):
                 record.crashes += 1
         inference.orders.clear()
+        inference.void_encodings()
         inference.landed.set()
         inference.beginning.clear()
         for record in self._sessions:

@@ -23,6 +23,7 @@ from cutscene_server.errors import NotServing, ServerError, UnknownSession
 from cutscene_server.inference import Inference
 from cutscene_server.logs import about
 from cutscene_server.observer import Observer
+from cutscene_server.references import References
 from cutscene_server.registry import SessionRecord, SessionRegistry, digest_of, new_session_id, new_token
 from cutscene_server.replay import Replay, Replayed, environment_of
 from cutscene_server.scheduling import DEFAULT_TENANT, Tenant
@@ -64,6 +65,7 @@ class Runtime:
         self.manifest: Manifest | None = None  # known once the model is loaded
         self.stopping = False
         self.drained = False  # whether nothing more is drawn, and every frame that was is in its session's log
+        self.references = References(self.crew, self.require_serving)
         self._transfers = Transfers(self.archive, config.max_import, config.max_frames, self.spawn)
         self._on_health = on_health
         self._wake_ups: dict[int, Callable[[], None]] = {}  # session key -> wakes the stream attached to it
@@ -274,6 +276,7 @@ class Runtime:
             await asyncio.gather(*loops, *self._tasks, return_exceptions=True)
             await self.crew.stop()
             self._transfers.close()
+            self.references.close()
             await self.archive.close()
 
     def begin_stopping(self) -> None:

@@ -28,6 +28,7 @@ from cutscene_server import worker_messages
 from cutscene_server.admission import Admission
 from cutscene_server.archive import Archive
 from cutscene_server.crew import Crew
+from cutscene_server.errors import EngineFailed
 from cutscene_server.inference import Inference
 from cutscene_server.observer import Observer
 from cutscene_server.registry import SessionRecord, SessionRegistry
@@ -114,6 +115,10 @@ class Step:
                     if self._crew.is_current(key, generation):
                         record.log.error("could not draw: %s", text, extra=order.log_fields)
                         self._crew.take_fact(key, Session.fail)
+                case worker_messages.Encoded(number, latent):
+                    inference.end_encoding(number, latent)
+                case worker_messages.EncodeFailed(number, text):
+                    inference.end_encoding(number, EngineFailed("the model could not see a reference picture"))
                 case worker_messages.Counted(counters):
                     self._observer.cache_told(counters, inference.number)
 
