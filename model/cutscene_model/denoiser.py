@@ -83,7 +83,7 @@ class _MemoryEncoder(nn.Module):
 
 
 class _ReferenceEncoder(nn.Module):
-    """Reference pictures' latents to anchor cells, 3 x 4 each, that say by ``place`` what they are of which picture part.
+    """Reference pictures' latents to anchor cells, 3 x 4 each; ``place`` marks them as such, and which part they are.
 
     Which camera saw a picture is not known, so it can tell of colours and faces, and not of where anything is.
     """

@@ -47,7 +47,8 @@ class Inference:
         ``EngineFailed``.
         """
         self._encoded += 1
-        number, latent = self._encoded, asyncio.get_running_loop().create_future()
+        number = self._encoded
+        latent: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._encodings[number] = latent
         try:
             self.link.send(worker_messages.Encode(number, pixels))

@@ -1,4 +1,4 @@
-"""A client's picture to pixels of the model's size. What is refused is refused before any pixel is decoded, if it can be.
+"""A client's picture to pixels of the model's size. What can be refused before any pixel is decoded is refused there.
 
 Pillow decodes in C what strangers send, so it is given two formats and no more, bounded sides, and a bounded number of
 scans: a progressive JPEG of a megabyte may have tens of thousands of these, each a pass over the whole picture (the
@@ -23,8 +23,8 @@ _MODES = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA"))
 def decode(data: bytes, width: int, height: int, field: str) -> bytes:
     """The picture brought to ``width`` x ``height``, cut about its middle: RGB bytes, rows top down.
 
-    Raises ``InvalidRequest`` that names ``field``. Takes up to some 100 ms and 200 MB for a picture of the largest size:
-    to be called from one thread that may wait.
+    Raises ``InvalidRequest`` that names ``field``. Of the largest size it takes a good part of a second and up to 200 MB:
+    to be called in one thread that may wait.
     """
     found = [name for name, signature in _SIGNATURES.items() if data.startswith(signature)]
     if not found:

@@ -76,7 +76,7 @@ class SyntheticEngine:
         return {}
 
     def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:
-        """The bits of a digest. A picture whose first row is white fails, one whose first row is red ends the process."""
+        """The bits of a digest. A first row of white fails, one of red ends the process."""
         if (picture[0] == 255).all():
             raise RuntimeError("this picture cannot be encoded")
         if (picture[0] == (255, 0, 0)).all():
