@@ -23,8 +23,8 @@ _MODES = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA"))
 def decode(data: bytes, width: int, height: int, field: str) -> bytes:
     """The picture brought to ``width`` x ``height``, cut about its middle: RGB bytes, rows top down.
 
-    Raises ``InvalidRequest`` that names ``field``. Of the largest size it takes a good part of a second and up to 200 MB:
-    to be called in one thread that may wait.
+    Raises ``InvalidRequest`` that names ``field``. Of the largest size it takes half a second and up to 200 MB: to be
+    called in one thread that may wait.
     """
     found = [name for name, signature in _SIGNATURES.items() if data.startswith(signature)]
     if not found:
