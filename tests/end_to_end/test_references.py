@@ -5,6 +5,7 @@ The servers that take a session up never see its pictures.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator
@@ -42,7 +43,7 @@ async def played(session: cc.Session, steps: list[pb.Turn | pb.Cut]) -> list[byt
 
 @contextlib.asynccontextmanager
 async def one_server(directory: Path, *arguments: str) -> AsyncIterator[tuple[ServerProgram, cc.Client]]:
-    directory.mkdir(exist_ok=True)
+    await asyncio.to_thread(directory.mkdir)
     async with serving(directory, *arguments) as server, cc.connect(server.address) as client:
         yield server, client
 
