@@ -172,7 +172,8 @@ class TransformerTimeline:
             frame_index=self._next_frame,
             latent=latent[0].cpu().numpy(),
             tier=tier,
-            blocks_reused=len(self._window) + 1 - self._computed,
+            # Blocks that were made for a window that a cut then emptied are not read.
+            blocks_reused=max(0, len(self._window) + 1 - self._computed),
             blocks_computed=self._computed,
         )
         self._pending = self._remember(self._next_frame, latent, prepared.greybox, prepared.maps)
