@@ -113,8 +113,8 @@ def test_the_cache_figures_count_each_frames_block_once(engine: TransformerEngin
 
 
 def test_a_cut_right_after_taking_up_a_timeline_leaves_no_figure_below_zero(engine: TransformerEngine) -> None:
-    latent = np.zeros(engine.manifest.latent_shape, np.float16)
-    timeline = engine.begin(stage(), 1, 3, [PastFrame(index, state(), latent) for index in range(3)])
+    latents = [np.full(engine.manifest.latent_shape, index / 10, np.float16) for index in range(3)]
+    timeline = engine.begin(stage(), 1, 3, [PastFrame(at, state(), latent) for at, latent in enumerate(latents)])
     timeline.cut()
     frame, _ = draw_whole(timeline, state(), "draft")
     assert (frame.blocks_reused, frame.blocks_computed) == (0, 4)
