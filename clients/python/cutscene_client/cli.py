@@ -39,6 +39,8 @@ examples:
   cutscene scripts                                   what can be played right away
   cutscene play tavern_dialogue -o tavern.mp4        play a shipped script
   cutscene play my_scene.yaml -o out.mp4 --sheet out.png --tier high
+  cutscene play my_scene.yaml -o out.mp4 --reference still.jpg
+                                                     with a picture of what it is to look like, if the model takes any
   cutscene render tavern_dialogue my_scene.yaml -o films
                                                      films made by the server while it has time
   cutscene recordings                                what was played, and can be played again
