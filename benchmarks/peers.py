@@ -5,8 +5,8 @@
 
 Each host runs in processes of its own on a free loopback port and draws the same states of a shipped script with the
 same model package: same weights, compiled passes, precision, threads, three-stage pipeline and JPEG quality. The
-pictures are compared byte by byte before anything is timed. What is installed of the peers is run; the others are named.
-A run takes some six minutes on a quiet machine; measurements of the hosts take turns, round by round.
+pictures are compared byte by byte before anything is timed. What is installed of the peers is run; what is not is
+named. A run takes some six minutes on a quiet machine; measurements of the hosts take turns, round by round.
 
 What a peer must do that keeps no sessions: every request is one turn and carries cast, set, seed, the turn's states and
 the last frames that the model attends to (its window). The host opens the model anew: it computes the anchors of cast
@@ -33,8 +33,8 @@ One session alone, a turn of 40 frames and later turns after a rest:
   later_turn_ms              from sending a later turn to its first frame, median; later_turn_redraw_ms: likewise
 
 Every figure is the median of its rounds. Ratios are ours over the best peer's: best_peer_fps_ratio (more is better for
-us), best_peer_p99_ratio and best_peer_later_turn_ratio (less is), for each count under "ratios", and at the top level for
-4 sessions (or the count nearest to it that was run).
+us), best_peer_p99_ratio and best_peer_later_turn_ratio (less is). They stand under "ratios" for each count, and at the
+top level for 4 sessions (or the count nearest to it that was run: "top_level_sessions").
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from typing import Protocol
 
 from live import add_server_options, describe_machine, server_arguments
 from peers_hosts.figures import Figures, TurnTimes, free_figures, medians, paced_figures, ratios
-from peers_hosts.peer_clients import Answers, HttpClient, PeerPlayer, WebSocketClient
+from peers_hosts.peer_clients import HttpClient, PeerPlayer, WebSocketClient
 from peers_hosts.playing import Material, OurPlayer, Player, load_material
 from peers_hosts.process import INSTALL, NEEDS, HostEnded, HostProcess, hosted, missing_modules
 
@@ -106,17 +106,13 @@ class PeerSide:
 
     async def join(self, seed: int, fps: float = 0.0) -> PeerPlayer:
         """See ``Side``."""
-        return PeerPlayer(await self._answers(), self._material, seed, fps)
-
-    async def _answers(self) -> Answers:
-        if self.name == "fastapi":  # a connection a client; all are closed at the end
+        if self.name == "fastapi":  # a connection a client
             socket = await WebSocketClient.connect(self.host.port)
-            self._stack.push_async_callback(socket.close)
-            return socket.answers
+            return PeerPlayer(socket.answers, self._material, seed, fps, leave=socket.close)
         if self._http is None:
             self._http = HttpClient(self.host.port, as_json=self.name == "litserve")
             self._stack.push_async_callback(self._http.close)
-        return self._http.answers
+        return PeerPlayer(self._http.answers, self._material, seed, fps)
 
 
 # ---- what is measured -----------------------------------------------------------------------------------------------
@@ -354,12 +350,12 @@ def main() -> int:
     parser.add_argument("--sessions", type=counts, default=[1, 4, 8], help="at once (default: 1,4,8)")
     parser.add_argument("--peers", type=peers, default=list(NEEDS), help=f"to run (default: {','.join(NEEDS)})")
     parser.add_argument("--rounds", type=int, default=3, help="of all measurements (default: %(default)s)")
-    parser.add_argument("--frames", type=int, default=24, help="of a timed turn (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=20, help="of a timed turn (default: %(default)s)")
     parser.add_argument(
         "--paced-total", type=float, default=12.0, help="frames/s of all paced sessions together (default: %(default)s)"
     )
     parser.add_argument(
-        "--paced-seconds", type=float, default=6.0, help="of states of each paced session (default: %(default)s)"
+        "--paced-seconds", type=float, default=5.0, help="of states of each paced session (default: %(default)s)"
     )
     parser.add_argument("--script", default="tavern_dialogue", help="whose states (default: %(default)s)")
     parser.add_argument("--tier", default="standard", choices=list(TIERS))

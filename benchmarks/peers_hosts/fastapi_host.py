@@ -2,7 +2,7 @@
 
     python -m peers_hosts.fastapi_host --port 8100
 
-One connection a client, kept open; a binary message in is a turn, each message out a frame, an empty one the turn's end.
+One connection a client, kept open. A binary message in is a turn, each message out a frame, an empty one its end.
 uvicorn[standard]: uvloop, httptools, ``websockets``. Per-message compression is off: JPEG does not get smaller.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import fastapi
 import uvicorn
+
 from peers_hosts.hosting import ModelHost, host_options, load_host
 from peers_hosts.turn import MOST_REQUEST_BYTES, TurnRequest
 

@@ -1,6 +1,6 @@
 """The model in a host without sessions: what all three peers run, so that they differ by their frameworks alone.
 
-    one turn: open the model anew (cast, set) -> remember the window -> prepare -> draw -> decode and JPEG, frame by frame
+    one turn: open the model anew (cast, set) -> remember the window -> frame by frame: prepare, draw, decode and JPEG
 
 One lock around the model: a single thread opens, draws and makes blocks, for everybody, first come first served. Turns
 that go on at once therefore take a frame each in turns. What needs no lock, preparing and decoding, goes on beside it
@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import simplejpeg
-from peers_hosts.turn import HostedFrame, TurnRequest, unpack_stage, unpack_state
 
 from cutscene_model.block_pool import BlockPool
 from cutscene_model.engine import PastFrame
 from cutscene_model.pipeline import Pipeline, Prepared
 from cutscene_model.transformer import TransformerEngine
+from peers_hosts.turn import HostedFrame, TurnRequest, unpack_stage, unpack_state
 
 if TYPE_CHECKING:
     from cutscene_model.engine import Engine, Timeline
@@ -79,9 +79,9 @@ class ModelHost:
         stage, shape = unpack_stage(request.stage), engine.manifest.latent_shape
         if all(frame.latent for frame in request.past):
             past = [
-                PastFrame(frame.frame_index, unpack_state(frame.state), np.frombuffer(frame.latent, np.float16).reshape(shape))
-                for frame in request.past
-            ]  # fmt: skip
+                PastFrame(f.frame_index, unpack_state(f.state), np.frombuffer(f.latent, np.float16).reshape(shape))
+                for f in request.past
+            ]
             return engine.begin(stage, request.seed, request.first_frame, past)
         timeline = engine.begin(stage, request.seed, request.past[0].frame_index)
         for frame in request.past:  # nobody looks at these: they are not decoded

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import litserve
+
 from peers_hosts.hosting import host_options, load_host
 from peers_hosts.turn import MOST_REQUEST_BYTES, TurnRequest
 

@@ -8,7 +8,7 @@ import importlib
 import json
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -30,6 +30,7 @@ class PeerPlayer:
     seed: int
     fps: float
     redraw: bool = False  # the window is drawn again from its states; else its latents go back and forth
+    leave: Callable[[], Awaitable[None]] | None = None  # ends a connection of its own
     pictures: list[bytes] = field(default_factory=list)
     next_frame: int = 0
     past: deque[Past] = field(default_factory=deque)
@@ -61,6 +62,8 @@ class PeerPlayer:
 
     async def close(self) -> None:
         """See ``Player``. A host without sessions need not be told."""
+        if self.leave is not None:
+            await self.leave()
 
 
 class HttpClient:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from peers_hosts.figures import TurnTimes
-from peers_hosts.turn import pack_stage, pack_state
-
 import cutscene_client as cc
 from cutscene_client import scene, shipped
 from cutscene_client.frames import PACINGS, TIERS
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import scene_pb2 as spb
+from peers_hosts.figures import TurnTimes
+from peers_hosts.turn import pack_stage, pack_state
+
 
 @dataclass(frozen=True)
 class Material:

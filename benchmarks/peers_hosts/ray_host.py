@@ -15,11 +15,12 @@ import threading
 from typing import Any
 
 import ray
-from peers_hosts.hosting import host_options, load_host
-from peers_hosts.turn import TurnRequest
 from ray import serve
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
+
+from peers_hosts.hosting import host_options, load_host
+from peers_hosts.turn import TurnRequest
 
 TURNS_AT_ONCE = 64
 

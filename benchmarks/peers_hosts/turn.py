@@ -55,8 +55,11 @@ class TurnRequest:
     @classmethod
     def unpack(cls, packed: bytes) -> TurnRequest:
         """The request that ``pack`` packed."""
-        *plain, past, states = cast("list[Any]", msgpack.unpackb(packed))
-        return cls(*plain, tuple(Past(*frame) for frame in past), tuple(states))
+        stage, seed, tier, quality, fps, first_frame, with_latents, past, states = cast(
+            "list[Any]", msgpack.unpackb(packed)
+        )
+        frames = tuple(Past(*frame) for frame in past)
+        return cls(stage, seed, tier, quality, fps, first_frame, with_latents, frames, tuple(states))
 
 
 def pack_stage(stage: Stage) -> bytes:
