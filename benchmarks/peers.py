@@ -42,159 +42,25 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import itertools
 import json
-import statistics
+import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from live import add_server_options, describe_machine, server_arguments
-from peers_hosts.figures import Figures, TurnTimes, free_figures, medians, paced_figures, ratios
-from peers_hosts.peer_clients import HttpClient, PeerPlayer, WebSocketClient
-from peers_hosts.playing import Material, OurPlayer, Player, load_material
-from peers_hosts.process import INSTALL, NEEDS, HostEnded, HostProcess, hosted, missing_modules
+from peers_hosts.figures import Figures, medians, ratios
+from peers_hosts.measuring import OURS, Bench, OurSide, PeerSide, Side, first_pictures, pictures
+from peers_hosts.playing import Material, load_material
+from peers_hosts.process import INSTALL, NEEDS, HostEnded, hosted, missing_modules
+from peers_hosts.table import print_table
 
 import cutscene_client as cc
-from cutscene_client.errors import ResourceExhausted
 from cutscene_client.frames import TIERS
 from cutscene_client.local_server import local_server
 
-OURS = "ours"
 START_S = 150.0  # for all hosts together to load the model and draw a first turn
-REST_S = 0.3  # before what is timed, so that it begins on a host with nothing left to do
-LATENCY_S = 0.3  # that a paced frame may take beside its frame time: the server's own default
 WANTED_COUNT = 4  # whose ratios stand at the top level
-OPENING_FRAMES = 40  # of one session's first turn, before its later turns
-LATER_TURNS, LATER_FRAMES = 3, 4
-PACED_TURNS = 2
-
-
-class Side(Protocol):
-    """One host, from the side of its clients."""
-
-    @property
-    def name(self) -> str:
-        """What it goes by in the figures."""
-
-    async def join(self, seed: int, fps: float = 0.0) -> Player:
-        """One more client with a performance of its own."""
-
-
-class OurSide:
-    """This project's server."""
-
-    name = OURS
-
-    def __init__(self, client: cc.Client, material: Material) -> None:
-        self._client, self._material = client, material
-
-    async def join(self, seed: int, fps: float = 0.0) -> Player:
-        """See ``Side``."""
-        return await OurPlayer.open(self._client, self._material, seed, fps)
-
-
-class PeerSide:
-    """A peer."""
-
-    def __init__(self, host: HostProcess, material: Material, stack: contextlib.AsyncExitStack) -> None:
-        self.name = host.peer
-        self.host = host
-        self._material, self._stack = material, stack
-        self._http: HttpClient | None = None
-
-    async def join(self, seed: int, fps: float = 0.0) -> PeerPlayer:
-        """See ``Side``."""
-        if self.name == "fastapi":  # a connection a client
-            socket = await WebSocketClient.connect(self.host.port)
-            return PeerPlayer(socket.answers, self._material, seed, fps, leave=socket.close)
-        if self._http is None:
-            self._http = HttpClient(self.host.port, as_json=self.name == "litserve")
-            self._stack.push_async_callback(self._http.close)
-        return PeerPlayer(self._http.answers, self._material, seed, fps)
-
-
-# ---- what is measured -----------------------------------------------------------------------------------------------
-
-
-class Bench:
-    """The measurements of one side; seeds are never used twice, so that nobody finds an old block."""
-
-    def __init__(self, options: argparse.Namespace, material: Material) -> None:
-        self._options = options
-        self._material = material
-        self._seeds = itertools.count(1000)
-
-    async def free(self, side: Side, count: int) -> Figures:
-        """``count`` sessions at once, as fast as there is room."""
-        players = [await side.join(next(self._seeds)) for _ in range(count)]
-        await asyncio.gather(*[player.turn(self._material.window + 1) for player in players])
-        await asyncio.sleep(REST_S)
-        turns = await asyncio.gather(*[player.turn(self._options.frames) for player in players])
-        await asyncio.gather(*[player.close() for player in players])
-        return free_figures(turns)
-
-    async def paced(self, side: Side, count: int) -> Figures:
-        """``count`` sessions at once whose states come at a cadence."""
-        fps = self._options.paced_total / count
-        frames = max(2, round(fps * self._options.paced_seconds / PACED_TURNS))
-        players: list[Player] = []
-        for _ in range(count):
-            with contextlib.suppress(ResourceExhausted):
-                players.append(await side.join(next(self._seeds), fps))
-
-        async def play(player: Player) -> list[TurnTimes]:
-            await player.turn(1)
-            return [await player.turn(frames) for _ in range(PACED_TURNS)]
-
-        turns = await asyncio.gather(*map(play, players))
-        await asyncio.gather(*[player.close() for player in players])
-        return paced_figures(list(itertools.chain(*turns)), fps, LATENCY_S, count - len(players))
-
-    async def later(self, side: Side) -> Figures:
-        """One session's later turns."""
-        player = await side.join(next(self._seeds))
-        await player.turn(OPENING_FRAMES)
-        figures = {"later_turn_ms": await self._first_frames(player)}
-        if isinstance(player, PeerPlayer):
-            player.redraw = True
-            figures["later_turn_redraw_ms"] = await self._first_frames(player)
-        await player.close()
-        return figures
-
-    async def _first_frames(self, player: Player) -> float:
-        firsts = []
-        for _ in range(LATER_TURNS):
-            await asyncio.sleep(REST_S)
-            firsts.append((await player.turn(LATER_FRAMES)).first_frame)
-        return 1000 * statistics.median(firsts)
-
-
-async def pictures(side: Side) -> list[bytes]:
-    """The same two turns of everybody, to be compared."""
-    player = await side.join(1)
-    found = []
-    for frames in (6, 4):
-        await player.turn(frames)
-        found += player.pictures
-    await player.close()
-    return found
-
-
-async def first_pictures(side: PeerSide, deadline: float) -> list[bytes]:
-    """A peer's, as soon as it answers. Raises ``HostEnded`` if it does not."""
-    while True:
-        side.host.check()
-        try:
-            return await pictures(side)
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise HostEnded(f"{side.name} did not answer in time: {error}") from error
-            await asyncio.sleep(0.5)
-
-
-# ---- the run --------------------------------------------------------------------------------------------------------
 
 
 def host_arguments(options: argparse.Namespace) -> list[str]:
@@ -208,7 +74,7 @@ def host_arguments(options: argparse.Namespace) -> list[str]:
 def installed(options: argparse.Namespace) -> Iterator[str]:
     """The peers that can be run; says which cannot, and why."""
     for peer in options.peers:
-        missing = missing_modules(peer)
+        missing = missing_modules(NEEDS[peer])
         if missing:
             print(f"{peer}: not run, {', '.join(missing)} not installed; to have it: {INSTALL}")
         else:
@@ -267,7 +133,7 @@ async def measure(options: argparse.Namespace) -> dict[str, object]:
                         print(f" (paced {late:.0f} of {frames:.0f} late)", end="", flush=True)
                     by_count.setdefault(side.name, {}).setdefault(count, []).append(figures)
                 print()
-    whole = {
+    hosts = {
         name: {
             **{str(count): medians(rounds) for count, rounds in by_count[name].items()},
             **medians(alone[name]),
@@ -275,10 +141,10 @@ async def measure(options: argparse.Namespace) -> dict[str, object]:
         for name in by_count
     }
     return {
-        **whole,
+        **hosts,
         **compared(by_count),
         "failed": failed,
-        "not_installed": {peer: missing_modules(peer) for peer in options.peers if missing_modules(peer)},
+        "not_installed": {peer: gone for peer in options.peers if (gone := missing_modules(NEEDS[peer]))},
         "paced_total_fps": options.paced_total,
         "frames": options.frames,
         "rounds": options.rounds,
@@ -303,29 +169,25 @@ def compared(by_count: dict[str, dict[int, list[Figures]]]) -> dict[str, object]
     }
 
 
-def print_table(figures: dict[str, object], options: argparse.Namespace) -> None:
-    """One row a host and count."""
-    print(f"\n{'host':<9} {'sessions':>8} {'frames/s':>9} {'gap p50':>8} {'gap p99':>8} {'later turn':>11} "
-          f"{'paced late':>11}")  # fmt: skip
-    names = [name for name in (OURS, *NEEDS) if name in figures]
-    for count in map(str, options.sessions):
-        for name in names:
-            row = figures[name][count]  # type: ignore[index]
-            late = f"{row['paced_misses']:.0f}/{row['paced_frames']:.0f}"
-            late += f" -{row['paced_refused']:.0f}" if row["paced_refused"] else ""
-            print(f"{name:<9} {count:>8} {row['fps']:>9.2f} {row['gap_p50_ms']:>8.1f} {row['gap_p99_ms']:>8.1f} "
-                  f"{row['later_turn_first_frame_ms']:>11.1f} {late:>11}")  # fmt: skip
-    print(f"\none session alone, first frame of a later turn after {OPENING_FRAMES} frames (ms):")
-    for name in names:
-        host: Figures = figures[name]  # type: ignore[assignment]
-        redraw = f", {host['later_turn_redraw_ms']:.1f} by redraw" if "later_turn_redraw_ms" in host else ""
-        print(f"  {name:<9} {host['later_turn_ms']:.1f}{redraw}")
-    for count, found in figures["ratios"].items():  # type: ignore[attr-defined]
-        if found["best_peer_fps_ratio"] is not None:
-            print(f"{count} sessions, ours over the best peer: {found['best_peer_fps_ratio']} of the frames/s of "
-                  f"{found['best_peer_fps_ratio_peer']}, {found['best_peer_p99_ratio']} of the p99 of "
-                  f"{found['best_peer_p99_ratio_peer']}, {found['best_peer_later_turn_ratio']} of a later turn's "
-                  f"first frame of {found['best_peer_later_turn_ratio_peer']}")  # fmt: skip
+def whole(lowest: int, highest: int | None = None) -> Callable[[str], int]:
+    """Whole numbers of an option, both bounds included."""
+
+    def read(text: str) -> int:
+        number = int(text)
+        if number < lowest or (highest is not None and number > highest):
+            allowed = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
+            raise argparse.ArgumentTypeError(f"{number} is not {allowed}")
+        return number
+
+    return read
+
+
+def above_zero(text: str) -> float:
+    """A number above 0."""
+    number = float(text)
+    if not 0 < number < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
 
 
 def counts(text: str) -> list[int]:
@@ -349,25 +211,34 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=counts, default=[1, 4, 8], help="at once (default: 1,4,8)")
     parser.add_argument("--peers", type=peers, default=list(NEEDS), help=f"to run (default: {','.join(NEEDS)})")
-    parser.add_argument("--rounds", type=int, default=3, help="of all measurements (default: %(default)s)")
-    parser.add_argument("--frames", type=int, default=20, help="of a timed turn (default: %(default)s)")
+    parser.add_argument("--rounds", type=whole(1), default=3, help="of all measurements (default: %(default)s)")
+    parser.add_argument("--frames", type=whole(2), default=20, help="of a timed turn (default: %(default)s)")
     parser.add_argument(
-        "--paced-total", type=float, default=12.0, help="frames/s of all paced sessions together (default: %(default)s)"
+        "--paced-total",
+        type=above_zero,
+        default=12.0,
+        help="frames/s of paced sessions together (default: %(default)s)",
     )
     parser.add_argument(
-        "--paced-seconds", type=float, default=5.0, help="of states of each paced session (default: %(default)s)"
+        "--paced-seconds", type=above_zero, default=5.0, help="of states of each paced session (default: %(default)s)"
     )
     parser.add_argument("--script", default="tavern_dialogue", help="whose states (default: %(default)s)")
     parser.add_argument("--tier", default="standard", choices=list(TIERS))
-    parser.add_argument("--jpeg-quality", type=int, default=90, help="1 to 100 (default: %(default)s)")
+    parser.add_argument("--jpeg-quality", type=whole(1, 100), default=90, help="1 to 100 (default: %(default)s)")
     parser.add_argument("--keep-blocks", action="store_true", help="let the peers keep frame blocks between turns")
     add_server_options(parser)
     options = parser.parse_args()
+    # Whoever stops this script by a signal has every host stopped too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(describe_machine())
     print(f"{options.tier} tier, JPEG {options.jpeg_quality}, turns of {options.frames} frames of {options.script}, "
           f"{options.rounds} rounds, medians")  # fmt: skip
     begun = time.monotonic()
-    figures = asyncio.run(measure(options))
+    try:
+        figures = asyncio.run(measure(options))
+    except KeyboardInterrupt:
+        print("\nstopped, and every host with it")
+        return 130
     print_table(figures, options)
     print(f"{time.monotonic() - begun:.0f} s in all")
     if options.json:

@@ -26,9 +26,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
 """By peer: the modules that its host and its client import."""
 
 
-def missing_modules(peer: str) -> list[str]:
-    """Which of a peer's modules are not installed."""
-    return [module for module in NEEDS[peer] if importlib.util.find_spec(module) is None]
+def missing_modules(modules: Sequence[str]) -> list[str]:
+    """Which of them are not installed."""
+    return [module for module in modules if importlib.util.find_spec(module) is None]
 
 
 class HostEnded(Exception):
