@@ -46,7 +46,9 @@ import json
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from live import add_server_options, describe_machine, server_arguments
 from peers_hosts.figures import Figures, medians, ratios
@@ -116,33 +118,27 @@ async def measure(options: argparse.Namespace) -> dict[str, object]:
     """Runs everything and returns the figures."""
     material = load_material(options.script, options.model, options.tier, options.jpeg_quality)
     bench = Bench(options, material)
-    by_count: dict[str, dict[int, list[Figures]]] = {}
-    alone: dict[str, list[Figures]] = {}
+    rounds: dict[str, list[Round]] = {}
     async with sides(options, material) as (able, failed):
         for number in range(options.rounds):
             for side in able if number % 2 == 0 else able[::-1]:  # nobody always comes first
+                if side.name in failed:
+                    continue
                 print(f"round {number + 1} of {options.rounds}, {side.name}:", end="", flush=True)
-                alone.setdefault(side.name, []).append(await bench.later(side))
-                print(f" later turn {alone[side.name][-1]['later_turn_ms']:.0f} ms;", end="", flush=True)
-                for count in options.sessions:
-                    figures = await bench.free(side, count)
-                    print(f" {count}: {figures['fps']:.1f} frames/s", end="", flush=True)
-                    if number == options.rounds - 1:
-                        figures |= await bench.paced(side, count)
-                        late, frames = figures["paced_misses"], figures["paced_frames"]
-                        print(f" (paced {late:.0f} of {frames:.0f} late)", end="", flush=True)
-                    by_count.setdefault(side.name, {}).setdefault(count, []).append(figures)
-                print()
-    hosts = {
-        name: {
-            **{str(count): medians(rounds) for count, rounds in by_count[name].items()},
-            **medians(alone[name]),
-        }
-        for name in by_count
-    }
+                try:
+                    rounds.setdefault(side.name, []).append(
+                        await one_round(bench, side, options.sessions, paced=number == options.rounds - 1)
+                    )
+                except Exception as error:
+                    if side.name == OURS:
+                        raise
+                    failed[side.name] = f"{type(error).__name__}: {error}"
+                    rounds.pop(side.name)
+                    print(f" failed, and is left out: {failed[side.name]}")
+    hosts = {name: summed_up(found) for name, found in rounds.items()}
     return {
         **hosts,
-        **compared(by_count),
+        **compared(hosts, options.sessions),
         "failed": failed,
         "not_installed": {peer: gone for peer in options.peers if (gone := missing_modules(NEEDS[peer]))},
         "paced_total_fps": options.paced_total,
@@ -153,14 +149,41 @@ async def measure(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def compared(by_count: dict[str, dict[int, list[Figures]]]) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One host's figures of one round."""
+
+    alone: Figures
+    by_count: dict[int, Figures]
+
+
+async def one_round(bench: Bench, side: Side, sessions: Sequence[int], *, paced: bool) -> Round:
+    """All measurements of one host, and a line on them as they are made."""
+    found = Round(await bench.later(side), {})
+    print(f" later turn {found.alone['later_turn_ms']:.0f} ms;", end="", flush=True)
+    for count in sessions:
+        figures = await bench.free(side, count)
+        print(f" {count}: {figures['fps']:.1f} frames/s", end="", flush=True)
+        if paced:
+            figures |= await bench.paced(side, count)
+            print(f" (paced {figures['paced_misses']:.0f} of {figures['paced_frames']:.0f} late)", end="", flush=True)
+        found.by_count[count] = figures
+    print()
+    return found
+
+
+def summed_up(rounds: Sequence[Round]) -> dict[str, Any]:
+    """One host's figures: those of a lone session, and by count of sessions those of many."""
+    counts = {str(count): medians([one.by_count[count] for one in rounds]) for count in rounds[0].by_count}
+    return {**counts, **medians([one.alone for one in rounds])}
+
+
+def compared(hosts: dict[str, dict[str, Any]], sessions: Sequence[int]) -> dict[str, object]:
     """Ours over the best peer's, by count, and for the count that stands for all."""
     found = {
-        count: ratios(
-            medians(rounds), {name: medians(by_count[name][count]) for name in by_count if name != OURS}
-        )
-        for count, rounds in by_count[OURS].items()
-    }  # fmt: skip
+        count: ratios(hosts[OURS][str(count)], {name: hosts[name][str(count)] for name in hosts if name != OURS})
+        for count in sessions
+    }
     chosen = min(found, key=lambda count: abs(count - WANTED_COUNT))
     return {
         "ratios": {str(count): values for count, values in found.items()},
