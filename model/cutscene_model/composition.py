@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cutscene_model.decoder import CELL, CHOICES, PLACES
-from cutscene_model.raycast import in_bands, kernel
+from cutscene_model.bands import in_bands, kernel
 from cutscene_model.scene import FloatArray
 from cutscene_model.surface import LEVEL_CELL
 

@@ -13,19 +13,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cutscene_model.greybox import ACTOR_CHANNELS
+from cutscene_model.greybox import ACTOR_CHANNELS, FIELD_CHANNELS
 from cutscene_model.primitives import HEAD_PART
 
 if TYPE_CHECKING:
     from cutscene_model.surface import GreyboxBatch
 
-_WAVES = (1.0, 2.0, 4.0, 8.0, 16.0)  # half turns over a quarter of a metre: the finest is three centimetres long
+_WAVES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # half turns over a quarter of a metre: the finest is 1.6 centimetres long
+# Metres that marks lie in front of the skull, as seen from the front, between heights in the head's frame:
+# a mouth's, an eye's, a brow's.
+LIFTS = ((0.28, 0.024), (0.45, 0.022), (1.0, 0.032))
+SKULL_CELLS = 96  # along both sides of a skull's height field
+SKULL_STEP, UNKNOWN_SKULL = 1e-4, -32768  # metres; and what stands for no skull
+SKULL_LOW, SKULL_HIGH = (-0.5, 0.0), (0.5, 0.95)  # its corners in the head's frame, metres
 CENTER, REACH = (0.0, 0.38), (0.46, 0.46)  # of the face, in the head's own frame, metres
+_BRIGHTER = 8.0  # than the skull below, may marks be
+_IRRADIANCE = tuple(FIELD_CHANNELS.index(f"irradiance_{color}") for color in "rgb")
+_LONGEST = 0.25  # metres of a way back to the sheet that bears the marks
 _FRONT = 0.12  # metres before the head's joint
 
 
 class FaceEncoder(nn.Module):
     """Paints faces over the albedo of heads."""
+
+    skulls: Tensor
 
     def __init__(self, costumes: int, width: int = 96) -> None:
         super().__init__()
@@ -36,6 +47,9 @@ class FaceEncoder(nn.Module):
         self.third = nn.Linear(width, width)
         self.paint = nn.Linear(width, 4)
         nn.init.constant_(self.paint.bias, -2.0)
+        # How far forward each wearer's skull lies, rows up, in SKULL_STEP; whole numbers, that no precision rounds.
+        shape = costumes + 1, SKULL_CELLS, SKULL_CELLS
+        self.register_buffer("skulls", torch.full(shape, UNKNOWN_SKULL, dtype=torch.int16))
 
     def forward(self, albedo: Tensor, greybox: GreyboxBatch, costume: Tensor) -> Tensor:
         """``albedo`` (B, H, W, 3) linear, with faces painted over; ``costume`` (B, 65) by slot."""
@@ -46,15 +60,64 @@ class FaceEncoder(nn.Module):
         where = front.nonzero(as_tuple=True)
         if not len(where[0]):
             return albedo
+        batch = where[0]
         owner = slot[where].long()
-        place = torch.stack([x[where] - CENTER[0], y[where] - CENTER[1]], dim=-1)
-        state = self.mood(actors.to(self.mood.weight.dtype)) + self.wearer(
-            costume[:, 1 : 1 + actors.shape[1]]
-        )  # (B, 4, 2 * width)
-        paint = self.painted(place, F.embedding(where[0] * actors.shape[1] + owner - 1, state.flatten(0, 1)))
+        person = batch * actors.shape[1] + owner - 1
+        wearer = costume[:, 1 : 1 + actors.shape[1]]
+        seen = torch.stack([x[where], y[where], z[where]], dim=-1)
+        place, hidden = self.on_marks(seen, greybox.viewpoints.flatten(0, 1)[person], wearer.flatten()[person])
+        state = self.mood(actors.to(self.mood.weight.dtype)) + self.wearer(wearer)  # (B, 4, 2 * width)
+        paint = self.painted(place - place.new_tensor(CENTER), F.embedding(person, state.flatten(0, 1)))
         under = albedo[where]
-        cover = paint[:, 3:]
-        return albedo.index_put(where, under + cover * (paint[:, :3].square() - under))
+        cover = paint[:, 3:] * ~hidden[:, None]
+        # Marks are lit as one flat sheet, whatever the skull below: as bright as that makes them in the skull's light.
+        skull = torch.stack([field[:, channel][where] for channel in _IRRADIANCE], dim=-1)
+        sheet = torch.stack([greybox.sheet[:, color][where] for color in range(3)], dim=-1)
+        brighter = (sheet / skull.clamp(min=1e-3)).clamp(max=_BRIGHTER)
+        return albedo.index_put(where, under + cover * (paint[:, :3].square() * brighter - under))
+
+    def on_marks(self, seen: Tensor, eye: Tensor, costume: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the ways from ``eye`` to what is ``seen``, (n, 3) in heads' frames, pass the sheet that bears the marks.
+
+        Returns places seen from the front (n, 2), metres, and whether what is seen lies before the sheet (n,): a nose, a
+        fringe, a brim. The sheet is the wearer's skull brought forward; where no skull is known the place is that of
+        what is seen.
+        """
+        back = F.normalize(eye - seen, dim=-1)
+        lift = torch.full_like(seen[:, 0], LIFTS[-1][1])
+        for height, value in reversed(LIFTS[:-1]):
+            lift = torch.where(seen[:, 1] < height, value, lift)
+
+        def gap(way: Tensor) -> Tensor:
+            at = seen + way[:, None] * back
+            return self._skull(at, costume) + lift - at[:, 2]
+
+        # A few steps of the secant method from what is seen toward the eye.
+        way, before = torch.zeros_like(lift), gap(torch.zeros_like(lift))
+        known = before.isfinite()
+        hidden = known & (before < 0)
+        following = before.nan_to_num(0.0) / back[:, 2].clamp(min=0.3)
+        for _ in range(4):
+            following = following.clamp(0, _LONGEST)
+            after = gap(following)
+            slope = (after - before) / (following - way).clamp(min=1e-5)
+            way, before, following = following, after, (following - after / slope.clamp(max=-0.1)).nan_to_num(0.0)
+        way = torch.where(known & ~hidden, following.clamp(0, _LONGEST), 0)
+        return (seen + way[:, None] * back)[:, :2], hidden
+
+    def _skull(self, at: Tensor, costume: Tensor) -> Tensor:
+        """(n,) how far forward skulls lie at places (n, 3), metres; not a number where that is not known."""
+        low, high = at.new_tensor(SKULL_LOW), at.new_tensor(SKULL_HIGH)
+        cell = ((at[:, :2] - low) / (high - low) * (SKULL_CELLS - 1)).clamp(0, SKULL_CELLS - 1.001)
+        whole = cell.long()
+        fx, fy = (cell - whole).unbind(dim=-1)
+        first = (costume * SKULL_CELLS + whole[:, 1]) * SKULL_CELLS + whole[:, 0]
+        corners = torch.stack([first, first + 1, first + SKULL_CELLS, first + SKULL_CELLS + 1])
+        heights = self.skulls.flatten()[corners]
+        known = (heights != UNKNOWN_SKULL).all(dim=0)
+        a, b, c, d = heights * SKULL_STEP
+        height = (a * (1 - fx) + b * fx) * (1 - fy) + (c * (1 - fx) + d * fx) * fy
+        return torch.where(known, height, torch.nan)
 
     def painted(self, place: Tensor, state: Tensor) -> Tensor:
         """Square roots of linear colours, and coverage, (n, 4) in 0 to 1.

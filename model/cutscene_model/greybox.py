@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cutscene_model.bands import in_bands, kernel
+from cutscene_model.interpolation import cast_sparsely
 from cutscene_model.lighting import LIGHT_CHANNELS, ShadowMap, Sunlight, shade
-from cutscene_model.primitives import Primitives, SceneShapes, joined
-from cutscene_model.raycast import camera_view, cast_rays, in_bands, kernel
+from cutscene_model.primitives import HEAD_PART, Primitives, SceneShapes, joined
+from cutscene_model.raycast import Hits, RaySource, View, camera_view, cast_rays
 from cutscene_model.scene import EMOTIONS, MAX_CAST, FloatArray, SceneState, Stage
 from cutscene_model.vectors import rotation_matrix
 from cutscene_model.volumes import Volumes
@@ -53,6 +55,8 @@ class Greybox:
     field: FloatArray  # (len(FIELD_CHANNELS), 144, 256)
     actors: FloatArray  # (4, ACTOR_CHANNELS): faces by cast index, zero for those absent
     globals: FloatArray  # (GLOBAL_CHANNELS,): lights and lens
+    viewpoints: FloatArray  # (4, 3): the camera's position in the frames of the cast's heads, metres
+    sheet: FloatArray  # (3, 144, 256): the light on heads' marks, which are lit as one flat sheet; linear, halved
     camera: FloatArray  # (12,): position in tens of metres and rotation matrix, row by row
     scene: Scene
 
@@ -66,11 +70,16 @@ class GreyboxRaster:
         self._still = self._shapes.still()
         self._shadows = ShadowMap(self._still, volumes)
 
-    def draw(self, state: SceneState) -> Greybox:
-        """The control map of ``state``: some ten milliseconds on two cores."""
+    def draw(self, state: SceneState, *, sparse: bool = False) -> Greybox:
+        """The control map of ``state``: some ten milliseconds on two cores.
+
+        If ``sparse``, from a quarter of the rays: those in even rows and columns, whose cells show the same either way.
+        """
         moving = self._shapes.moving(state)
         sun = self._shadows.cast(moving, state.lights) if max(state.lights.sun_color) > 0 else None
-        return self._draw(Scene(state, joined(self._still, moving), sun), WIDTH, HEIGHT)
+        primitives, view = joined(self._still, moving), camera_view(state.camera, WIDTH, HEIGHT, ASPECT)
+        cast = cast_sparsely if sparse else cast_rays
+        return self._describe(Scene(state, primitives, sun), cast(primitives, view, self._volumes), view)
 
     def refine(self, greybox: Greybox, cells: npt.NDArray[np.bool_]) -> Greybox:
         """The same scene once more, twice as fine (288, 512), in those of its ``cells`` (144, 256) that are true.
@@ -78,20 +87,25 @@ class GreyboxRaster:
         What lies much nearer or farther than all that the cells around show is not looked for, which saves most of
         the work. Elsewhere it shows nothing.
         """
+        scene = greybox.scene
         within = np.empty((2, HEIGHT, WIDTH), np.float32)
         in_bands(HEIGHT, lambda first, last: _reach(first, last, cells, greybox.field[0], within))
-        return self._draw(greybox.scene, 2 * WIDTH, 2 * HEIGHT, within)
+        view = camera_view(scene.state.camera, 2 * WIDTH, 2 * HEIGHT, ASPECT)
+        hits, wanted = Hits.nothing(2 * HEIGHT, 2 * WIDTH), cells.repeat(2, axis=0).repeat(2, axis=1).view(np.uint8)
+        RaySource(scene.primitives, view, self._volumes).trace(hits, wanted, 1, within=within)
+        return self._describe(scene, hits, view)
 
-    def _draw(self, scene: Scene, width: int, height: int, within: FloatArray | None = None) -> Greybox:
+    def _describe(self, scene: Scene, hits: Hits, view: View) -> Greybox:
+        """What ``hits``, of the rays of ``view``, show of ``scene``."""
         state, primitives = scene.state, scene.primitives
-        view = camera_view(state.camera, width, height, ASPECT)
-        hits = cast_rays(primitives, view, self._volumes, within=within)
+        height, width = view.height, view.width
         field = np.zeros((len(FIELD_CHANNELS), height, width), np.float32)
         slot, part = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
         seen = (hits.primitive, hits.depth, hits.grid, hits.normal)
         what = (primitives.slot, primitives.part, primitives.local_low, primitives.local_step)
         in_bands(height, lambda first, last: _describe(first, last, *seen, *what, slot, part, field))
-        shade(field[7:], hits, view, state.lights, scene.sun)
+        sheet = np.zeros((3, height, width), np.float32)
+        shade(field[7:], sheet, hits, _sheets(primitives), view, state.lights, scene.sun)
         return Greybox(
             slot,
             part,
@@ -99,6 +113,8 @@ class GreyboxRaster:
             field,
             _faces(state),
             _globals(state),
+            _viewpoints(primitives, view.origin),
+            sheet,
             np.concatenate([view.origin / 10, view.rotation.reshape(-1)]).astype(np.float32),
             scene,
         )
@@ -147,6 +163,28 @@ def _faces(state: SceneState) -> FloatArray:
         faces[actor.cast_index, actor.emotion] = actor.intensity
         faces[actor.cast_index, -1] = actor.mouth_open
     return faces
+
+
+def _viewpoints(primitives: Primitives, eye: FloatArray) -> FloatArray:
+    viewpoints = np.zeros((MAX_CAST, 3), np.float32)
+    for head in np.flatnonzero(_heads(primitives)):
+        grid = primitives.to_grid[head] @ (eye - primitives.origin[head])
+        place = primitives.local_low[head] + primitives.local_step[head] * grid
+        viewpoints[primitives.slot[head] - 1] = np.clip(place, -_FARTHEST, _FARTHEST)
+    return viewpoints
+
+
+def _sheets(primitives: Primitives) -> FloatArray:
+    """(n, 3) where the heads among primitives look, world, unit; nil for others."""
+    forward = primitives.to_world[:, :, 2]
+    length = np.maximum(np.linalg.norm(forward, axis=1, keepdims=True), 1e-12)
+    sheets: FloatArray = np.where(_heads(primitives)[:, None], forward / length, 0).astype(np.float32)
+    return sheets
+
+
+def _heads(primitives: Primitives) -> npt.NDArray[np.bool_]:
+    heads: npt.NDArray[np.bool_] = (primitives.part == HEAD_PART) & (primitives.slot <= MAX_CAST)
+    return heads
 
 
 def _globals(state: SceneState) -> FloatArray:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cutscene_model.primitives import Primitives
-from cutscene_model.raycast import Hits, View, cast_rays, in_bands, kernel, light_view
+from cutscene_model.bands import in_bands, kernel
+from cutscene_model.raycast import Hits, View, cast_rays, light_view
 from cutscene_model.scene import FloatArray, Lights
 from cutscene_model.volumes import Volumes
 
@@ -66,8 +67,20 @@ def linear_from_srgb(color: FloatArray) -> FloatArray:
     return curve
 
 
-def shade(channels: FloatArray, hits: Hits, view: View, lights: Lights, sun: Sunlight | None) -> None:
-    """Fills the channels (5, H, W) of ``LIGHT_CHANNELS``, which are zero before."""
+def shade(
+    channels: FloatArray,
+    sheet: FloatArray,
+    hits: Hits,
+    sheets: FloatArray,
+    view: View,
+    lights: Lights,
+    sun: Sunlight | None,
+) -> None:
+    """Fills the channels (5, H, W) of ``LIGHT_CHANNELS``, which are zero before.
+
+    ``sheets`` (n, 3) are world normals of sheets before primitives, nil where there is none. What light falls on them
+    goes to ``sheet`` (3, H, W), linear, halved, which is zero before.
+    """
     points = np.zeros((max(len(lights.points), 1), 7), np.float32)
     for row, point in enumerate(lights.points):
         points[row] = (*point.position, *point.color, point.range)
@@ -80,7 +93,7 @@ def shade(channels: FloatArray, hits: Hits, view: View, lights: Lights, sun: Sun
         sun is not None, depth, shadow_view.origin, np.ascontiguousarray(shadow_view.rotation), shadow_view.half_width,
     )  # fmt: skip
     seen = (
-        channels, hits.primitive, hits.depth, hits.normal,
+        channels, sheet, hits.primitive, hits.depth, hits.normal, sheets,
         view.origin, np.ascontiguousarray(view.rotation), view.half_width, view.half_height,
     )  # fmt: skip
     in_bands(view.height, lambda first, last: _shade(first, last, *seen, *light))
@@ -88,7 +101,7 @@ def shade(channels: FloatArray, hits: Hits, view: View, lights: Lights, sun: Sun
 
 @kernel
 def _shade(  # type: ignore[no-untyped-def]
-    first_row, last_row, channels, primitive, depth, normal, eye, rotation, half_width, half_height,
+    first_row, last_row, channels, sheet, primitive, depth, normal, sheets, eye, rotation, half_width, half_height,
     ambient, sun_direction, sun_color, background, points, point_count,
     sunny, sun_depth, sun_eye, sun_rotation, sun_half,
 ):  # fmt: skip
@@ -96,7 +109,8 @@ def _shade(  # type: ignore[no-untyped-def]
     for row in range(first_row, last_row):
         v = (1 - (row + 0.5) / height * 2) * half_height
         for column in range(width):
-            if primitive[row, column] < 0:
+            who = primitive[row, column]
+            if who < 0:
                 for k in range(3):
                     channels[2 + k, row, column] = background[k]
                 continue
@@ -105,32 +119,40 @@ def _shade(  # type: ignore[no-untyped-def]
             x = eye[0] + t * (rotation[0, 0] * u + rotation[0, 1] * v - rotation[0, 2])
             y = eye[1] + t * (rotation[1, 0] * u + rotation[1, 1] * v - rotation[1, 2])
             z = eye[2] + t * (rotation[2, 0] * u + rotation[2, 1] * v - rotation[2, 2])
-            nx, ny, nz = normal[row, column, 0], normal[row, column, 1], normal[row, column, 2]
-            level = AMBIENT_SIDE + AMBIENT_UP * ny
-            r, g, b = ambient[0] * level, ambient[1] * level, ambient[2] * level
-            if sunny:
-                facing = -(nx * sun_direction[0] + ny * sun_direction[1] + nz * sun_direction[2])
-                if facing > 0:  # only what faces the sun can be in its light
-                    e = SHADOW_BIAS
-                    lit = _reached(x + e * nx, y + e * ny, z + e * nz, sun_depth, sun_eye, sun_rotation, sun_half)
-                    channels[0, row, column] = facing * lit
-                    channels[1, row, column] = lit
-                    r += facing * lit * sun_color[0]
-                    g += facing * lit * sun_color[1]
-                    b += facing * lit * sun_color[2]
-            for p in range(point_count):
-                lx, ly, lz = points[p, 0] - x, points[p, 1] - y, points[p, 2] - z
-                squared = lx * lx + ly * ly + lz * lz
-                distance = np.sqrt(max(squared, 1e-8))
-                fade = max(1 - distance / points[p, 6], 0.0)
-                cosine = max(nx * lx + ny * ly + nz * lz, 0.0) / distance
-                strength = fade * fade / (1 + squared) * cosine
-                r += strength * points[p, 3]
-                g += strength * points[p, 4]
-                b += strength * points[p, 5]
-            channels[2, row, column] = r / 2
-            channels[3, row, column] = g / 2
-            channels[4, row, column] = b / 2
+            for layer in range(2):
+                if layer == 0:
+                    nx, ny, nz = normal[row, column, 0], normal[row, column, 1], normal[row, column, 2]
+                else:
+                    nx, ny, nz = sheets[who, 0], sheets[who, 1], sheets[who, 2]
+                    if nx == 0 and ny == 0 and nz == 0:
+                        break
+                level = AMBIENT_SIDE + AMBIENT_UP * ny
+                r, g, b = ambient[0] * level, ambient[1] * level, ambient[2] * level
+                if sunny:
+                    facing = -(nx * sun_direction[0] + ny * sun_direction[1] + nz * sun_direction[2])
+                    if facing > 0:  # only what faces the sun can be in its light
+                        e = SHADOW_BIAS
+                        lit = _reached(x + e * nx, y + e * ny, z + e * nz, sun_depth, sun_eye, sun_rotation, sun_half)
+                        if layer == 0:
+                            channels[0, row, column] = facing * lit
+                            channels[1, row, column] = lit
+                        r += facing * lit * sun_color[0]
+                        g += facing * lit * sun_color[1]
+                        b += facing * lit * sun_color[2]
+                for p in range(point_count):
+                    lx, ly, lz = points[p, 0] - x, points[p, 1] - y, points[p, 2] - z
+                    squared = lx * lx + ly * ly + lz * lz
+                    distance = np.sqrt(max(squared, 1e-8))
+                    fade = max(1 - distance / points[p, 6], 0.0)
+                    cosine = max(nx * lx + ny * ly + nz * lz, 0.0) / distance
+                    strength = fade * fade / (1 + squared) * cosine
+                    r += strength * points[p, 3]
+                    g += strength * points[p, 4]
+                    b += strength * points[p, 5]
+                if layer == 0:
+                    channels[2, row, column], channels[3, row, column], channels[4, row, column] = r / 2, g / 2, b / 2
+                else:
+                    sheet[0, row, column], sheet[1, row, column], sheet[2, row, column] = r / 2, g / 2, b / 2
 
 
 @kernel

@@ -40,6 +40,7 @@ class Manifest:
     # Cells that differ in what they show always are; tiers that are not named shade cells only.
     contrast: dict[str, float] = field(default_factory=dict)
     references: int = 0  # reference pictures that a stage may have; 0: the model has nothing to see them with
+    sparse: tuple[str, ...] = ()  # tiers whose greyboxes are drawn from a quarter of their rays
     license: str = ""
     data: dict[str, Any] = field(default_factory=dict)  # what it was trained on: packs, rooms, seeds, frames
     training: dict[str, Any] = field(default_factory=dict)  # steps, hours, seeds, settings
@@ -65,7 +66,7 @@ def read_manifest(directory: Path) -> Manifest:
         raise ManifestError(f"{path}: {error}") from error
     if not isinstance(plain, dict) or plain.pop("format_version", None) != FORMAT_VERSION:
         raise ManifestError(f"{path}: not a manifest of format version {FORMAT_VERSION}")
-    for name in ("latent_shape", "greybox_shape", "costumes", "looks", "emotions", "files"):
+    for name in ("latent_shape", "greybox_shape", "costumes", "looks", "emotions", "files", "sparse"):
         if isinstance(plain.get(name), list):
             plain[name] = tuple(plain[name])
     try:

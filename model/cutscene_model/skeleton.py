@@ -69,7 +69,11 @@ def bone_rotations(joints: FloatArray, rest: FloatArray, prior: PosePrior | None
         turned[limbs] = shortest_turn(carried, joints[end] - joints[start]) @ above
     for bone, by in _CARRIED.items():
         turned[bone] = turned[by]
-    return turned if prior is None else turned @ prior.turns(pose_features(joints, frames[1], rest))
+    if prior is None:
+        return turned
+    guessed = turned @ prior.turns(pose_features(joints, frames[1], rest))
+    guessed[_HEADS] = head  # three joints that a head carries fix it
+    return guessed
 
 
 def bone_lengths(joints: FloatArray) -> FloatArray:

@@ -38,6 +38,8 @@ class GreyboxBatch:
     field: Tensor  # (B, len(FIELD_CHANNELS), 144, 256) float32
     actors: Tensor  # (B, 4, ACTOR_CHANNELS) float32
     globals: Tensor  # (B, GLOBAL_CHANNELS) float32
+    viewpoints: Tensor  # (B, 4, 3) float32
+    sheet: Tensor  # (B, 3, 144, 256) float32
 
 
 @dataclass(frozen=True, slots=True)

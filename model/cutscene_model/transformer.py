@@ -137,7 +137,7 @@ class TransformerTimeline:
     def prepare(self, state: SceneState, tier: str) -> _Prepared:
         """See ``engine.Timeline.prepare``."""
         engine = self._engine
-        greybox = self._raster.draw(state)
+        greybox = self._raster.draw(state, sparse=tier in engine.manifest.sparse)
         maps = greybox_batch([greybox], engine.device)
         surface = self._surface(greybox, maps, engine.manifest.contrast.get(tier))
         return _Prepared(greybox, maps, surface, engine.denoiser.condition(maps.globals, surface.levels[-1]))

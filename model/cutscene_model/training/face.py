@@ -139,8 +139,10 @@ class FaceMesh:
         half = layout.brow_thickness / 2 * (1.0 - 0.45 * along**3)
         rows = []
         for side in (1.0, -1.0):
-            rows.append(self._on_skull(side * x, middle + half, 0.032))
-            rows.append(self._on_skull(side * x, middle - half, 0.032))
+            # From left to right on both sides, or one brow would turn its back to the camera.
+            order = slice(None) if side > 0 else slice(None, None, -1)
+            rows.append(self._on_skull((side * x)[order], (middle + half)[order], 0.032))
+            rows.append(self._on_skull((side * x)[order], (middle - half)[order], 0.032))
         return rows
 
     def _eyes(self, face: Expression) -> list[Floats]:

@@ -39,7 +39,8 @@ HISTORY = 3  # frames before the target that a training sample may see
 REFERENCES = 2  # reference pictures that it may see
 GRID = (HEIGHT, WIDTH)  # greybox cells of a frame
 _ANCHORS = tuple(field.name for field in dataclasses.fields(AnchorTable))
-_MAPS = ("slot", "part", "sample", "field", "actors", "globals", "camera")
+_SEEN = ("slot", "part", "sample", "field", "actors", "globals", "viewpoints", "sheet")  # as ``GreyboxBatch``
+_MAPS = (*_SEEN, "camera")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,14 +240,14 @@ class PreparedFrames:
                 pixels[place] = self._arrays[shard]["pixels"][row][window]
         slot, part, sample, field = (torch.from_numpy(np.stack(values)) for values in maps.values())
         greybox = GreyboxBatch(
-            slot, part, sample, field.float(), self._gather("actors", picked), self._gather("globals", picked)
+            slot, part, sample, field.float(), *(self._gather(name, picked) for name in _SEEN[4:])
         )
         shaded = None if pixels is None else _signed(pixels)
         return Crops(greybox, self._anchors(picked), _signed(pictures), shaded)
 
     def _greybox(self, picked: list[tuple[int, int]]) -> GreyboxBatch:
-        maps = [self._gather(name, picked) for name in _MAPS[:-1]]
-        return GreyboxBatch(maps[0], maps[1], maps[2], maps[3].float(), maps[4], maps[5])
+        maps = {name: self._gather(name, picked) for name in _SEEN}
+        return GreyboxBatch(**{**maps, "field": maps["field"].float()})
 
     def _gather(self, name: str, picked: list[tuple[int, int]]) -> Tensor:
         return torch.from_numpy(np.stack([self._arrays[shard][name][row] for shard, row in picked]))

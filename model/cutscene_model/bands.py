@@ -1,0 +1,21 @@
+"""Work on rows of a raster, shared out among threads, and how the kernels that do it are compiled."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+
+_WORKERS = 2  # threads that work on rows
+_BANDS = 8  # of rows; several a thread, for some rows are empty and some crowded
+kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+_workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="raster")
+
+
+def in_bands(height: int, work: Callable[[int, int], object]) -> None:
+    """Has ``work(first_row, last_row)`` done for bands that make up ``height`` rows, several at a time."""
+    limits = [height * band // _BANDS for band in range(_BANDS + 1)]
+    for done in [_workers.submit(work, first, last) for first, last in itertools.pairwise(limits)]:
+        done.result()
