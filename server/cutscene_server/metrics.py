@@ -72,7 +72,7 @@ class Metrics:
         )
         self.deadline_misses = counter(
             "cutscene_deadline_misses_total",
-            "Frames of live sessions that were ready later than one frame time after the one before was to be shown.",
+            "Frames of sessions that keep a cadence that were ready after they were due, as their usage counts them.",
             ["tier"],
         )
         self.film_seconds = counter(

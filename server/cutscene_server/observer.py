@@ -83,9 +83,9 @@ class Observer:
         """A frame is encoded and on disk. ``stored``: it had been drawn before, and was shown again."""
         terms, tier = record.session.terms, frame.figures.tier
         times = frame_times(frame)
-        late = self.recent.add_frame(record.key, terms.fps, tier, times) and not terms.background
+        self.recent.add_frame(record.key, tier, times, late=frame.late)
         self.totals.frames += 1
-        self.totals.late_frames += late
+        self.totals.late_frames += frame.late
         metrics = self._metrics
         if metrics is None:
             return
@@ -100,7 +100,7 @@ class Observer:
         metrics.frames.labels(tier, "stored" if stored else "drawn").inc()
         if not stored:
             metrics.film_seconds.labels(tier).inc(1 / terms.fps)
-        if late:
+        if frame.late:
             metrics.deadline_misses.labels(tier).inc()
 
     def frame_delivered(self, took_us: int, now_us: int) -> None:
