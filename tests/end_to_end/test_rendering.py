@@ -369,3 +369,46 @@ async def test_a_client_that_leaves_in_the_middle_of_handing_in_leaves_nothing(t
         assert await client.renders() == []
         assert await client.sessions() == []
         assert (await (await client.render([item("one")])).wait()).items_done == 1, "no place is held"
+
+
+async def test_a_job_is_forgotten_in_its_time_and_its_films_with_it(tmp_path: Path) -> None:
+    """Also on a server that nobody hands another job to."""
+    films = tmp_path / "films"
+    config = synthetic_config(tmp_path / "data", render_output=str(films), keep_closed=1.0, sweep_period=0.1)
+    async with run_server(config) as server, cc.connect(server.address) as client:
+        render = await client.render([item("one")])
+        ended = await render.wait()
+        assert (films / ended.items[0].film).exists()
+        foreign = films / "0123456789abcdef0123456789abcdef" / "000-another-server-s.mp4"
+        foreign.parent.mkdir()
+        foreign.write_bytes(b"film")
+
+        async def forgotten() -> bool:
+            return not (films / ended.items[0].film).exists() and not await client.renders()
+
+        await eventually(forgotten)
+        with pytest.raises(cc.RenderNotFound):
+            await render.progress()
+        assert not (films / ended.items[0].film).parent.exists()
+        assert foreign.exists(), "what it does not know is not its to delete"
+        assert not list((tmp_path / "data" / "renders").glob("*.json"))
+
+
+async def test_no_job_is_taken_while_films_take_what_they_may(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    config = synthetic_config(tmp_path / "data", render_output=str(films), max_films=1 << 20)
+    async with run_server(config) as server, cc.connect(server.address) as client:
+        full = films / "0123456789abcdef0123456789abcdef" / "000-full.mp4"
+        full.parent.mkdir()
+        full.write_bytes(bytes(1 << 20))
+        with pytest.raises(cc.ResourceExhausted, match="max_films") as raised:
+            await client.render([item("one")])
+        assert raised.value.retry_after
+        assert not await client.renders()
+        full.write_bytes(bytes((1 << 20) - 100))  # room for a job, and not for its film
+        ended = await (await client.render([item("one")])).wait()
+        assert (ended.items[0].state, ended.items[0].film) == ("failed", "")
+        assert "max_films" in ended.items[0].failure
+        assert not left_in_workshop(tmp_path)
+        full.unlink()
+        assert (await (await client.render([item("two")])).wait()).items_done == 1

@@ -157,7 +157,9 @@ async def test_frames_are_late_by_one_rule_wherever_they_are_counted() -> None:
             misses += usage.deadline_misses
             assert (usage.deadline_misses > 0) == (pacing == pb.PACING_LOCKSTEP)
             assert server.runtime.observer.totals.late_frames == misses
-        shown = [server.runtime.observer.recent.session(record.key, 0).late_frames for record in server.runtime.sessions]
+        shown = [
+            server.runtime.observer.recent.session(record.key, 0).late_frames for record in server.runtime.sessions
+        ]
         assert sorted(shown) == [0, misses]
 
 

@@ -114,6 +114,11 @@ class Job:
         """Where an item's film is below the server's output: made of nothing that could lead out of it."""
         return f"{self.job_id}/{index:03d}-{self.items[index].name}.mp4"
 
+    @property
+    def films(self) -> list[str]:
+        """The names of the films that are there."""
+        return [self.film_name(index) for index, item in enumerate(self.items) if item.state is RenderState.DONE]
+
     # ---- what happens to items --------------------------------------------------------------------------------------
 
     def begin(self, index: int) -> None:

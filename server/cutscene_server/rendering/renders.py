@@ -80,10 +80,11 @@ class Renders:
         """
         places: list[asyncio.Task[None]] = []
         try:
-            if self._config.render_output is not None:
-                directory = self._config.data_directory
-                self._output = await asyncio.to_thread(open_output, self._config.render_output, directory)
+            if (place := self._config.render_output) is not None:
+                directory, most = self._config.data_directory, self._config.max_films
+                self._output = await asyncio.to_thread(open_output, place, directory, most)
             await self._load()
+            self._spawn(self._forget_in_time())
             if self._output is not None:
                 places = [asyncio.create_task(self._draw(self._output)) for _ in range(self._config.render_at_once)]
             yield
@@ -105,6 +106,7 @@ class Renders:
             raise WrongMoment("render", "this server writes no films; it was started without render_output")
         self._queue.check_room()
         self._runtime.tidying.check_disk()
+        await self._output.check_room()
         if self._submissions == MOST_SUBMISSIONS:
             raise NoRoom(f"{MOST_SUBMISSIONS} jobs are being handed in already, and no more at once", RETRY_AFTER_S)
         self._submissions += 1
@@ -305,12 +307,23 @@ class Renders:
         with contextlib.suppress(StorageFailed):
             await self._files.keep(job)
 
+    async def _forget_in_time(self) -> None:
+        """Now and then, also while no job comes or ends."""
+        while True:
+            await asyncio.sleep(self._config.sweep_period)
+            await self._forget_outdated()
+
     async def _forget_outdated(self) -> None:
-        """Forgets jobs that ended long ago, or are too many. Their films stay: they are not the server's."""
+        """Forgets jobs that ended long ago, or are too many, with their films in a directory of the server's: nobody
+        can ask for them any more. If those cannot be deleted, the job's file stays, and the next server tries again.
+        """
         oldest = _now_unix_us() - int(self._config.keep_closed * 1e6)
         for job in self._queue.outdated(oldest, MOST_ENDED):
             self._queue.forget(job)
+            log.info("render job %s is forgotten", job.job_id)
             with contextlib.suppress(StorageFailed):
+                if self._output is not None and job.films:
+                    await self._output.remove(job.films)
                 await self._files.remove(job)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
