@@ -18,7 +18,10 @@ import cutscene_client as cc
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import render_pb2 as rpb
 from cutscene_proto.v1.render_pb2_grpc import RenderServiceStub
+from cutscene_server.errors import NotServing
+from cutscene_server.rendering.renders import Renders
 from cutscene_server.running import run_server
+from cutscene_server.runtime import Runtime
 from cutscene_server.worker_link import PIPELINE_SLOTS
 from messages import keyframed_turn, lockstep_turn, open_message
 from raw_client import details
@@ -152,6 +155,16 @@ async def test_a_watcher_stays_while_the_server_is_replaced(tmp_path: Path) -> N
             await server.stop()
             async with serving(tmp_path, rendering(tmp_path), port=port):
                 assert (await waiting).state == "done"
+
+
+async def test_no_job_seems_to_be_gone_while_a_server_starts(tmp_path: Path) -> None:
+    """Calls are answered before the jobs are read from disk."""
+    config = synthetic_config(tmp_path)
+    renders = Renders(config, Runtime(config, on_health=lambda healthy: None))
+    with pytest.raises(NotServing, match="is starting"):
+        renders.find("f" * 32, "any")
+    with pytest.raises(NotServing, match="is starting"):
+        renders.page(0, 10)
 
 
 async def test_a_watcher_is_told_when_the_server_draws_no_more(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ class Renders:
         self._runtime = runtime
         self._queue = Queue(config.max_render_jobs)
         self._files = JobFiles(config.data_directory / "renders")
+        self._loaded = False  # whether the jobs of servers before this one are known
         self._output: Output | None = None
         self._pace = Pace()
         self._work = asyncio.Event()  # set when an item may wait that did not before
@@ -121,14 +122,16 @@ class Renders:
             self._submissions -= 1
 
     def find(self, job_id: str, token: str) -> Job:
-        """Raises ``UnknownRender`` alike for an unknown id and for a wrong token."""
+        """Raises ``UnknownRender`` alike for an unknown id and for a wrong token, ``NotServing`` while the server starts."""
+        self._require_loaded()
         job = self._queue.get(job_id)
         if job is None or not job.holds_token(token):
             raise UnknownRender
         return job
 
     def page(self, after: int, size: int) -> tuple[list[Job], bool]:
-        """Up to ``size`` jobs in the order they came; and whether more follow."""
+        """Up to ``size`` jobs in the order they came; and whether more follow. Raises ``NotServing``."""
+        self._require_loaded()
         return jobs_in_order(list(self._queue), after, size)
 
     def jobs_ahead(self, job: Job) -> int:
@@ -269,6 +272,11 @@ class Renders:
                 await self._runtime.archive.discard(item.session_id)
             await self._files.remove(job)
         await self._forget_outdated()
+        self._loaded = True
+
+    def _require_loaded(self) -> None:
+        if not self._loaded:  # calls are answered before that: no job must seem to be gone
+            raise NotServing("the server is starting")
 
     async def _finish(self, submission: Submission) -> None:
         items, token = await submission.intake.finish(), new_token()
