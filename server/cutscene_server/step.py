@@ -123,7 +123,7 @@ class Step:
             longest_us = max(figures.greybox_us, figures.denoise_us, figures.decode_us)
             inference.costs.observe(figures.tier, figures.started_us, figures.finished_us, longest_us)
         try:
-            if not self._crew.is_current(record.key, drawn.generation):
+            if not (self._crew.is_current(record.key, drawn.generation) and record.session.in_flight):
                 return  # the session ended, or went back, while this frame was being drawn
             data, digest, encode_us = await self._archive.keep_frame(
                 record, order, figures, drawn.latent, inference.link.ring.view(drawn.slot),
