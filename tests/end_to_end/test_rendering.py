@@ -407,6 +407,15 @@ async def test_a_job_is_forgotten_in_its_time_and_its_films_with_it(tmp_path: Pa
         assert not list((tmp_path / "data" / "renders").glob("*.json"))
 
 
+async def test_what_waits_to_be_drawn_is_not_swept_away_however_long_it_waits(tmp_path: Path) -> None:
+    config = synthetic_config(
+        tmp_path / "data", render_output=str(tmp_path / "films"), keep_open=0.2, sweep_period=0.05, idle_timeout=0.2
+    )
+    async with run_server(config) as server, cc.connect(server.address) as client:
+        ended = await (await client.render([item("one", cast=SLOW), item("two")])).wait()
+        assert [(film.state, film.failure) for film in ended.items] == [("done", ""), ("done", "")]
+
+
 async def test_no_job_is_taken_while_films_take_what_they_may(tmp_path: Path) -> None:
     films = tmp_path / "films"
     config = synthetic_config(tmp_path / "data", render_output=str(films), max_films=1 << 20)

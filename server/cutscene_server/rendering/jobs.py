@@ -201,6 +201,10 @@ class Queue:
         """The jobs that have not ended and come before this one."""
         return [other for other in self._jobs.values() if other.number < job.number and not other.ended]
 
+    def awaited_sessions(self) -> set[str]:
+        """The sessions of items that will still be drawn, however long they wait for it."""
+        return {item.session_id for job in self._jobs.values() for item in job.items if not item.ended}
+
     def outdated(self, ended_before_unix_us: int, most_ended: int) -> list[Job]:
         """Jobs that ended before a time, and the oldest of those that are more than ``most_ended``."""
         ended = sorted(

@@ -72,6 +72,7 @@ class Renders:
         self._watchers: dict[str, int] = {}  # by job: how many
         self._active: dict[str, asyncio.Task[None]] = {}  # by session id: items that are being drawn
         self._submissions = 0
+        runtime.tidying.spare(lambda: self._queue.awaited_sessions() if self._loaded else None)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @contextlib.asynccontextmanager
@@ -122,7 +123,7 @@ class Renders:
             self._submissions -= 1
 
     def find(self, job_id: str, token: str) -> Job:
-        """Raises ``UnknownRender`` alike for an unknown id and for a wrong token, ``NotServing`` while the server starts."""
+        """Raises ``UnknownRender`` alike for an unknown id and for a wrong token; ``NotServing`` while starting."""
         self._require_loaded()
         job = self._queue.get(job_id)
         if job is None or not job.holds_token(token):
