@@ -19,11 +19,12 @@ from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import render_pb2 as rpb
 from cutscene_proto.v1.render_pb2_grpc import RenderServiceStub
 from cutscene_server.errors import NotServing
-from cutscene_server.rendering.renders import Renders
+from cutscene_server.rendering.renders import MOST_UPLOADS, Renders
 from cutscene_server.running import run_server
 from cutscene_server.runtime import Runtime
 from cutscene_server.worker_link import PIPELINE_SLOTS
 from messages import keyframed_turn, lockstep_turn, open_message
+from object_store import object_store
 from raw_client import details
 from server_program import ServerProgram, serving
 from synthetic_server import child_processes, eventually, synthetic_config
@@ -180,6 +181,49 @@ async def test_a_watcher_is_told_when_the_server_draws_no_more(tmp_path: Path) -
                 await task
         states = [each.state for each in (await render.progress()).items]
         assert states == ["queued", "queued"], "the next server goes on"
+
+
+async def test_a_slow_store_holds_up_no_drawing_until_too_many_films_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with object_store() as bucket:
+        for name, value in bucket.environment().items():
+            monkeypatch.setenv(name, value)
+        config = synthetic_config(tmp_path, render_output="s3://bucket/films")
+        async with run_server(config) as server, cc.connect(server.address) as client:
+            bucket.open.clear()
+            one_of = [item(f"film-{number}") for number in range(MOST_UPLOADS + 2)]
+            render = await client.render(one_of)
+            async for progress in render.watch():
+                if progress.items[MOST_UPLOADS].frames_done == progress.items[MOST_UPLOADS].frame_count:
+                    break
+            await asyncio.sleep(0.3)
+            states = [each.state for each in (await render.progress()).items]
+            assert states == ["drawing"] * (MOST_UPLOADS + 1) + ["queued"], "one is drawn, and waits for the others"
+            doomed = await client.render([item("behind")])
+            assert (await doomed.cancel()).state == "cancelled"
+            bucket.open.set()
+            assert (await render.wait()).items_done == len(one_of)
+            assert len(bucket.objects) == len(one_of)
+            assert not list((tmp_path / "renders" / "unfinished").iterdir())
+
+
+async def test_a_film_on_its_way_to_a_store_is_put_there_by_the_next_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with object_store() as bucket:
+        for name, value in bucket.environment().items():
+            monkeypatch.setenv(name, value)
+        config = synthetic_config(tmp_path, render_output="s3://bucket/films")
+        async with run_server(config) as server, cc.connect(server.address) as client:
+            bucket.open.clear()
+            render = await client.render([item("one")])
+            await drawing(render, 32)
+        bucket.open.set()
+        bucket.objects.clear()
+        async with run_server(config) as server, cc.connect(server.address) as client:
+            ended = await client.render_job(render.id, render.token).wait()
+            assert (ended.items[0].state, len(bucket.objects)) == ("done", 1)
 
 
 async def test_a_cancelled_job_leaves_nothing_and_the_next_one_is_drawn(tmp_path: Path) -> None:

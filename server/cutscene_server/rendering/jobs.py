@@ -116,8 +116,8 @@ class Job:
 
     @property
     def films(self) -> list[str]:
-        """The names of the films that are there."""
-        return [self.film_name(index) for index, item in enumerate(self.items) if item.state is RenderState.DONE]
+        """The names of all films that may be there, also of one that was being put away when its job was cancelled."""
+        return [self.film_name(index) for index in range(len(self.items))]
 
     # ---- what happens to items --------------------------------------------------------------------------------------
 
