@@ -269,7 +269,7 @@ class Churn:
             opened = await stream.open(self.play.opening(chance))
             await stream.say(turn=self.play.turn(chance, self._some(chance), "one"))
             if chance.random() < 0.7:
-                await stream.hear_until("turn_started")
+                await _answered(stream)
             stream.leave()
             self.left_sessions.append((opened.session_id, opened.token))
 
@@ -471,6 +471,13 @@ raw_client.PATIENCE_S = PATIENCE_S
 async def _pieces(file: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(file), 1 << 18):
         yield file[start : start + (1 << 18)]
+
+
+async def _answered(stream: RawStream) -> None:
+    """Waits until a turn is taken, or refused: a session that keeps a cadence may have lost its place meanwhile."""
+    while (message := await stream.hear()) is not None:
+        if message.HasField("turn_started") or message.HasField("rejected"):
+            return
 
 
 async def _heard(stream: RawStream, **request: Any) -> None:
