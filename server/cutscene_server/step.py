@@ -21,10 +21,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import time
 from collections.abc import Callable
 
-from cutscene_server import worker_messages
+from cutscene_server import clock, worker_messages
 from cutscene_server.admission import Admission
 from cutscene_server.archive import Archive
 from cutscene_server.crew import Crew
@@ -129,7 +128,7 @@ class Step:
             longest_us = max(figures.greybox_us, figures.denoise_us, figures.decode_us)
             inference.costs.observe(figures.tier, figures.started_us, figures.finished_us, longest_us)
         try:
-            if not self._crew.is_current(record.key, drawn.generation):
+            if not (self._crew.is_current(record.key, drawn.generation) and record.session.in_flight):
                 return  # the session ended, or went back, while this frame was being drawn
             data, digest, encode_us = await self._archive.keep_frame(
                 record, order, figures, drawn.latent, inference.link.ring.view(drawn.slot),
@@ -146,7 +145,7 @@ class Step:
         record.crashes = 0
         # Somebody who holds the token may have ended it while its frame was being stored: then it awaits none.
         if self._crew.is_current(record.key, drawn.generation) and record.session.in_flight:
-            now_us, misses = _now_us(), record.session.usage.deadline_misses
+            now_us, misses = clock.now_us(), record.session.usage.deadline_misses
 
             def add(session: Session) -> None:
                 frame = session.add_frame(figures, data, digest, encode_us, now_us)
@@ -160,7 +159,7 @@ class Step:
     async def _next_session(self, inference: Inference) -> SessionRecord:
         """Whose frame is next, once somebody's time has come. Nobody's, once this server is stopping."""
         while True:
-            now_us = _now_us()
+            now_us = clock.now_us()
             while not self._stopping and (key := inference.queue.take(now_us)) is not None:
                 record = self._sessions.by_key(key)
                 if record is not None and record.session.wants_frame:
@@ -177,7 +176,7 @@ class Step:
 
     def _take_order(self, inference: Inference, record: SessionRecord) -> DrawOrder:
         """The session's next frame, at the tier that there is time for. Its next wish goes to the queue."""
-        now_us, session = _now_us(), record.session
+        now_us, session = clock.now_us(), record.session
         if inference.tiers.touch(record.key, now_us):
             self.review_tiers(inference)
         ahead_us = PIPELINE_SLOTS * inference.costs.cost_us(session.tier)
@@ -198,7 +197,7 @@ class Step:
         if wish is None:
             inference.queue.remove(record.key)
             return
-        allowed_us = record.tenant.frames.ready_us(_now_us()) if record.tenant.frames.rate else 0
+        allowed_us = record.tenant.frames.ready_us(clock.now_us()) if record.tenant.frames.rate else 0
         if allowed_us > wish.release_us:
             wish = dataclasses.replace(wish, release_us=allowed_us)
         inference.queue.put(record.key, wish)
@@ -219,7 +218,7 @@ class Step:
 
     def review_tiers(self, inference: Inference) -> None:
         """Takes the steps that are due between tiers."""
-        for change in inference.tiers.review(_now_us()):
+        for change in inference.tiers.review(clock.now_us()):
             if record := self._sessions.by_key(change.key):
                 record.log.info("goes %s to %s", "down" if change.lower else "up", change.tier)
                 tier = change.tier
@@ -236,7 +235,3 @@ class Step:
         if not any(inference.orders for inference in self._crew.all):
             # What has just landed is still on its way into its session's log.
             asyncio.get_running_loop().call_soon(self._on_drained)
-
-
-def _now_us() -> int:
-    return time.monotonic_ns() // 1000

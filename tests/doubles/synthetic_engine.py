@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,12 @@ class SyntheticEngine:
     def manifest(self) -> Manifest:
         return MANIFEST
 
+    def __init__(self) -> None:
+        self._timelines: set[SyntheticTimeline] = set()  # that were begun, and not closed
+
     def counters(self) -> dict[str, int]:
-        return {}
+        """As the model's own, of what sessions still read: that goes when their timelines are closed."""
+        return {"used": sum(timeline.remembered for timeline in self._timelines)}
 
     def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:
         """The bits of a digest. A first row of white fails, one of red ends the process."""
@@ -87,19 +91,34 @@ class SyntheticEngine:
         mischief = {member.id for member in stage.cast}
         if "fail_begin" in mischief:
             raise RuntimeError("this stage cannot be begun")
-        return SyntheticTimeline(stage, seed, mischief, next_frame, past)
+        timeline = SyntheticTimeline(stage, seed, mischief, next_frame, past, self._timelines.discard)
+        self._timelines.add(timeline)
+        return timeline
 
 
 class SyntheticTimeline:
     """The timeline: a running digest of the window stands for the cache."""
 
-    def __init__(self, stage: Stage, seed: int, mischief: set[str], next_frame: int, past: Sequence[PastFrame]) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        seed: int,
+        mischief: set[str],
+        next_frame: int,
+        past: Sequence[PastFrame],
+        on_close: Callable[[SyntheticTimeline], None],
+    ) -> None:
         self._anchor = hashlib.blake2b(msgpack.packb([scene_codec.stage_to_plain(stage), seed])).digest()
         self._mischief = mischief
         self._window = [frame.latent.tobytes() for frame in past][-WINDOW:]
         self._pending: bytes | None = None
         self._next_frame = next_frame
         self._begun_at = next_frame
+        self._on_close = on_close
+
+    @property
+    def remembered(self) -> int:
+        return len(self._window)
 
     @property
     def next_frame(self) -> int:
@@ -147,6 +166,7 @@ class SyntheticTimeline:
 
     def close(self) -> None:
         self.cut()
+        self._on_close(self)
 
     def _misbehave(self, what: str) -> None:
         if "slow" in self._mischief:
