@@ -34,6 +34,7 @@ FINEST = 0.012  # metres between samples, at least
 ALONG = 118  # samples along the longest side, at most
 SAMPLES = 400_000  # in a look's bounds, at most, or nearly so
 HEAD_SPACING = 0.0145
+SKULL_SPACING = 0.01  # of heads themselves, which are seen close and carry a hairline
 BAND = 3.0  # spacings around the surface in which distances are exact
 COLORED = 2.2  # spacings around the surface in which samples have colours
 NORMAL_LEVELS = 21  # of each of a normal's components to either side of zero: fewer deflate better
@@ -276,7 +277,10 @@ def _costume_solids(assets: Path, costume: str, rig: Rig, textures: list[npt.NDA
         chosen = mesh.triangles[mine]
         corners = mesh.positions[chosen].astype(np.float64) - rest[joints[0]]
         size = float(np.ptp(corners.reshape(-1, 3), axis=0).max())
-        spacing = HEAD_SPACING if bone in ("head", "headgear") else float(np.clip(size / 50, FINEST, 0.016))
+        if bone == "head":
+            spacing = SKULL_SPACING
+        else:
+            spacing = HEAD_SPACING if bone == "headgear" else float(np.clip(size / 50, FINEST, 0.016))
         normals, uvs = mesh.normals[chosen].astype(np.float64), mesh.uvs[chosen].astype(np.float64)
         nothing = (0.0,) * 6
         yield Solid(
