@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numba
 
 _WORKERS = 2  # threads that work on rows
 _BANDS = 8  # of rows; several a thread, for some rows are empty and some crowded
-kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+kernel: Any = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 _workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="raster")
 
 

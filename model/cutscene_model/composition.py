@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from cutscene_model.decoder import CELL, CHOICES, PLACES
 from cutscene_model.bands import in_bands, kernel
+from cutscene_model.decoder import CELL, CHOICES, PLACES
 from cutscene_model.scene import FloatArray
 from cutscene_model.surface import LEVEL_CELL
 

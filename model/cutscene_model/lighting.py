@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cutscene_model.primitives import Primitives
 from cutscene_model.bands import in_bands, kernel
+from cutscene_model.primitives import Primitives
 from cutscene_model.raycast import Hits, View, cast_rays, light_view
 from cutscene_model.scene import FloatArray, Lights
 from cutscene_model.volumes import Volumes

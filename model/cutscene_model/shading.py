@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cutscene_model.primitives import HEAD_PART
 from cutscene_model.bands import in_bands, kernel
+from cutscene_model.primitives import HEAD_PART
 from cutscene_model.scene import MAX_CAST, FloatArray
 from cutscene_model.surface import GLOW
 from cutscene_model.volumes import GLOWS, UNTINTED

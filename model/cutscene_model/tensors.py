@@ -18,8 +18,14 @@ def greybox_batch(greyboxes: list[Greybox], device: torch.device) -> GreyboxBatc
         return _stacked([getattr(greybox, name) for greybox in greyboxes], device)
 
     return GreyboxBatch(
-        stacked("slot"), stacked("part"), stacked("sample"), stacked("field"), stacked("actors"), stacked("globals"),
-        stacked("viewpoints"), stacked("sheet"),
+        stacked("slot"),
+        stacked("part"),
+        stacked("sample"),
+        stacked("field"),
+        stacked("actors"),
+        stacked("globals"),
+        stacked("viewpoints"),
+        stacked("sheet"),
     )
 
 

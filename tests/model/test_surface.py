@@ -36,8 +36,16 @@ def greybox(slot: int, part: int = BOX_PART, sample: int = WHITE) -> GreyboxBatc
     field[:, LIGHT:] = 0.25
     slots, parts = (torch.full((1, 144, 256), value, dtype=torch.uint8) for value in (slot, part))
     samples = torch.full((1, 144, 256), sample, dtype=torch.int32)
+    viewpoints, sheet = torch.tensor([[[0.0, 0.38, 5.0]]]).expand(1, 4, 3), torch.full((1, 3, 144, 256), 0.25)
     return GreyboxBatch(
-        slots, parts, samples, field, torch.zeros(1, 4, ACTOR_CHANNELS), torch.zeros(1, GLOBAL_CHANNELS)
+        slots,
+        parts,
+        samples,
+        field,
+        torch.zeros(1, 4, ACTOR_CHANNELS),
+        torch.zeros(1, GLOBAL_CHANNELS),
+        viewpoints,
+        sheet,
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from cutscene_model.faces import SKULL_CELLS, SKULL_HIGH, SKULL_LOW
 from cutscene_model.scene import EMOTIONS
 from cutscene_model.training.costumes import costume_glb, head_origin, islands
 from cutscene_model.training.motion import load_rig
@@ -24,8 +25,8 @@ Floats = npt.NDArray[np.float64]
 _BROW_STEPS = 5  # segments along a brow
 _EYE_STEPS = 16  # corners of an eye
 _MOUTH_STEPS = 16  # segments along the lips
-_GRID = 96  # resolution of the height field over the face
-_X_SPAN, _Y_LOW, _Y_HIGH = 0.5, 0.0, 0.95  # its extent in the head's frame, metres
+_GRID = SKULL_CELLS  # resolution of the height field over the face
+(_X_LOW, _Y_LOW), (_X_HIGH, _Y_HIGH) = SKULL_LOW, SKULL_HIGH
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +90,13 @@ LAYOUTS: dict[str, Layout] = {
 
 
 class FaceMesh:
-    """The face of one costume: fixed triangles whose corners move with the expression."""
+    """The face of one costume: fixed triangles whose corners move with the expression.
+
+    ``heights`` (rows up, columns across) says how far forward the skull lies between ``SKULL_LOW`` and ``SKULL_HIGH``.
+    """
 
     def __init__(self, heights: Floats, layout: Layout) -> None:
-        self._heights = heights
+        self.heights = heights
         self._layout = layout
         per_brow, per_lip = 2 * (_BROW_STEPS + 1), 2 * (_MOUTH_STEPS + 1)
         pieces: list[npt.NDArray[np.int32]] = []
@@ -183,12 +187,12 @@ class FaceMesh:
         ]
 
     def _on_skull(self, x: Floats, y: Floats, lift: float) -> Floats:
-        column = (x + _X_SPAN) / (2 * _X_SPAN) * (_GRID - 1)
+        column = (x - _X_LOW) / (_X_HIGH - _X_LOW) * (_GRID - 1)
         row = (y - _Y_LOW) / (_Y_HIGH - _Y_LOW) * (_GRID - 1)
         column, row = np.clip(column, 0, _GRID - 1.001), np.clip(row, 0, _GRID - 1.001)
         c, r = column.astype(int), row.astype(int)
         fc, fr = column - c, row - r
-        h = self._heights
+        h = self.heights
         top = h[r + 1, c] * (1 - fc) + h[r + 1, c + 1] * fc
         bottom = h[r, c] * (1 - fc) + h[r, c + 1] * fc
         return np.stack([x, y, bottom * (1 - fr) + top * fr + lift], axis=1)
@@ -219,7 +223,7 @@ def _height_field(assets_dir: Path, costume: str) -> Floats:
     labels = islands(mesh)
     skull = mesh.triangles[labels == np.bincount(labels).argmax()]
     corners = (mesh.positions.astype(np.float64) - head)[skull]  # (T, 3, 3)
-    xs, ys = np.linspace(-_X_SPAN, _X_SPAN, _GRID), np.linspace(_Y_LOW, _Y_HIGH, _GRID)
+    xs, ys = np.linspace(_X_LOW, _X_HIGH, _GRID), np.linspace(_Y_LOW, _Y_HIGH, _GRID)
     field = np.full((_GRID, _GRID), -1.0)
     for a, b, c in corners:
         area = (b[0] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (b[1] - a[1])

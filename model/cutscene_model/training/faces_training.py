@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from cutscene_model.faces import CENTER, REACH, FaceEncoder
+from cutscene_model.faces import CENTER, REACH, SKULL_CELLS, SKULL_STEP, UNKNOWN_SKULL, FaceEncoder
 from cutscene_model.greybox import ACTOR_CHANNELS
 from cutscene_model.scene import EMOTIONS
 from cutscene_model.training.face import FaceMesh
@@ -41,6 +41,16 @@ def draw_face(face: FaceMesh, mood: tuple[int, float, float]) -> npt.NDArray[np.
     index = np.asarray(owner)
     colors = np.concatenate([surface.paints[:, :3], np.zeros((1, 3), np.float32)])
     return np.concatenate([colors[index], (index >= 0)[..., None]], axis=-1).astype(np.float32)
+
+
+def skulls(assets: Path) -> Tensor:
+    """``FaceEncoder.skulls`` of the packs' costumes: the height fields that their marks are laid on."""
+    shape = len(COSTUMES) + 1, SKULL_CELLS, SKULL_CELLS
+    table = torch.full(shape, UNKNOWN_SKULL, dtype=torch.int16)
+    for place, costume in enumerate(COSTUMES, start=1):
+        heights = FaceMesh.for_costume(assets, costume).heights
+        table[place] = torch.from_numpy(np.round(heights / SKULL_STEP).astype(np.int16))
+    return table
 
 
 def _batch(assets: Path, random: np.random.Generator) -> tuple[Tensor, ...]:
@@ -82,6 +92,7 @@ def train_faces(assets: Path, out: Path, steps: int, seed: int = 3, rate: float 
     model = FaceEncoder(len(COSTUMES))
     if out.exists():
         model.load_state_dict(load_file(out))
+    model.skulls.copy_(skulls(assets))
     optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98))
     errors: list[float] = []
     with tqdm(range(steps), unit="step", desc="faces", mininterval=5.0) as bar:

@@ -239,9 +239,7 @@ class PreparedFrames:
             if pixels is not None:
                 pixels[place] = self._arrays[shard]["pixels"][row][window]
         slot, part, sample, field = (torch.from_numpy(np.stack(values)) for values in maps.values())
-        greybox = GreyboxBatch(
-            slot, part, sample, field.float(), *(self._gather(name, picked) for name in _SEEN[4:])
-        )
+        greybox = GreyboxBatch(slot, part, sample, field.float(), *(self._gather(name, picked) for name in _SEEN[4:]))
         shaded = None if pixels is None else _signed(pixels)
         return Crops(greybox, self._anchors(picked), _signed(pictures), shaded)
 

@@ -31,7 +31,10 @@ class Average:
         self.steps += 1
         weight = 1 - min(self._decay, (1 + self.steps) / (10 + self.steps))
         for name, value in self._module.state_dict().items():
-            self.tensors[name].lerp_(value, weight)
+            if value.is_floating_point():
+                self.tensors[name].lerp_(value, weight)
+            else:
+                self.tensors[name].copy_(value)
 
 
 def schedule(step: int, steps: int, warmup: int = 100, decay_from: float = 0.6) -> float:
