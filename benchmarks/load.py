@@ -23,8 +23,9 @@ frames back for as long as the server has promised (``1 / fps + opened.latency_u
 is above 1 only if a frame came later than that.
 
 **Service** (``synthetic``). The model's place is taken by pictures that are ready: frames that the model drew just
-before. All else is as it is always: states are checked and unpacked, frames go through the inference process, the ring,
-the digest, the JPEG codec and the journal (latents of the shipped model's size; each frame is durable before it is sent).
+before. All else is as it is always: states are checked and unpacked, frames go through the inference process, the
+ring, the digest, the JPEG codec and the journal (latents of the shipped model's size; each frame is durable before it
+is sent).
 
   streams      the largest of ``--streams`` (searched by halves, so in some five measurements) whose p99_ms is under 50,
                at ``--stream-fps`` each (lockstep), beside ``idle`` open sessions that draw nothing
@@ -111,8 +112,8 @@ def main() -> int:
     if "miss_rate" in figures:
         print(f"model: {figures['limit']} sessions taken, {figures['refusals']} attempts refused, "
               f"{100 * float(str(figures['miss_rate'])):.2f} % of deadlines missed (wanted: under 1); "
-              f"jitter {figures['jitter_one']} with one session (wanted: at most 1.3), {figures['jitter_limit']} at the "
-              f"limit (wanted: at most 1.6); four sessions draw {figures['four_over_one']} times as much as one "
+              f"jitter {figures['jitter_one']} with one session (wanted: at most 1.3), {figures['jitter_limit']} at "
+              f"the limit (wanted: at most 1.6); four sessions draw {figures['four_over_one']} times as much as one "
               f"(wanted: at least 1.2)")  # fmt: skip
     if isinstance(found := figures.get("synthetic"), dict):
         print(f"service: {found['streams']} streams at {found['stream_fps']:g} frames/s with p99 {found['p99_ms']} ms "

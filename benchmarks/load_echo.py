@@ -1,6 +1,6 @@
-"""Bare ``grpc.aio``: a two-way stream that gives back the bytes it gets, and nothing else. What ``load.py`` compares with.
+"""Bare ``grpc.aio``, for ``load.py`` to compare with: a two-way stream that gives back the bytes it gets.
 
-    python benchmarks/load_echo.py     says its address, and serves until its input ends
+python benchmarks/load_echo.py     says its address, and serves until its input ends
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _Handler(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
         if handler_call_details.method != METHOD:
             return None
-        return grpc.stream_stream_rpc_method_handler(_echo)  # type: ignore[arg-type]
+        return grpc.stream_stream_rpc_method_handler(_echo)
 
 
 async def serve() -> None:

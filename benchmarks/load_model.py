@@ -125,6 +125,11 @@ async def window(seconds: float) -> tuple[float, float]:
     return start, time.perf_counter()
 
 
+def arrived(players: Sequence[Player], start: float, end: float) -> float:
+    """Frames a second of all players together."""
+    return sum(start <= at <= end for player in players for at in player.arrivals) / (end - start)
+
+
 def row(players: Sequence[Player], pacing: str, fps: float, tried: int, start: float, end: float) -> Row:
     """The figures of sessions that have stopped: times between frames in the window, misses of their whole lives."""
     raw, buffered, tiers = [], [], Counter[str]()
@@ -142,7 +147,7 @@ def row(players: Sequence[Player], pacing: str, fps: float, tried: int, start: f
         "taken": len(players),
         "pacing": pacing,
         "fps": round(fps, 3),
-        "frames_per_s": round(sum(start <= at <= end for player in players for at in player.arrivals) / (end - start), 2),
+        "frames_per_s": round(arrived(players, start, end), 2),
         "frames": frames,
         "misses": misses,
         "miss_rate": round(misses / frames, 5) if frames else None,
@@ -163,7 +168,7 @@ async def free_rate(client: cc.Client, options: argparse.Namespace, sessions: in
                 raise SystemExit(f"{sessions} sessions without pacing were not taken")
         await asyncio.sleep(options.warm_up)
         start, end = await window(options.free_seconds)
-        return sum(start <= at <= end for player in together.players for at in player.arrivals) / (end - start)
+        return arrived(together.players, start, end)
 
 
 async def side_by_side(client: cc.Client, options: argparse.Namespace, count: int, rate: float) -> Row | None:

@@ -34,11 +34,13 @@ from cutscene_proto.v1 import scene_pb2 as spb
 from cutscene_server import picture
 from cutscene_server.terms import Codec
 
+Echo = grpc.aio.StreamStreamCall[bytes, bytes]
+
+HERE = Path(__file__).resolve().parent
 TURN_FRAMES = 48
 CONNECTIONS = 8
 GRACE_S = 1.0  # after a window, for frames of it that are on their way
 MOST_LATE_MS = 50.0  # at p99: what a count of streams must hold
-TAKES_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,7 @@ def _delays(stream: Stream, period: float, start: float, end: float) -> Iterator
 @contextlib.contextmanager
 def echo_server() -> Iterator[str]:
     """``load_echo`` in a process of its own."""
-    command = [sys.executable, str(Path(__file__).with_name("load_echo.py"))]
+    command = [sys.executable, str(HERE / "load_echo.py")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -201,10 +203,10 @@ def echo_server() -> Iterator[str]:
 async def echoed(address: str, payload: bytes, streams: int, seconds: float) -> float:
     """Messages a second that come back, when every stream has one on its way."""
     connections = channels(address, CONNECTIONS)
-    calls = [connections[number % CONNECTIONS].stream_stream(METHOD)() for number in range(streams)]
+    calls: list[Echo] = [connections[number % CONNECTIONS].stream_stream(METHOD)() for number in range(streams)]
     came = 0
 
-    async def play(call: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
+    async def play(call: Echo) -> None:
         nonlocal came
         while True:
             await call.write(payload)
@@ -236,8 +238,7 @@ async def ready_service(options: argparse.Namespace, pictures: npt.NDArray[np.ui
     """The server of this part."""
     with tempfile.TemporaryDirectory(prefix="cutscene-pictures-") as folder:
         np.save(Path(folder, PICTURES), pictures)
-        here = str(Path(__file__).resolve().parent)
-        path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+        path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
         sessions = options.idle + 2 * max([*options.streams, options.echo_streams])
         arguments = ["--engine", "ready_engine:load", "--model", folder, "--max-sessions", str(sessions)]
         with local_server([*arguments, "--log-level", "WARNING"], {"PYTHONPATH": path}) as address:

@@ -39,13 +39,13 @@ class Stream:
     async def open(self, request: pb.Open) -> bool:
         """Whether the session was taken. Raises ``grpc.aio.AioRpcError`` if it failed otherwise."""
         await self._call.write(pb.PerformRequest(open=request))
-        answer = await self._call.read()
-        if answer is not grpc.aio.EOF:
-            return True
-        code = await self._call.code()
-        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        try:
+            answer = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
             return False
-        raise SystemExit(f"a stream was not opened: {code.name}, {await self._call.details()}")
+        return answer is not grpc.aio.EOF
 
     async def play(self, states: Sequence[spb.SceneState], delay: float = 0.0) -> None:
         """Has the states drawn over and over, from ``delay`` seconds on. Two turns are always with the server."""

@@ -98,7 +98,8 @@ class ReadyTimeline:
         """There is no window to empty."""
 
     def decode(self, prepared: int, latent: npt.NDArray[np.float16]) -> Pixels:
-        return self._engine.pictures[prepared]
+        pixels: Pixels = self._engine.pictures[prepared]
+        return pixels
 
     def close(self) -> None:
         """There is nothing to let go of."""

@@ -154,6 +154,7 @@ class Crew:
             if record := self._sessions.by_key(key):
                 record.crashes += 1
         inference.orders.clear()
+        inference.unlanded = 0
         inference.landed.set()
         inference.beginning.clear()
         for record in self._sessions:
