@@ -29,7 +29,9 @@ class Stream:
     """One Perform call."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._call: Any = CutsceneServiceStub(channel).Perform()  # type: ignore[no-untyped-call]
+        self._stub = CutsceneServiceStub(channel)  # type: ignore[no-untyped-call]
+        self._call: Any = self._stub.Perform()
+        self._opened = pb.Opened()
         self._numbers = itertools.count()
         self.begun = 0.0  # when the first turn was sent
         self.arrivals: list[float] = []  # of every frame, by its number
@@ -45,7 +47,8 @@ class Stream:
             if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                 raise
             return False
-        return answer is not grpc.aio.EOF
+        self._opened = answer.opened
+        return True
 
     async def play(self, states: Sequence[spb.SceneState], delay: float = 0.0) -> None:
         """Has the states drawn over and over, from ``delay`` seconds on. Two turns are always with the server."""
@@ -72,9 +75,12 @@ class Stream:
         """Ends the call; its session stays with the server until that parks it."""
         self._call.cancel()
 
-    async def close(self) -> None:
-        """Ends the session, whatever it has still to draw."""
-        await self._call.write(pb.PerformRequest(close=pb.Close()))
+    async def end(self) -> None:
+        """Ends the session now, whatever it has still to draw, and the call."""
+        await self._stub.CloseSession(
+            pb.CloseSessionRequest(session_id=self._opened.session_id, token=self._opened.token)
+        )
+        self.leave()
 
     async def _send(self, run: pb.LockstepRun) -> None:
         await self._call.write(pb.PerformRequest(turn=pb.Turn(turn_id=f"turn-{next(self._numbers)}", lockstep=run)))
@@ -85,8 +91,8 @@ async def opened(connections: Sequence[grpc.aio.Channel], request: pb.Open, coun
     at_once = asyncio.Semaphore(OPENED_AT_ONCE)
 
     async def one(number: int) -> Stream | None:
-        stream = Stream(connections[number % len(connections)])
         async with at_once:
+            stream = Stream(connections[number % len(connections)])
             return stream if await stream.open(request) else None
 
     return [stream for stream in await asyncio.gather(*map(one, range(count))) if stream is not None]
@@ -109,7 +115,6 @@ class Playing:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for stream in self._streams:
-            stream.leave()
+        await asyncio.gather(*[stream.end() for stream in self._streams])
         if failed:
             raise SystemExit(f"{len(failed)} streams failed: {failed[0]}")
