@@ -34,7 +34,8 @@ is sent).
   echo_ratio   messages a second of ``--echo-streams`` streams that take what they get, over those of a bare grpc.aio
                echo of one such message in as many streams; medians of rounds, turn and turn about
   encoder_ms   digest and JPEG of one picture, of one core: what the service cannot do without
-  cores        processor time over a measurement, by who took it
+  cores        processor time over a measurement, by who took it; cpu_ms_a_frame: all of it for one frame, clients'
+               included, so that the cores there are over this is what no tuning of waits can exceed
 
 The clients are on the same machine and take their part of it. Needs the client and server extras.
 """
