@@ -22,6 +22,10 @@ do not count; a time between frames does if both lie in the window. It is raw: n
 frames back for as long as the server has promised (``1 / fps + opened.latency_us``) sees ``jitter_after_buffer``, which
 is above 1 only if a frame came later than that.
 
+**Clockwork** (``clockwork``, the same figures). The same with a model that takes ``--draw-ms`` for each frame (of the
+standard tier; three quarters of it at draft), asleep, as on a device of its own: how well promises are kept if costs
+are what they were, whatever else this machine does.
+
 **Service** (``synthetic``). The model's place is taken by pictures that are ready: frames that the model drew just
 before. All else is as it is always: states are checked and unpacked, frames go through the inference process, the
 ring, the digest, the JPEG codec and the journal (latents of the shipped model's size; each frame is durable before it
@@ -47,10 +51,11 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Mapping
 
 from live import add_server_options, describe_machine, server_arguments
 from load_model import measure_model, pictures
-from load_service import measure_service
+from load_service import measure_service, ready_server
 
 from cutscene_client.frames import TIERS
 from cutscene_client.local_server import local_server
@@ -64,9 +69,15 @@ async def measure(options: argparse.Namespace) -> dict[str, object]:
     with local_server([*server_arguments(options), "--max-sessions", str(most)]) as address:
         ready = await pictures(address, options)
         print(f"pictures of {ready.shape[2]}x{ready.shape[1]}, {options.tier} tier down to {options.lowest_tier}")
-        if options.only != "service":
+        if options.only in (None, "model"):
             figures |= await measure_model(address, options)
-    if options.only != "model":
+    if options.only in (None, "clockwork"):
+        draw_ms = {"draft": 0.75 * options.draw_ms, "standard": options.draw_ms, "high": 1.5 * options.draw_ms}
+        print(f"clockwork, {options.draw_ms:g} ms a frame")
+        with ready_server(ready, most, draw_ms) as address:
+            figures["clockwork"] = await measure_model(address, options)
+    if options.only in (None, "service"):
+        print("service")
         figures["synthetic"] = await measure_service(options, ready)
     return figures
 
@@ -74,7 +85,7 @@ async def measure(options: argparse.Namespace) -> dict[str, object]:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--only", choices=["model", "service"], help="one part (default: both)")
+    found.add_argument("--only", choices=["model", "clockwork", "service"], help="one part (default: both)")
     found.add_argument("--rounds", type=int, default=3, help="of what is compared in turns (default: %(default)s)")
     found.add_argument("--warm-up", type=float, default=3.0, help="seconds left out (default: %(default)s)")
     found.add_argument("--script", default="tavern_dialogue", help="whose states (default: %(default)s)")
@@ -87,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("--ramp-step", type=float, default=2.0, help="seconds between two (default: %(default)s)")
     model.add_argument("--past", type=int, default=4, help="attempts after the first refusal (default: %(default)s)")
     model.add_argument("--most-sessions", type=int, default=32, help="attempts in all (default: %(default)s)")
+    model.add_argument("--draw-ms", type=float, default=40.0, help="of the clockwork (default: %(default)s)")
     model.add_argument("--tier", default="standard", choices=list(TIERS))
     model.add_argument("--lowest-tier", default="draft", choices=list(TIERS))
     model.add_argument("--pictures", type=int, default=24, help="drawn for the service's part (default: %(default)s)")
@@ -110,12 +122,10 @@ def main() -> int:
     print(describe_machine())
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         figures = runner.run(measure(options))
-    if "miss_rate" in figures:
-        print(f"model: {figures['limit']} sessions taken, {figures['refusals']} attempts refused, "
-              f"{100 * float(str(figures['miss_rate'])):.2f} % of deadlines missed (wanted: under 1); "
-              f"jitter {figures['jitter_one']} with one session (wanted: at most 1.3), {figures['jitter_limit']} at "
-              f"the limit (wanted: at most 1.6); four sessions draw {figures['four_over_one']} times as much as one "
-              f"(wanted: at least 1.2)")  # fmt: skip
+    for name in ("model", "clockwork"):
+        found = figures if name == "model" else figures.get(name, {})
+        if isinstance(found, dict) and "miss_rate" in found:
+            print(promised(name, found))
     if isinstance(found := figures.get("synthetic"), dict):
         print(f"service: {found['streams']} streams at {found['stream_fps']:g} frames/s with p99 {found['p99_ms']} ms "
               f"(wanted: 500 under 50) beside {found['idle']} idle sessions (wanted: 2000); "
@@ -125,6 +135,17 @@ def main() -> int:
     if options.json:
         print(json.dumps(figures))
     return 0
+
+
+def promised(name: str, found: Mapping[str, object]) -> str:
+    """What became of promised cadences, as a line."""
+    return (
+        f"{name}: {found['limit']} sessions taken, {found['refusals']} attempts refused, "
+        f"{100 * float(str(found['miss_rate'])):.2f} % of deadlines missed (wanted: under 1); "
+        f"jitter {found['jitter_one']} with one session (wanted: at most 1.3), {found['jitter_limit']} at the limit "
+        f"(wanted: at most 1.6); four sessions draw {found['four_over_one']} times as much as one "
+        f"(wanted: at least 1.2)"
+    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import itertools
+import math
 import random
 import statistics
 import time
@@ -152,12 +153,17 @@ def row(players: Sequence[Player], pacing: str, fps: float, tried: int, start: f
         "misses": misses,
         "miss_rate": round(misses / frames, 5) if frames else None,
         "skip_rate": round(skipped / (frames + skipped), 5) if frames else None,
-        "p50_ms": round(1000 * percentile(raw, 0.5), 2),
-        "p99_ms": round(1000 * percentile(raw, 0.99), 2),
-        "jitter": round(jitter(raw), 3),
-        "jitter_after_buffer": round(jitter(buffered), 3),
+        "p50_ms": known(1000 * percentile(raw, 0.5), 2),
+        "p99_ms": known(1000 * percentile(raw, 0.99), 2),
+        "jitter": known(jitter(raw), 3),
+        "jitter_after_buffer": known(jitter(buffered), 3),
         "tiers": dict(tiers),
     }  # fmt: skip
+
+
+def known(value: float, digits: int) -> float | None:
+    """Rounded; None if there was nothing to measure, for which JSON has no number."""
+    return round(value, digits) if math.isfinite(value) else None
 
 
 async def free_rate(client: cc.Client, options: argparse.Namespace, sessions: int) -> float:

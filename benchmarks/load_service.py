@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import math
 import os
 import random
@@ -24,7 +25,7 @@ from arrivals import largest_that_holds, lateness, percentile
 from live import states_of
 from load_echo import METHOD
 from load_streams import CREDIT, Playing, Stream, channels, opened
-from ready_engine import PICTURES
+from ready_engine import DRAW_MS, PICTURES
 
 from cutscene_client import shipped
 from cutscene_client.frames import PACINGS
@@ -233,20 +234,29 @@ def encoder_ms(pictures: npt.NDArray[np.uint8], quality: int, repeats: int = 50)
     return statistics.median(times) / 1000
 
 
+@contextlib.contextmanager
+def ready_server(
+    pictures: npt.NDArray[np.uint8], sessions: int, draw_ms: dict[str, float] | None = None
+) -> Iterator[str]:
+    """The address of a server whose pictures are ready, or take ``draw_ms`` by tier."""
+    with tempfile.TemporaryDirectory(prefix="cutscene-pictures-") as folder:
+        np.save(Path(folder, PICTURES), pictures)
+        Path(folder, DRAW_MS).write_text(json.dumps(draw_ms or {}))
+        path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+        arguments = ["--engine", "ready_engine:load", "--model", folder, "--max-sessions", str(sessions)]
+        with local_server([*arguments, "--log-level", "WARNING"], {"PYTHONPATH": path}) as address:
+            yield address
+
+
 @contextlib.asynccontextmanager
 async def ready_service(options: argparse.Namespace, pictures: npt.NDArray[np.uint8]) -> AsyncIterator[Service]:
     """The server of this part."""
-    with tempfile.TemporaryDirectory(prefix="cutscene-pictures-") as folder:
-        np.save(Path(folder, PICTURES), pictures)
-        path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
-        sessions = options.idle + 2 * max([*options.streams, options.echo_streams])
-        arguments = ["--engine", "ready_engine:load", "--model", folder, "--max-sessions", str(sessions)]
-        with local_server([*arguments, "--log-level", "WARNING"], {"PYTHONPATH": path}) as address:
-            service = Service(address, options)
-            try:
-                yield service
-            finally:
-                await service.close()
+    with ready_server(pictures, options.idle + 2 * max([*options.streams, options.echo_streams])) as address:
+        service = Service(address, options)
+        try:
+            yield service
+        finally:
+            await service.close()
 
 
 async def measure_service(options: argparse.Namespace, pictures: npt.NDArray[np.uint8]) -> dict[str, object]:

@@ -3,10 +3,15 @@
 Loaded through the public seam (``engine = "ready_engine:load"``) from a directory with ``pictures.npy``, uint8
 (n, height, width, 3), which are shown in turn. All else is as with a model: states are unpacked, every frame has a
 latent of the shipped model's size and goes through the process's pipeline, the ring, the codec and the journal.
+
+With ``draw_ms.json`` beside the pictures (milliseconds by tier) drawing takes that long, asleep: a model on a device of
+its own, whose frames cost the same whatever else this machine does.
 """
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +25,7 @@ from cutscene_model.scene import EMOTIONS, SceneState, Stage
 from cutscene_model.vocabulary import COSTUMES, LOOKS
 
 PICTURES = "pictures.npy"
+DRAW_MS = "draw_ms.json"
 WINDOW = 4
 CHANNELS, CELL = 64, 32  # of the shipped model's latents: channels, and pixels of a cell's side
 LATENTS = 16  # as many different ones
@@ -28,17 +34,20 @@ LATENTS = 16  # as many different ones
 def load(directory: Path | None, **placement: Any) -> ReadyEngine:
     """The factory that the server's ``engine`` setting names."""
     assert directory is not None, "--model names the directory of the pictures"
-    return ReadyEngine(np.load(directory / PICTURES, allow_pickle=False))
+    slow = directory / DRAW_MS
+    draw_ms = json.loads(slow.read_text()) if slow.exists() else {}
+    return ReadyEngine(np.load(directory / PICTURES, allow_pickle=False), draw_ms)
 
 
 class ReadyEngine:
     """The engine."""
 
-    def __init__(self, pictures: npt.NDArray[np.uint8]) -> None:
-        """``pictures``: (n, height, width, 3) RGB."""
+    def __init__(self, pictures: npt.NDArray[np.uint8], draw_ms: dict[str, float]) -> None:
+        """``pictures``: (n, height, width, 3) RGB. ``draw_ms``: what drawing takes, by tier; 0 for those not named."""
         _, height, width, _ = pictures.shape
         shape = CHANNELS, max(1, height // CELL), max(1, width // CELL)
         self.pictures = pictures
+        self.draw_ms = draw_ms
         self.latents = np.random.default_rng(0).standard_normal((LATENTS, *shape)).astype(np.float16)
         self.manifest = Manifest(
             name="ready",
@@ -81,6 +90,8 @@ class ReadyTimeline:
         return self._next_frame % len(self._engine.pictures)
 
     def draw(self, prepared: int, tier: str) -> DrawnFrame:
+        if took_ms := self._engine.draw_ms.get(tier):
+            time.sleep(took_ms / 1000)
         frame = DrawnFrame(
             frame_index=self._next_frame,
             latent=self._engine.latents[self._next_frame % LATENTS],

@@ -36,6 +36,8 @@ def test_both_parts_run_and_tell_their_figures() -> None:
         figures["ramps"][pacing]["taken"] == figures["ramps"][pacing]["limit"] for pacing in ("lockstep", "live")
     )
     assert {"miss_rate", "jitter_one", "jitter_limit", "four_over_one", "limit", "refusals"} < figures.keys()
+    clockwork = figures["clockwork"]
+    assert clockwork["rows"][0]["p50_ms"] >= 30.0, "no frame is drawn in less than it takes"
     service = figures["synthetic"]
     assert service["idle"] == 5
     assert service["echo_per_s"] > 0
