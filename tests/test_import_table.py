@@ -63,6 +63,8 @@ SERVER_TORCH = {"cutscene_server.worker"}
 SERVER_FILMS = {"cutscene_server.rendering.encoder": "av", "cutscene_server.rendering.outputs": "obstore"}
 """The only modules of the server that know films, in a process of their own, and S3-style stores, if one is used."""
 
+SERVER_PICTURES = {"cutscene_server.reference_picture"}
+"""The only module of the server that decodes pictures which clients send."""
 
 SERVER_METRICS = {"cutscene_server.metrics", "cutscene_server.metrics_endpoint", "cutscene_server.running"}
 """The only modules of the server that know the metrics' library; ``running`` loads it if metrics are exported."""
@@ -168,10 +170,12 @@ def test_server_imports_only_what_the_table_allows(module: str) -> None:
             assert is_under(module, SERVER_TORCH), f"{module} imports {name}: torch belongs in the worker process"
         if top == "prometheus_client":
             assert is_under(module, SERVER_METRICS), f"{module} imports {name}"
+        if top == "PIL":
+            assert is_under(module, SERVER_PICTURES), f"{module} imports {name}"
         if top == "cutscene_model" and not is_under(module, SERVER_TORCH):
             assert "torch" not in loaded_by(name), f"{module} imports {name}, which loads torch"
     allowed = {"grpc", "grpc_health", "grpc_reflection", "grpc_status", "google", "torch", "safetensors", "numpy"}
-    allowed |= {"msgpack", "uvloop", "simplejpeg", "prometheus_client", SERVER_FILMS.get(module, "msgpack")}
+    allowed |= {"msgpack", "uvloop", "simplejpeg", "prometheus_client", "PIL", SERVER_FILMS.get(module, "msgpack")}
     for name in third_party(names):
         assert is_under(name, allowed), f"{module} imports {name}"
 

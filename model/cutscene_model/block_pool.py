@@ -26,6 +26,7 @@ class PoolFigures:
     evictions: int = 0
     blocks: int = 0
     held_bytes: int = 0
+    used: int = 0  # blocks, in the pool or dropped, that some timeline holds
 
 
 class BlockPool:
@@ -45,12 +46,14 @@ class BlockPool:
     def hold(self, key: bytes) -> None:
         """One more timeline will read this block."""
         self._holders[key] += 1
+        self.figures.used = len(self._holders)
 
     def release(self, key: bytes) -> None:
         """That timeline will not read it any more."""
         self._holders[key] -= 1
         if self._holders[key] <= 0:
             del self._holders[key]
+        self.figures.used = len(self._holders)
 
     def has(self, key: bytes) -> bool:
         """Whether reading it would cost nothing."""

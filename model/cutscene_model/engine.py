@@ -94,11 +94,15 @@ class Engine(Protocol):
     def counters(self) -> dict[str, int]:
         """What its cache has done since it was loaded, and holds now, by name: for logs and whoever watches them."""
 
+    def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:
+        """What a reference picture of the model's size is to the model: a latent for ``Stage.references``."""
+
     def begin(self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()) -> Timeline:
         """Computes the anchors of ``stage`` and starts a timeline at ``next_frame``.
 
         ``past`` are frames before it since the last cut, in order; of them, as many as the window holds are remembered.
         What is drawn from there on is what an unbroken timeline would have drawn.
 
-        Raises ``UnknownLookError`` or ``UnknownCostumeError`` for names outside the vocabulary.
+        Raises ``UnknownLookError`` or ``UnknownCostumeError`` for names outside the vocabulary, ``ReferencesError`` for
+        reference pictures that the model cannot take.
         """

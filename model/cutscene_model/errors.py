@@ -19,5 +19,9 @@ class TooManyLooksError(ModelError, ValueError):
     """The set and props have more distinct (class, look, tint) than there are slots."""
 
 
+class ReferencesError(ModelError, ValueError):
+    """The stage's reference pictures are more than the model takes, or not latents of its."""
+
+
 class WeightsError(ModelError):
     """Weights are missing, damaged, or do not match their manifest."""

@@ -72,7 +72,7 @@ def build(manifest: Manifest, volumes: Volumes) -> tuple[Autoencoder, Denoiser]:
     """The networks that ``manifest`` describes, with random weights."""
     latent = manifest.latent_shape[0]
     return Autoencoder(len(manifest.costumes), len(manifest.looks), volumes, latent), Denoiser(
-        latent, **manifest.architecture.get("denoiser", {})
+        latent, references=manifest.references > 0, **manifest.architecture.get("denoiser", {})
     )
 
 

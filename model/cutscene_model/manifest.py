@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,16 @@ class Manifest:
     # Tier name -> how much, of 2, a cell's colour must differ from one beside it for its pixels to be shaded singly.
     # Cells that differ in what they show always are; tiers that are not named shade cells only.
     contrast: dict[str, float] = field(default_factory=dict)
+    references: int = 0  # reference pictures that a stage may have; 0: the model has nothing to see them with
     license: str = ""
     data: dict[str, Any] = field(default_factory=dict)  # what it was trained on: packs, rooms, seeds, frames
     training: dict[str, Any] = field(default_factory=dict)  # steps, hours, seeds, settings
     quality: dict[str, Any] = field(default_factory=dict)  # as measured on held-out scripts, with the command
+
+    @property
+    def latent_bytes(self) -> int:
+        """Of one latent in its stored form, float16."""
+        return 2 * math.prod(self.latent_shape)
 
     def write(self, directory: Path) -> None:
         """Writes ``manifest.json`` into ``directory``."""

@@ -47,6 +47,7 @@ MAX_ELEMENTS = 320
 MAX_LOOKS = 60  # distinct (class, look, tint) over set and props; with the cast they fill 64 slots
 MAX_PROPS = 16
 MAX_POINT_LIGHTS = 4
+MAX_REFERENCES = 4  # reference pictures of a stage; a model may take fewer, or none
 
 
 class ElementClass(enum.IntEnum):
@@ -116,6 +117,9 @@ class Stage:
     cast: tuple[CastMember, ...] = ()
     elements: tuple[SetElement, ...] = ()
     props: tuple[Prop, ...] = ()
+    # What reference pictures show, as the model's autoencoder has it: each a latent of ``Manifest.latent_shape``, raw
+    # little-endian float16 in C order. The pictures themselves are not kept.
+    references: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

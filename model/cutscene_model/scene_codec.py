@@ -13,6 +13,7 @@ import numpy as np
 
 from cutscene_model.scene import (
     JOINTS,
+    MAX_REFERENCES,
     ActorState,
     Box,
     Camera,
@@ -30,6 +31,7 @@ from cutscene_model.scene import (
 )
 
 CODEC_VERSION = 1
+REFERENCES_VERSION = 2  # of a stage with reference pictures: who does not know of them must not leave them out
 
 Plain = list[Any]
 
@@ -41,18 +43,27 @@ def stage_to_plain(stage: Stage) -> Plain:
     ]
     elements = [[int(e.element_class), e.look, _box_to_plain(e.box), e.part, list(e.tint)] for e in stage.elements]
     props = [[p.id, int(p.element_class), p.look, list(p.half_extent), list(p.tint)] for p in stage.props]
+    if stage.references:
+        return [REFERENCES_VERSION, cast_, elements, props, list(stage.references)]
     return [CODEC_VERSION, cast_, elements, props]
 
 
 def stage_from_plain(plain: object) -> Stage:
     """The inverse of ``stage_to_plain``."""
-    version, cast_, elements, props = _record(plain, 4, "stage")
-    if version != CODEC_VERSION:
-        raise ValueError(f"stage: codec version {version!r} is not {CODEC_VERSION}")
+    items = _sequence(plain, "stage")
+    version = items[0] if items else None
+    if version not in (CODEC_VERSION, REFERENCES_VERSION):
+        raise ValueError(f"stage: codec version {version!r} is not {CODEC_VERSION} or {REFERENCES_VERSION}")
+    references: tuple[bytes, ...] = ()
+    if version == REFERENCES_VERSION:
+        references = _references(_record(items, 5, "stage").pop())
+        items = items[:-1]
+    _, cast_, elements, props = _record(items, 4, "stage")
     return Stage(
         cast=tuple(_cast_member(item) for item in _sequence(cast_, "cast")),
         elements=tuple(_element(item) for item in _sequence(elements, "elements")),
         props=tuple(_prop(item) for item in _sequence(props, "props")),
+        references=references,
     )
 
 
@@ -160,6 +171,15 @@ def _actor(plain: object) -> ActorState:
 def _prop_state(plain: object) -> PropState:
     prop_index, position, rotation = _record(plain, 3, "prop state")
     return PropState(_integer(prop_index), _three(position), _four(rotation))
+
+
+def _references(plain: object) -> tuple[bytes, ...]:
+    latents = _sequence(plain, "references")
+    if not 1 <= len(latents) <= MAX_REFERENCES:
+        raise ValueError(f"references: expected 1 to {MAX_REFERENCES} items, got {len(latents)}")
+    if not all(isinstance(latent, bytes) for latent in latents):
+        raise ValueError("references: expected bytes")
+    return tuple(cast("list[bytes]", latents))
 
 
 def _point(plain: object) -> PointLight:

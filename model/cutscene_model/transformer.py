@@ -17,6 +17,7 @@ from cutscene_model.block_pool import BlockPool
 from cutscene_model.compiled import fine_of, pixels_of, surface_of
 from cutscene_model.denoiser import Conditioning, Denoiser, Memory, frame_summary, rotated
 from cutscene_model.engine import DrawnFrame, PastFrame, Pixels
+from cutscene_model.errors import ReferencesError
 from cutscene_model.greybox import Greybox, GreyboxRaster
 from cutscene_model.manifest import Manifest
 from cutscene_model.noise import frame_noise
@@ -72,6 +73,16 @@ class TransformerEngine:
         """See ``engine.Engine.counters``; the names are those of ``PoolFigures``."""
         return asdict(self.pool.figures)
 
+    @torch.inference_mode()
+    def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:
+        """See ``engine.Engine.encode``."""
+        # Copied, for numpy may have it in memory that torch would round otherwise in: see ``tensors``.
+        bytes_ = torch.tensor(picture, device=self.device)
+        signed = bytes_.permute(2, 0, 1)[None].float().div_(127.5).sub_(1)
+        latent = self.autoencoder.encode(signed.contiguous(memory_format=torch.channels_last))
+        stored: npt.NDArray[np.float16] = latent[0].to(torch.float16).contiguous().cpu().numpy()
+        return stored
+
     def begin(
         self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()
     ) -> TransformerTimeline:
@@ -89,12 +100,19 @@ class TransformerTimeline:
         manifest = engine.manifest
         self._raster = GreyboxRaster(stage, engine.volumes)
         table = anchor_table(stage, manifest.costumes, manifest.looks)
+        latents = reference_latents(stage, manifest)
         with torch.inference_mode():
             self._looks = engine.autoencoder.surface.describe(anchor_batch([table], engine.device))
             anchors = engine.denoiser.anchors(self._looks.features)
             # Slots that say nothing are left out: cell 0 is the sink, cell 1 + s is slot s.
             cells = torch.from_numpy(np.flatnonzero(np.concatenate([[True], table.used]))).to(engine.device)
             self._anchors = Memory(anchors.keys[:, :, :, cells], anchors.values[:, :, :, cells])
+            if latents is not None:
+                seen = engine.denoiser.references(latents.to(engine.device))
+                self._anchors = Memory(
+                    torch.cat([self._anchors.keys, seen.keys], dim=3),
+                    torch.cat([self._anchors.values, seen.values], dim=3),
+                )
         self._window: deque[_Remembered] = deque()
         self._pending: _Remembered | None = None
         self._next_frame = 0
@@ -154,7 +172,8 @@ class TransformerTimeline:
             frame_index=self._next_frame,
             latent=latent[0].cpu().numpy(),
             tier=tier,
-            blocks_reused=len(self._window) + 1 - self._computed,
+            # Blocks that were made for a window that a cut then emptied are not read.
+            blocks_reused=max(0, len(self._window) + 1 - self._computed),
             blocks_computed=self._computed,
         )
         self._pending = self._remember(self._next_frame, latent, prepared.greybox, prepared.maps)
@@ -227,3 +246,24 @@ class TransformerTimeline:
             torch.cat([self._anchors.keys, keys], dim=3),
             torch.cat([self._anchors.values, *(block.values for block in blocks)], dim=3),
         )
+
+
+def reference_latents(stage: Stage, manifest: Manifest) -> torch.Tensor | None:
+    """A stage's reference pictures as the denoiser takes them, (1, n, C, 9, 16) float32; None if it has none.
+
+    Raises ``ReferencesError``.
+    """
+    if not stage.references:
+        return None
+    if len(stage.references) > manifest.references:
+        raise ReferencesError(
+            f"{len(stage.references)} reference pictures; {manifest.name} takes {manifest.references or 'none'}"
+        )
+    for latent in stage.references:
+        if len(latent) != manifest.latent_bytes:
+            raise ReferencesError(
+                f"a reference of {len(latent)} bytes; this model's latents have {manifest.latent_bytes}"
+            )
+    # Copied: see ``tensors``.
+    numbers = np.stack([np.frombuffer(latent, "<f2").astype(np.float32) for latent in stage.references])
+    return torch.tensor(numbers).reshape(1, len(stage.references), *manifest.latent_shape)

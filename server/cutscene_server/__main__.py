@@ -62,6 +62,7 @@ FLAGS: dict[str, str] = {
     "workers": "inference processes; on a processor they share its cores",
     "max_import": "bytes that a session's file may have that is brought from another server",
     "render_output": "where the films of render jobs go: a directory, or s3://bucket/prefix (default: none are made)",
+    "max_films": "bytes that films in a directory may take: then no job is taken, and no film put there",
     "max_render_jobs": "render jobs that may wait or be drawn at once",
     "render_at_once": "films that are drawn side by side while no live session wants a frame",
     "idle_timeout": "seconds that a session without a client stays in memory (it is on disk in any case)",

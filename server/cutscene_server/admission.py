@@ -17,6 +17,7 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable
 
+from cutscene_server import clock
 from cutscene_server.config import ServerConfig
 from cutscene_server.crew import Crew
 from cutscene_server.errors import NoRoom
@@ -119,7 +120,7 @@ class Admission:
             return session.has_place
         lowest = terms.lowest_tier or terms.tier
         if inference.places.take(record.key, terms.fps, lowest):
-            inference.tiers.add(record.key, terms.fps, lowest, terms.tier, _now_us())
+            inference.tiers.add(record.key, terms.fps, lowest, terms.tier, clock.now_us())
             session.has_place = True
             session.set_tier(terms.tier)
             record.worked_at = time.monotonic()
@@ -182,7 +183,3 @@ class Admission:
                 f"tenant {tenant.name} has {promised:.4g} frames/s promised; it may have {limits.frames_per_s:.4g}",
                 RETRY_AFTER_S,
             )
-
-
-def _now_us() -> int:
-    return time.monotonic_ns() // 1000

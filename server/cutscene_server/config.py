@@ -52,6 +52,9 @@ class ServerConfig:
     workers: int = 1  # inference processes
     max_import: int = 1 << 30  # bytes of a session's file that is brought from another server
     render_output: str | None = None  # where films go: a directory, or s3://bucket/prefix; None: none are made
+    max_films: int = (
+        20 << 30
+    )  # bytes that films in a local directory may take; then no job is taken and no film put there
     max_render_jobs: int = 32  # that may wait or be drawn at once
     render_at_once: int = 1  # films that are drawn side by side, while no live session wants a frame
     idle_timeout: float = 900.0  # seconds that a session without a client stays in memory; it is on disk in any case
@@ -92,8 +95,9 @@ class ServerConfig:
                 raise ConfigError(f"{name}: {getattr(self, name)} is not a number from 0, which is no limit")
         if self.render_output is not None:
             _check_output(self.render_output)
-        if self.max_disk < 1 << 20:
-            raise ConfigError(f"max_disk: {self.max_disk} is not at least {1 << 20} bytes")
+        for name in ("max_disk", "max_films"):
+            if getattr(self, name) < 1 << 20:
+                raise ConfigError(f"{name}: {getattr(self, name)} is not at least {1 << 20} bytes")
         for name in (
             "keep_closed",
             "keep_open",

@@ -128,7 +128,6 @@ class Crew:
                 return
             inference.at_work = True
             self._on_health(True)
-            inference.beginning.clear()  # what was asked of the lost process meanwhile
             self._take_up_all(inference)
 
     async def _replace(self, inference: Inference, restarts: deque[float]) -> bool:
@@ -155,6 +154,7 @@ class Crew:
                 record.crashes += 1
         inference.orders.clear()
         inference.unlanded = 0
+        inference.void_encodings()
         inference.landed.set()
         inference.beginning.clear()
         for record in self._sessions:
@@ -190,8 +190,12 @@ class Crew:
     # ---- taking up a session ----------------------------------------------------------------------------------------
 
     def begin(self, record: SessionRecord) -> None:
-        """Has the process take up a session from what is stored, if it is not doing so already."""
+        """Has the process take up a session from what is stored, if it is not doing so already. While it is being
+        replaced nothing is asked of it: then its successor takes up whoever is there, and would do so twice.
+        """
         inference, mark = self.of(record), (record.key, record.session.generation)
+        if not inference.at_work:
+            return
         if mark not in inference.beginning and not record.session.begun:
             inference.beginning.add(mark)
             self._host.spawn(self._send_begin(inference, record, mark))

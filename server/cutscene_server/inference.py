@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from cutscene_model.engine import TIERS
 from cutscene_model.manifest import Manifest
+from cutscene_server import worker_messages
 from cutscene_server.config import ServerConfig
+from cutscene_server.errors import NotServing, ServerError
 from cutscene_server.scheduling import CostModel, FrameQueue, Places, TierControl
 from cutscene_server.worker_link import WorkerLink
 
@@ -38,6 +40,37 @@ class Inference:
         self.landed = asyncio.Event()  # set when an order is in flight no more
         self.beginning: set[tuple[int, int]] = set()  # key and generation of sessions that are being begun
         self._config = config
+        self._encodings: dict[int, asyncio.Future[bytes]] = {}  # reference pictures that it was given, by number
+        self._encoded = 0  # how many it was given
+
+    async def encode(self, pixels: bytes) -> bytes:
+        """A reference picture's latent, of a process that is at work. Raises ``NotServing`` if it ends before that,
+        ``EngineFailed``.
+        """
+        self._encoded += 1
+        number = self._encoded
+        latent: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._encodings[number] = latent
+        try:
+            self.link.send(worker_messages.Encode(number, pixels))
+            return await latent
+        finally:
+            del self._encodings[number]
+
+    def end_encoding(self, number: int, answer: bytes | ServerError) -> None:
+        """The process has encoded a picture, or could not. Whoever asked may have gone."""
+        latent = self._encodings.get(number)
+        if latent is None or latent.done():
+            return
+        if isinstance(answer, ServerError):
+            latent.set_exception(answer)
+        else:
+            latent.set_result(answer)
+
+    def void_encodings(self) -> None:
+        """The process has ended: what it was encoding is not known."""
+        for number in list(self._encodings):
+            self.end_encoding(number, NotServing("the inference process ended while it saw a reference picture"))
 
     async def start(self) -> Manifest:
         """Starts the process and waits until its model is loaded. Raises ``NotServing`` if it ends before that."""

@@ -72,7 +72,7 @@ class Metrics:
         )
         self.deadline_misses = counter(
             "cutscene_deadline_misses_total",
-            "Frames of live sessions that were ready later than one frame time after the one before was to be shown.",
+            "Frames of sessions that keep a cadence that were ready after they were due, as their usage counts them.",
             ["tier"],
         )
         self.film_seconds = counter(
@@ -114,6 +114,9 @@ class Metrics:
             ["event"],
         )
         self.cache_held_blocks = gauge("cutscene_cache_held_blocks", "Frame blocks in the cache.")
+        self.cache_used_blocks = gauge(
+            "cutscene_cache_used_blocks", "Frame blocks that some session still reads, in the cache or dropped from it."
+        )
         self.cache_held_bytes = gauge("cutscene_cache_held_bytes", "Memory that frame blocks in the cache take.")
 
         # The front end.
@@ -135,6 +138,7 @@ class Metrics:
         for event in CACHE_EVENTS:
             self.cache_blocks.labels(event).inc(max(0, risen.get(event, 0)))
         self.cache_held_blocks.set(counters.get("blocks", 0))
+        self.cache_used_blocks.set(counters.get("used", 0))
         self.cache_held_bytes.set(counters.get("held_bytes", 0))
 
     def describe(self, manifest: Manifest) -> None:

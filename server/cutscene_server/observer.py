@@ -6,12 +6,12 @@ any. A server that does not export them never imports the library for it.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cutscene_server import clock
 from cutscene_server.errors import reason_of
 from cutscene_server.recent import FrameTimes, Recent
 from cutscene_server.registry import SessionRecord
@@ -83,9 +83,9 @@ class Observer:
         """A frame is encoded and on disk. ``stored``: it had been drawn before, and was shown again."""
         terms, tier = record.session.terms, frame.figures.tier
         times = frame_times(frame)
-        late = self.recent.add_frame(record.key, terms.fps, tier, times) and not terms.background
+        self.recent.add_frame(record.key, tier, times, late=frame.late)
         self.totals.frames += 1
-        self.totals.late_frames += late
+        self.totals.late_frames += frame.late
         metrics = self._metrics
         if metrics is None:
             return
@@ -100,7 +100,7 @@ class Observer:
         metrics.frames.labels(tier, "stored" if stored else "drawn").inc()
         if not stored:
             metrics.film_seconds.labels(tier).inc(1 / terms.fps)
-        if late:
+        if frame.late:
             metrics.deadline_misses.labels(tier).inc()
 
     def frame_delivered(self, took_us: int, now_us: int) -> None:
@@ -119,7 +119,7 @@ class Observer:
 
     def serving(self, manifest: Manifest | None, inference_ids: Callable[[], Sequence[int | None]]) -> None:
         """The model is loaded, by the processes that the function names from now on."""
-        self.serving_since_us = time.monotonic_ns() // 1000
+        self.serving_since_us = clock.now_us()
         if self._metrics is not None and manifest is not None:
             self._metrics.describe(manifest)
             self._metrics.watch_processes(inference_ids)

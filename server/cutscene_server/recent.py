@@ -36,28 +36,6 @@ def percentiles(values: Iterable[int]) -> Percentiles:
     return Percentiles(ordered[round(0.5 * last)], ordered[round(0.99 * last)])
 
 
-class Cadence:
-    """Whether the frames of one session come as a viewer who shows each at once would need them.
-
-    A frame is to be shown one frame time after the one before was, or was to be; it is late if it is ready later than
-    that. After a late frame the viewer goes on from when it came, so one stall is one late frame. If the client itself
-    kept the session waiting (no turn, or no credit) for longer than that, the viewer starts anew: no deadline.
-    """
-
-    def __init__(self, fps: float) -> None:
-        self._frame_us = 1e6 / fps
-        self._shown_us: float | None = None  # when the last frame was shown
-
-    def late_us(self, due_us: int, ready_us: int) -> float:
-        """By how much a frame missed its deadline; 0 if it did not. ``due_us``: since when it could be drawn."""
-        deadline_us = None if self._shown_us is None else self._shown_us + self._frame_us
-        if deadline_us is None or due_us > deadline_us:
-            self._shown_us = ready_us
-            return 0.0
-        self._shown_us = max(deadline_us, ready_us)
-        return max(0.0, ready_us - deadline_us)
-
-
 @dataclass(frozen=True, slots=True)
 class FrameTimes:
     """One frame's way, microseconds. ``denoise`` and what comes before are 0 for a frame that is shown again."""
@@ -83,7 +61,6 @@ class SessionRecent:
 
 @dataclass(slots=True)
 class _Followed:
-    cadence: Cadence
     frames: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MOST_SESSION_FRAMES))  # ready, whole
     late: int = 0
     tier: str = ""
@@ -98,17 +75,15 @@ class Recent:
         self._lags: deque[int] = deque(maxlen=MOST_LAGS)
         self._followed: dict[int, _Followed] = {}  # by session key
 
-    def add_frame(self, key: int, fps: float, tier: str, times: FrameTimes) -> bool:
-        """Notes a frame of session ``key``. Returns whether it came late."""
+    def add_frame(self, key: int, tier: str, times: FrameTimes, *, late: bool = False) -> None:
+        """Notes a frame of session ``key``. ``late``: it missed its deadline, which is the session's to say."""
         followed = self._followed.get(key)
         if followed is None:
-            followed = self._followed[key] = _Followed(Cadence(fps))
-        late = followed.cadence.late_us(times.ready_us - times.whole_us, times.ready_us) > 0
+            followed = self._followed[key] = _Followed()
         followed.frames.append((times.ready_us, times.whole_us))
         followed.late += late
         followed.tier = tier
         self._frames.append((times, tier))
-        return late
 
     def add_delivery(self, now_us: int, took_us: int) -> None:
         self._deliveries.append((now_us, took_us))

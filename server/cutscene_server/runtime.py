@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from cutscene_model.manifest import Manifest
-from cutscene_server import worker_messages
+from cutscene_server import clock, worker_messages
 from cutscene_server.admission import Admission, TellPosition
 from cutscene_server.archive import Archive
 from cutscene_server.config import ServerConfig
@@ -23,6 +23,7 @@ from cutscene_server.errors import NotServing, ServerError, UnknownSession
 from cutscene_server.inference import Inference
 from cutscene_server.logs import about
 from cutscene_server.observer import Observer
+from cutscene_server.references import References
 from cutscene_server.registry import SessionRecord, SessionRegistry, digest_of, new_session_id, new_token
 from cutscene_server.replay import Replay, Replayed, environment_of
 from cutscene_server.scheduling import DEFAULT_TENANT, Tenant
@@ -64,6 +65,7 @@ class Runtime:
         self.manifest: Manifest | None = None  # known once the model is loaded
         self.stopping = False
         self.drained = False  # whether nothing more is drawn, and every frame that was is in its session's log
+        self.references = References(self.crew, self.require_serving)
         self._transfers = Transfers(self.archive, config.max_import, config.max_frames, self.spawn)
         self._on_health = on_health
         self._wake_ups: dict[int, Callable[[], None]] = {}  # session key -> wakes the stream attached to it
@@ -146,7 +148,7 @@ class Runtime:
 
     def attach(self, record: SessionRecord, next_frame: int, tenant: Tenant, wake: Callable[[], None]) -> int:
         """Makes a stream the session's own. The one before it is woken up, and sees that it was replaced."""
-        attachment = record.session.attach(next_frame, _now_us())
+        attachment = record.session.attach(next_frame, clock.now_us())
         if replaced := self._wake_ups.get(record.key):
             replaced()
         self._wake_ups[record.key] = wake
@@ -168,7 +170,7 @@ class Runtime:
     async def add_turn(self, record: SessionRecord, turn: Turn) -> None:
         """Stores a turn, then queues it. Raises ``NoRoom`` if the session's cadence has no place any more."""
         self.admission.check_turn(record)
-        received_us = _now_us()
+        received_us = clock.now_us()
 
         async def add() -> None:
             async with record.changing:
@@ -220,7 +222,7 @@ class Runtime:
         self.change(record.key, Session.cut)
 
     def acknowledge(self, record: SessionRecord, next_frame: int) -> None:
-        self.change(record.key, lambda session: session.acknowledge(next_frame, _now_us()))
+        self.change(record.key, lambda session: session.acknowledge(next_frame, clock.now_us()))
 
     def close(self, record: SessionRecord) -> None:
         """Closes once what came before is drawn."""
@@ -274,6 +276,7 @@ class Runtime:
             await asyncio.gather(*loops, *self._tasks, return_exceptions=True)
             await self.crew.stop()
             self._transfers.close()
+            self.references.close()
             await self.archive.close()
 
     def begin_stopping(self) -> None:
@@ -399,7 +402,3 @@ class Runtime:
         log.critical("this server draws no more; its sessions wait on disk for the next one")
         self._on_health(False)
         self._wake_all()
-
-
-def _now_us() -> int:
-    return time.monotonic_ns() // 1000

@@ -274,6 +274,7 @@ class Session:
             ready_us=now_us,
             figures=figures,
             states_skipped=flight.skipped,
+            late=missed,
         )
         self.log.append(figures.frame_index, frame)
         self._last_finished_us = figures.finished_us

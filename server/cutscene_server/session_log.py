@@ -51,6 +51,7 @@ class FrameReady:
     ready_us: int  # when it could be sent, on the machine's monotonic clock
     figures: DrawnFigures
     states_skipped: int = 0  # between the frame before and this one
+    late: bool = False  # ready after it was due, as ``scheduling.Cadence`` has it
 
 
 @dataclass(frozen=True, slots=True)

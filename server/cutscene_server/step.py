@@ -25,14 +25,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
 
-from cutscene_server import worker_messages
+from cutscene_server import clock, worker_messages
 from cutscene_server.admission import Admission
 from cutscene_server.archive import Archive, FrameToKeep
 from cutscene_server.arriving import MOST_AT_ONCE, Arrived, Arriving
 from cutscene_server.crew import Crew
+from cutscene_server.errors import EngineFailed
 from cutscene_server.inference import Inference
 from cutscene_server.observer import Observer
 from cutscene_server.picture import Encoded
@@ -127,6 +127,10 @@ class Step:
                         if self._crew.is_current(key, generation):
                             record.log.error("could not draw: %s", text, extra=order.log_fields)
                             self._crew.take_fact(key, Session.fail)
+                    case worker_messages.Encoded(number, latent):
+                        inference.end_encoding(number, latent)
+                    case worker_messages.EncodeFailed(number, text):
+                        inference.end_encoding(number, EngineFailed("the model could not see a reference picture"))
                     case worker_messages.Counted(counters):
                         self._observer.cache_told(counters, inference.number)
             await receiving
@@ -154,7 +158,7 @@ class Step:
             inference.costs.observe(figures.tier, figures.started_us, figures.finished_us, longest_us)
         picture: Encoded | Exception | None = None
         try:
-            if self._crew.is_current(record.key, drawn.generation):  # else it ended, or went back, meanwhile
+            if self._awaits(record, drawn.generation):
                 picture = await self._archive.encode(record.session.terms, inference.link.ring.view(drawn.slot))
         except Exception as error:
             picture = error
@@ -168,7 +172,7 @@ class Step:
         for frame in arrived:
             if isinstance(frame.picture, Exception):
                 self._fail(frame, "cannot be encoded", frame.picture)
-            elif frame.picture is not None and self._crew.is_current(frame.record.key, frame.generation):
+            elif frame.picture is not None and self._awaits(frame.record, frame.generation):
                 current.append((frame, frame.picture))
         kept = await self._archive.keep_frames(
             [
@@ -187,6 +191,10 @@ class Step:
                 self._add_frame(inference, frame, picture)
         self._note_landed(inference, len(arrived))
 
+    def _awaits(self, record: SessionRecord, generation: int) -> bool:
+        """Whether a frame that was drawn is still wanted: the session has neither ended nor gone back meanwhile."""
+        return self._crew.is_current(record.key, generation) and record.session.in_flight > 0
+
     def _fail(self, frame: Arrived, why: str, error: Exception) -> None:
         record = frame.record
         record.log.error("has a frame that %s", why, extra=frame.order.log_fields, exc_info=error)
@@ -197,9 +205,9 @@ class Step:
         record = frame.record
         record.crashes = 0
         # Somebody who holds the token may have ended it while its frame was being stored: then it awaits none.
-        if not (self._crew.is_current(record.key, frame.generation) and record.session.in_flight):
+        if not self._awaits(record, frame.generation):
             return
-        now_us, misses = _now_us(), record.session.usage.deadline_misses
+        now_us, misses = clock.now_us(), record.session.usage.deadline_misses
 
         def add(session: Session) -> None:
             ready = session.add_frame(frame.figures, picture.data, picture.pixel_digest, picture.took_us, now_us)
@@ -213,7 +221,7 @@ class Step:
     async def _next_session(self, inference: Inference) -> SessionRecord:
         """Whose frame is next, once somebody's time has come. Nobody's, once this server is stopping."""
         while True:
-            now_us = _now_us()
+            now_us = clock.now_us()
             while not self._stopping and (key := inference.queue.take(now_us)) is not None:
                 record = self._sessions.by_key(key)
                 if record is not None and record.session.wants_frame:
@@ -230,7 +238,7 @@ class Step:
 
     def _take_order(self, inference: Inference, record: SessionRecord) -> DrawOrder:
         """The session's next frame, at the tier that there is time for. Its next wish goes to the queue."""
-        now_us, session = _now_us(), record.session
+        now_us, session = clock.now_us(), record.session
         if inference.tiers.touch(record.key, now_us):
             self.review_tiers(inference)
         ahead_us = PIPELINE_SLOTS * inference.costs.cost_us(session.tier)
@@ -251,7 +259,7 @@ class Step:
         if wish is None:
             inference.queue.remove(record.key)
             return
-        allowed_us = record.tenant.frames.ready_us(_now_us()) if record.tenant.frames.rate else 0
+        allowed_us = record.tenant.frames.ready_us(clock.now_us()) if record.tenant.frames.rate else 0
         if allowed_us > wish.release_us:
             wish = dataclasses.replace(wish, release_us=allowed_us)
         inference.queue.put(record.key, wish)
@@ -279,7 +287,7 @@ class Step:
 
     def review_tiers(self, inference: Inference) -> None:
         """Takes the steps that are due between tiers."""
-        for change in inference.tiers.review(_now_us()):
+        for change in inference.tiers.review(clock.now_us()):
             if record := self._sessions.by_key(change.key):
                 record.log.info("goes %s to %s", "down" if change.lower else "up", change.tier)
                 tier = change.tier
@@ -295,7 +303,3 @@ class Step:
     def _note_drained(self) -> None:
         if not any(inference.unlanded for inference in self._crew.all):
             self._on_drained()
-
-
-def _now_us() -> int:
-    return time.monotonic_ns() // 1000

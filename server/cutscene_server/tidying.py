@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from cutscene_server.archive import Archive
 from cutscene_server.config import ServerConfig
@@ -36,6 +36,13 @@ class Tidying:
         self._forget = forget
         self._observer = observer
         self.disk_full = False  # whether more is stored than may be
+        self._awaited: Callable[[], Collection[str] | None] = tuple
+
+    def spare(self, awaited: Callable[[], Collection[str] | None]) -> None:
+        """Sessions of these ids are not deleted, although they are not in memory: the server itself waits for its time
+        to draw them. None: it does not know them yet, and nothing is deleted.
+        """
+        self._awaited = awaited
 
     async def run(self) -> None:
         """Parks sessions that nobody came back to, lets go of closed ones, and keeps the disk within its limits."""
@@ -66,9 +73,12 @@ class Tidying:
 
     async def _sweep(self) -> None:
         config = self._config
+        if (awaited := self._awaited()) is None:
+            return
         keep = Retention(config.keep_closed, config.keep_open, config.max_disk)
         async with self.restoring:  # or a session that is just coming back could be deleted under its client's hands
-            swept = await self._archive.sweep(keep, {record.session_id for record in self._sessions})
+            in_use = {*(record.session_id for record in self._sessions), *awaited}
+            swept = await self._archive.sweep(keep, in_use)
         for session_id in swept.deleted:
             log.info("deleted a stored session: too old, or no room", extra={"session_id": session_id})
         self._observer.disk_used(swept.bytes_left, config.max_disk)

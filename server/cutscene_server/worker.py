@@ -92,6 +92,8 @@ class Worker:
                     self._draw(command, prepared, waited)
                 case messages.Begin():
                     self._begin(command)
+                case messages.Encode():
+                    self._encode(command)
                 case messages.End(key):
                     self._drop(key)
                     self._logs.pop(key, None)
@@ -145,6 +147,18 @@ class Worker:
         self._timelines[command.key] = command.generation, timeline
         self._owed_us[command.key] = now_us() - started_us
         self._report(messages.Began(command.key, command.generation))
+
+    def _encode(self, command: messages.Encode) -> None:
+        """Between two frames: it takes about as long as drawing one, and sessions are opened rarely."""
+        manifest = self._engine.manifest
+        try:
+            pixels = np.frombuffer(command.pixels, np.uint8).reshape(manifest.height, manifest.width, 3)
+            latent = self._engine.encode(pixels)
+        except Exception as error:
+            log.exception("could not encode a reference picture")
+            self._report(messages.EncodeFailed(command.number, _text(error)))
+            return
+        self._report(messages.Encoded(command.number, latent.tobytes()))
 
     def _past(self, frame_index: int, packed_state: bytes, latent: bytes) -> PastFrame:
         shape = self._engine.manifest.latent_shape

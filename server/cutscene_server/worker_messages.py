@@ -7,6 +7,7 @@ these messages; they go through ``frame_ring``.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,14 @@ class Draw:
     cut_before: bool
     packed_state: bytes
     latent: bytes  # raw float16; empty for a frame that is yet to be drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Encode:
+    """A reference picture: what is it to the model?"""
+
+    number: int  # of the question, for its answer
+    pixels: bytes  # (height, width, 3) uint8 of the model's size
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,20 +125,37 @@ class DrawFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Encoded:
+    """A reference picture's latent."""
+
+    number: int
+    latent: bytes  # raw float16
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeFailed:
+    """The model could not encode a reference picture."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Counted:
     """What the engine's cache has done since the process started, and holds now: ``Engine.counters()``."""
 
     counters: dict[str, int]
 
 
-Command = UseRing | Begin | Draw | End | Stop
-Fact = Ready | Began | BeginFailed | Drawn | DrawFailed | Counted
+Command = UseRing | Begin | Draw | Encode | End | Stop
+Fact = Ready | Began | BeginFailed | Drawn | DrawFailed | Encoded | EncodeFailed | Counted
 Message = Command | Fact
 
 _KINDS: tuple[type[Message], ...] = (
     UseRing,
     Begin,
     Draw,
+    Encode,
     End,
     Stop,
     Ready,
@@ -137,6 +163,8 @@ _KINDS: tuple[type[Message], ...] = (
     BeginFailed,
     Drawn,
     DrawFailed,
+    Encoded,
+    EncodeFailed,
     Counted,
 )
 _TAGS: dict[type[Message], int] = {kind: tag for tag, kind in enumerate(_KINDS)}
@@ -164,6 +192,11 @@ def pack_stage(stage: Stage) -> bytes:
 
 def unpack_stage(packed: bytes) -> Stage:
     return scene_codec.stage_from_plain(msgpack.unpackb(packed))
+
+
+def with_references(packed_stage: bytes, latents: Sequence[bytes]) -> bytes:
+    """A packed stage with these reference pictures' latents."""
+    return pack_stage(dataclasses.replace(unpack_stage(packed_stage), references=tuple(latents)))
 
 
 def pack_manifest(manifest: Manifest) -> bytes:

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cutscene_client import rotations, scene, shipped
@@ -264,6 +264,7 @@ action = st.one_of(
 
 
 @settings(max_examples=25, deadline=None)
+@example(body=[{"at": 1.0, "sit": "seat_west_l"}, {"at": 0.0, "turn_to": 68.0}], framing="wide")
 @given(body=st.lists(action, max_size=5), framing=st.sampled_from(["wide", "close_up", "low_angle", "medium"]))
 def test_whatever_an_actor_is_told_every_state_is_sound(body: list[dict[str, object]], framing: str) -> None:
     plain = {
@@ -286,6 +287,19 @@ def test_whatever_an_actor_is_told_every_state_is_sound(body: list[dict[str, obj
         assert np.abs(joints).max() < 20
         q = state.camera.rotation
         assert math.isclose(math.hypot(q.x, q.y, q.z, q.w), 1.0, abs_tol=1e-3)
+
+
+def test_a_camera_with_nowhere_to_stand_keeps_off_what_it_looks_at_and_says_so() -> None:
+    """The walk to the seat takes what is framed out of where cameras may be: no part of the way to it is clear."""
+    text = (
+        "{title: t, room: tavern, cast: [{id: ada, costume: knight, holds: [weapon/staff]}], shots: [{duration: 2.0, "
+        "camera: {framing: wide, move: orbit}, actors: {ada: {body: [{turn_to: 68.0}, {at: 1.0, sit: seat_west_l}]}}}]}"
+    )
+    expansion = expand(read_script(text))
+    assert any("something is in the way" in warning for warning in expansion.warnings)
+    for state in expansion.shots[0].states:
+        eye = np.array([state.camera.position.x, state.camera.position.y, state.camera.position.z])
+        assert np.linalg.norm(eye - joints_of(state, "ada")[0]) > 0.5
 
 
 def test_a_damaged_captured_file_is_refused() -> None:

@@ -30,6 +30,9 @@ class Bucket:
     uploads: dict[str, dict[int, bytes]] = field(default_factory=dict)  # begun in parts, and not completed
     put_in_parts: int = 0
     refuse: bool = False  # every request is answered with 403 from now on
+    open: threading.Event = field(
+        default_factory=threading.Event
+    )  # while it is not set, nothing that is put is answered
 
     def environment(self) -> dict[str, str]:
         """What a client needs to know, by the names that every S3 client reads."""
@@ -46,6 +49,7 @@ class Bucket:
 def object_store() -> Iterator[Bucket]:
     """A store on a free loopback port for as long as a block lasts."""
     bucket = Bucket()
+    bucket.open.set()
     numbers = itertools.count(1)
 
     class Handler(BaseHTTPRequestHandler):
@@ -78,6 +82,7 @@ def object_store() -> Iterator[Bucket]:
             if (request := self._begin()) is None:
                 return
             path, query, body = request
+            bucket.open.wait()
             if "uploadId" in query:
                 bucket.uploads[query["uploadId"][0]][int(query["partNumber"][0])] = body
             else:
@@ -124,6 +129,7 @@ def object_store() -> Iterator[Bucket]:
     try:
         yield bucket
     finally:
+        bucket.open.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -51,6 +51,11 @@ class SketchEngine:
     def counters(self) -> dict[str, int]:
         return {}
 
+    def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:
+        """The mean colour, in every cell."""
+        shape = MANIFEST.latent_shape
+        return np.broadcast_to((picture.mean() / 255).astype(np.float16), shape).copy()
+
     def begin(self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()) -> SketchTimeline:
         return SketchTimeline(stage, seed, next_frame, len(past))
 
@@ -59,7 +64,8 @@ class SketchTimeline:
     """The timeline: its window is only counted."""
 
     def __init__(self, stage: Stage, seed: int, next_frame: int, remembered: int) -> None:
-        self._grain = int.from_bytes(hashlib.blake2b(f"{len(stage.elements)} {seed}".encode()).digest()[:4], "little")
+        told = f"{len(stage.elements)} {seed}".encode() + b"".join(stage.references)
+        self._grain = int.from_bytes(hashlib.blake2b(told).digest()[:4], "little")
         self._window = min(remembered, MANIFEST.window)
         self._pending = False
         self._next_frame = self._begun_at = next_frame

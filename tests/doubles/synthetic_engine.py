@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ MANIFEST = Manifest(
     emotions=EMOTIONS[:-1],  # no surprise, so that an unknown emotion can be tried
     files=(),
     license="MIT",
+    references=3,
 )
 
 
@@ -71,26 +72,53 @@ class SyntheticEngine:
     def manifest(self) -> Manifest:
         return MANIFEST
 
+    def __init__(self) -> None:
+        self._timelines: set[SyntheticTimeline] = set()  # that were begun, and not closed
+
     def counters(self) -> dict[str, int]:
-        return {}
+        """As the model's own, of what sessions still read: that goes when their timelines are closed."""
+        return {"used": sum(timeline.remembered for timeline in self._timelines)}
+
+    def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:
+        """The bits of a digest. A first row of white fails, one of red ends the process."""
+        if (picture[0] == 255).all():
+            raise RuntimeError("this picture cannot be encoded")
+        if (picture[0] == (255, 0, 0)).all():
+            os._exit(3)
+        return _numbers(picture.tobytes())
 
     def begin(self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()) -> SyntheticTimeline:
         mischief = {member.id for member in stage.cast}
         if "fail_begin" in mischief:
             raise RuntimeError("this stage cannot be begun")
-        return SyntheticTimeline(stage, seed, mischief, next_frame, past)
+        timeline = SyntheticTimeline(stage, seed, mischief, next_frame, past, self._timelines.discard)
+        self._timelines.add(timeline)
+        return timeline
 
 
 class SyntheticTimeline:
     """The timeline: a running digest of the window stands for the cache."""
 
-    def __init__(self, stage: Stage, seed: int, mischief: set[str], next_frame: int, past: Sequence[PastFrame]) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        seed: int,
+        mischief: set[str],
+        next_frame: int,
+        past: Sequence[PastFrame],
+        on_close: Callable[[SyntheticTimeline], None],
+    ) -> None:
         self._anchor = hashlib.blake2b(msgpack.packb([scene_codec.stage_to_plain(stage), seed])).digest()
         self._mischief = mischief
         self._window = [frame.latent.tobytes() for frame in past][-WINDOW:]
         self._pending: bytes | None = None
         self._next_frame = next_frame
         self._begun_at = next_frame
+        self._on_close = on_close
+
+    @property
+    def remembered(self) -> int:
+        return len(self._window)
 
     @property
     def next_frame(self) -> int:
@@ -106,13 +134,12 @@ class SyntheticTimeline:
             self.commit()
             computed += 1
         told = [self._anchor, self._window, self._next_frame, scene_codec.state_to_plain(prepared), tier]
-        # The latent is the digest: what later frames remember, and enough to show the frame again. One bit of each
-        # number is cleared, so that all are finite, as a model's are.
-        numbers = np.frombuffer(hashlib.blake2b(msgpack.packb(told), digest_size=16).digest(), np.uint16) & 0xBFFF
-        digest = numbers.tobytes()
+        # The latent is the digest: what later frames remember, and enough to show the frame again.
+        latent = _numbers(msgpack.packb(told))
+        digest = latent.tobytes()
         frame = DrawnFrame(
             frame_index=self._next_frame,
-            latent=np.frombuffer(digest, np.float16).reshape(MANIFEST.latent_shape),
+            latent=latent,
             tier=tier,
             blocks_reused=1 + len(self._window) - computed,
             blocks_computed=computed,
@@ -139,6 +166,7 @@ class SyntheticTimeline:
 
     def close(self) -> None:
         self.cut()
+        self._on_close(self)
 
     def _misbehave(self, what: str) -> None:
         if "slow" in self._mischief:
@@ -148,6 +176,12 @@ class SyntheticTimeline:
                 raise RuntimeError("frame 3 cannot be drawn")
             if f"die_{what}_3" in self._mischief:
                 os._exit(3)
+
+
+def _numbers(told: bytes) -> npt.NDArray[np.float16]:
+    """A digest as a latent. One bit of each number is cleared, so that all are finite, as a model's are."""
+    numbers = np.frombuffer(hashlib.blake2b(told, digest_size=16).digest(), np.uint16) & 0xBFFF
+    return np.frombuffer(numbers.tobytes(), np.float16).reshape(MANIFEST.latent_shape)
 
 
 def _pixels(digest: bytes) -> Pixels:

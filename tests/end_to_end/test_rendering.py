@@ -18,9 +18,13 @@ import cutscene_client as cc
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import render_pb2 as rpb
 from cutscene_proto.v1.render_pb2_grpc import RenderServiceStub
+from cutscene_server.errors import NotServing
+from cutscene_server.rendering.renders import MOST_UPLOADS, Renders
 from cutscene_server.running import run_server
+from cutscene_server.runtime import Runtime
 from cutscene_server.worker_link import PIPELINE_SLOTS
 from messages import keyframed_turn, lockstep_turn, open_message
+from object_store import object_store
 from raw_client import details
 from server_program import ServerProgram, serving
 from synthetic_server import child_processes, eventually, synthetic_config
@@ -154,6 +158,16 @@ async def test_a_watcher_stays_while_the_server_is_replaced(tmp_path: Path) -> N
                 assert (await waiting).state == "done"
 
 
+async def test_no_job_seems_to_be_gone_while_a_server_starts(tmp_path: Path) -> None:
+    """Calls are answered before the jobs are read from disk."""
+    config = synthetic_config(tmp_path)
+    renders = Renders(config, Runtime(config, on_health=lambda healthy: None))
+    with pytest.raises(NotServing, match="is starting"):
+        renders.find("f" * 32, "any")
+    with pytest.raises(NotServing, match="is starting"):
+        renders.page(0, 10)
+
+
 async def test_a_watcher_is_told_when_the_server_draws_no_more(tmp_path: Path) -> None:
     config = synthetic_config(tmp_path / "data", render_output=str(tmp_path / "films"))
     async with run_server(config) as server, cc.connect(server.address) as client:
@@ -167,6 +181,49 @@ async def test_a_watcher_is_told_when_the_server_draws_no_more(tmp_path: Path) -
                 await task
         states = [each.state for each in (await render.progress()).items]
         assert states == ["queued", "queued"], "the next server goes on"
+
+
+async def test_a_slow_store_holds_up_no_drawing_until_too_many_films_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with object_store() as bucket:
+        for name, value in bucket.environment().items():
+            monkeypatch.setenv(name, value)
+        config = synthetic_config(tmp_path, render_output="s3://bucket/films")
+        async with run_server(config) as server, cc.connect(server.address) as client:
+            bucket.open.clear()
+            one_of = [item(f"film-{number}") for number in range(MOST_UPLOADS + 2)]
+            render = await client.render(one_of)
+            async for progress in render.watch():
+                if progress.items[MOST_UPLOADS].frames_done == progress.items[MOST_UPLOADS].frame_count:
+                    break
+            await asyncio.sleep(0.3)
+            states = [each.state for each in (await render.progress()).items]
+            assert states == ["drawing"] * (MOST_UPLOADS + 1) + ["queued"], "one is drawn, and waits for the others"
+            doomed = await client.render([item("behind")])
+            assert (await doomed.cancel()).state == "cancelled"
+            bucket.open.set()
+            assert (await render.wait()).items_done == len(one_of)
+            assert len(bucket.objects) == len(one_of)
+            assert not list((tmp_path / "renders" / "unfinished").iterdir())
+
+
+async def test_a_film_on_its_way_to_a_store_is_put_there_by_the_next_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with object_store() as bucket:
+        for name, value in bucket.environment().items():
+            monkeypatch.setenv(name, value)
+        config = synthetic_config(tmp_path, render_output="s3://bucket/films")
+        async with run_server(config) as server, cc.connect(server.address) as client:
+            bucket.open.clear()
+            render = await client.render([item("one")])
+            await drawing(render, 32)
+        bucket.open.set()
+        bucket.objects.clear()
+        async with run_server(config) as server, cc.connect(server.address) as client:
+            ended = await client.render_job(render.id, render.token).wait()
+            assert (ended.items[0].state, len(bucket.objects)) == ("done", 1)
 
 
 async def test_a_cancelled_job_leaves_nothing_and_the_next_one_is_drawn(tmp_path: Path) -> None:
@@ -369,3 +426,55 @@ async def test_a_client_that_leaves_in_the_middle_of_handing_in_leaves_nothing(t
         assert await client.renders() == []
         assert await client.sessions() == []
         assert (await (await client.render([item("one")])).wait()).items_done == 1, "no place is held"
+
+
+async def test_a_job_is_forgotten_in_its_time_and_its_films_with_it(tmp_path: Path) -> None:
+    """Also on a server that nobody hands another job to."""
+    films = tmp_path / "films"
+    config = synthetic_config(tmp_path / "data", render_output=str(films), keep_closed=1.0, sweep_period=0.1)
+    async with run_server(config) as server, cc.connect(server.address) as client:
+        render = await client.render([item("one")])
+        ended = await render.wait()
+        assert (films / ended.items[0].film).exists()
+        foreign = films / "0123456789abcdef0123456789abcdef" / "000-another-server-s.mp4"
+        foreign.parent.mkdir()
+        foreign.write_bytes(b"film")
+
+        async def forgotten() -> bool:
+            return not (films / ended.items[0].film).exists() and not await client.renders()
+
+        await eventually(forgotten)
+        with pytest.raises(cc.RenderNotFound):
+            await render.progress()
+        assert not (films / ended.items[0].film).parent.exists()
+        assert foreign.exists(), "what it does not know is not its to delete"
+        assert not list((tmp_path / "data" / "renders").glob("*.json"))
+
+
+async def test_what_waits_to_be_drawn_is_not_swept_away_however_long_it_waits(tmp_path: Path) -> None:
+    config = synthetic_config(
+        tmp_path / "data", render_output=str(tmp_path / "films"), keep_open=0.2, sweep_period=0.05, idle_timeout=0.2
+    )
+    async with run_server(config) as server, cc.connect(server.address) as client:
+        ended = await (await client.render([item("one", cast=SLOW), item("two")])).wait()
+        assert [(film.state, film.failure) for film in ended.items] == [("done", ""), ("done", "")]
+
+
+async def test_no_job_is_taken_while_films_take_what_they_may(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    config = synthetic_config(tmp_path / "data", render_output=str(films), max_films=1 << 20)
+    async with run_server(config) as server, cc.connect(server.address) as client:
+        full = films / "0123456789abcdef0123456789abcdef" / "000-full.mp4"
+        full.parent.mkdir()
+        full.write_bytes(bytes(1 << 20))
+        with pytest.raises(cc.ResourceExhausted, match="max_films") as raised:
+            await client.render([item("one")])
+        assert raised.value.retry_after
+        assert not await client.renders()
+        full.write_bytes(bytes((1 << 20) - 100))  # room for a job, and not for its film
+        ended = await (await client.render([item("one")])).wait()
+        assert (ended.items[0].state, ended.items[0].film) == ("failed", "")
+        assert "max_films" in ended.items[0].failure
+        assert not left_in_workshop(tmp_path)
+        full.unlink()
+        assert (await (await client.render([item("two")])).wait()).items_done == 1

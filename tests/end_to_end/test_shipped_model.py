@@ -61,6 +61,15 @@ async def test_a_neighbour_changes_no_pixel(address: str, expansion: Expansion) 
     assert [frame.digest for frame in alone] == [frame.digest for frame in beside]
 
 
+async def test_the_shipped_model_takes_no_reference_pictures_and_says_so(address: str) -> None:
+    picture = np.zeros((288, 512, 3), np.uint8)
+    async with cc.connect(address) as client:
+        (model,) = await client.models()
+        assert model.references == 0
+        with pytest.raises(cc.InvalidRequest, match=r"open\.references: found 1; kaykit takes no reference pictures"):
+            await client.open(cast=[], set=[], references=[picture])
+
+
 async def test_every_shipped_script_is_in_the_model_s_vocabulary(address: str) -> None:
     async with cc.connect(address) as client:
         for name in shipped.names():

@@ -15,6 +15,7 @@ from PIL import Image
 
 from cutscene_client import shipped
 from cutscene_client.cli import main
+from pictures import jpeg, noise, png
 
 DOUBLES = Path(__file__).resolve().parents[1] / "doubles"
 
@@ -117,3 +118,31 @@ def test_the_demo_says_why_a_server_did_not_start(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "no_such_module" in done.stderr
+
+
+def test_play_takes_reference_pictures_with_a_script_and_beside_it(
+    server_address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ada.png").write_bytes(png(noise()))
+    (tmp_path / "hall.jpg").write_bytes(jpeg(noise(seed=1)))
+    (tmp_path / "plain.yaml").write_text(SHORT, encoding="utf-8")
+    (tmp_path / "own.yaml").write_text(SHORT + "references: [ada.png]\n", encoding="utf-8")
+
+    def played(script: str, *pictures: str) -> str:
+        more = [part for picture in pictures for part in ("--reference", str(tmp_path / picture))]
+        film = ["-o", str(tmp_path / "out.mp4"), "--server", server_address, "--json"]
+        assert main(["play", str(tmp_path / script), *film, *more]) == 0
+        digest: str = json.loads(capsys.readouterr().out.splitlines()[-1])["digest"]
+        return digest
+
+    plain, own = played("plain.yaml"), played("own.yaml")
+    assert plain != own
+    assert played("plain.yaml", "ada.png") == own
+    assert played("plain.yaml", "ada.png", "hall.jpg") == played("own.yaml", "hall.jpg") != own
+    command = ["play", str(tmp_path / "plain.yaml"), "-o", str(tmp_path / "out.mp4"), "--server", server_address]
+    assert main([*command, "--reference", str(tmp_path / "none.png")]) == 1
+    assert "none.png" in capsys.readouterr().err
+    assert main([*command, "--reference", str(tmp_path / "plain.yaml")]) == 1
+    assert "open.references[0].data: is neither a JPEG nor a PNG" in capsys.readouterr().err
+    assert main(["models", "--server", server_address]) == 0
+    assert "reference pictures up to 3" in capsys.readouterr().out

@@ -57,6 +57,7 @@ def test_a_released_block_is_free_again() -> None:
     read(pool, b"b")
     read(pool, b"c")
     assert pool.has(b"a"), "another timeline still holds it"
+    assert pool.figures.used == 1
     pool.release(b"a")
     read(pool, b"d")
     read(pool, b"e")

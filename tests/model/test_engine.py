@@ -112,6 +112,14 @@ def test_the_cache_figures_count_each_frames_block_once(engine: TransformerEngin
     assert figures[-1] == (window, 1)
 
 
+def test_a_cut_right_after_taking_up_a_timeline_leaves_no_figure_below_zero(engine: TransformerEngine) -> None:
+    latents = [np.full(engine.manifest.latent_shape, index / 10, np.float16) for index in range(3)]
+    timeline = engine.begin(stage(), 1, 3, [PastFrame(at, state(), latent) for at, latent in enumerate(latents)])
+    timeline.cut()
+    frame, _ = draw_whole(timeline, state(), "draft")
+    assert (frame.blocks_reused, frame.blocks_computed) == (0, 4)
+
+
 def test_commit_moves_work_and_changes_nothing(engine: TransformerEngine) -> None:
     eager, lazy = engine.begin(stage(), 3), engine.begin(stage(), 3)
     for frame in range(4):

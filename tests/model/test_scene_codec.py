@@ -42,6 +42,7 @@ stages = st.builds(
         st.builds(SetElement, classes, text, st.builds(Box, three, three, four), st.integers(0, 7), three), max_size=3
     ).map(tuple),
     st.lists(st.builds(Prop, text, classes, text, three, three), max_size=2).map(tuple),
+    st.lists(st.binary(max_size=8), max_size=4).map(tuple),
 )
 hints = st.builds(StageHint, text, number, three, number)
 actors = st.builds(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import AsyncIterator
 from typing import Any
@@ -174,7 +175,7 @@ async def test_a_client_that_leaves_its_frames_unread_is_detached_and_keeps_them
 
 
 async def test_sessions_that_are_ended_while_a_frame_of_theirs_is_stored_end_nothing_else(
-    channel: grpc.aio.Channel,
+    channel: grpc.aio.Channel, caplog: pytest.LogCaptureFixture
 ) -> None:
     stub: Any = CutsceneServiceStub(channel)  # type: ignore[no-untyped-call]
     for number in range(60):
@@ -188,3 +189,4 @@ async def test_sessions_that_are_ended_while_a_frame_of_theirs_is_stored_end_not
     await after.open(open_message())
     await after.say(turn=lockstep_turn("one", 2))
     assert len(await after.frames(2)) == 2
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []

@@ -187,10 +187,11 @@ def test_counters_of_the_cache_go_on_rising_when_another_process_counts_from_zer
     observer.cache_told({"hits": 14, "blocks": 4, "held_bytes": 400})
     observer.cache_told({"hits": 5, "blocks": 2, "held_bytes": 200}, process=1)
     observer.inference_restarted()
-    observer.cache_told({"hits": 2, "blocks": 1, "held_bytes": 100})
+    observer.cache_told({"hits": 2, "blocks": 1, "held_bytes": 100, "used": 1})
     assert registry.get_sample_value("cutscene_cache_blocks_total", {"event": "hits"}) == 10 + 4 + 5 + 2
     assert registry.get_sample_value("cutscene_cache_held_blocks") == 3
     assert registry.get_sample_value("cutscene_cache_held_bytes") == 300
+    assert registry.get_sample_value("cutscene_cache_used_blocks") == 1
     assert observer.cache["hits"] == 7
 
 

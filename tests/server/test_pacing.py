@@ -141,6 +141,28 @@ async def test_a_live_session_that_skipped_states_comes_back_from_disk_with_its_
         assert sum(turn.frame_count for turn in done) == last + 1
 
 
+async def test_frames_are_late_by_one_rule_wherever_they_are_counted() -> None:
+    """A frame of the slow cast takes twice the time that there is: late is what a cadence was promised for, only that,
+    and in the usage and the server's own figures alike.
+    """
+    config = synthetic_config(frame_latency=0.001)
+    async with run_server(config) as server, grpc.aio.insecure_channel(server.address) as channel:
+        misses = 0
+        for pacing in (pb.PACING_LOCKSTEP, pb.PACING_UNSPECIFIED):
+            stream = RawStream(channel)
+            await stream.open(paced(pacing, 40.0, SLOW))
+            await stream.say(turn=lockstep_turn("one", 6))
+            await stream.frames(6)
+            usage = (await closed(stream)).usage
+            misses += usage.deadline_misses
+            assert (usage.deadline_misses > 0) == (pacing == pb.PACING_LOCKSTEP)
+            assert server.runtime.observer.totals.late_frames == misses
+        shown = [
+            server.runtime.observer.recent.session(record.key, 0).late_frames for record in server.runtime.sessions
+        ]
+        assert sorted(shown) == [0, misses]
+
+
 async def test_a_crowd_is_drawn_at_a_lower_tier_and_is_told(channel: grpc.aio.Channel) -> None:
     """The slow cast takes 50 ms at any tier: 16 frames/s are more than is kept free, so that tiers are lowered."""
     stream = RawStream(channel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import grpc
 import pytest
@@ -79,3 +80,24 @@ async def test_the_server_is_lost_only_when_every_process_is() -> None:
         await stream.say(turn=lockstep_turn("one", 5))
         assert [frame.frame_index for frame in await stream.frames(5)] == list(range(5))
         stream.leave()
+
+
+async def test_sessions_that_come_while_a_lost_process_is_replaced_are_begun_once(tmp_path: Path) -> None:
+    """Begun twice, a session would end the server's own step, and all others with it."""
+    async with run_server(synthetic_config(tmp_path)) as server, grpc.aio.insecure_channel(server.address) as channel:
+
+        async def comes(number: int) -> list[int]:
+            await asyncio.sleep(0.02 * number)
+            stream = RawStream(channel)
+            await stream.open(open_message(seed=number))
+            await stream.say(turn=lockstep_turn("one", 2))
+            indexes = [frame.frame_index for frame in await stream.frames(2)]
+            await stream.say(close=pb.Close())
+            await stream.hear_until("closed")
+            return indexes
+
+        for _ in range(3):
+            lost = server.runtime.process_id
+            assert lost is not None
+            os.kill(lost, signal.SIGKILL)
+            assert await asyncio.gather(*[comes(number) for number in range(30)]) == [[0, 1]] * 30

@@ -23,6 +23,7 @@ from cutscene_client.errors import (
 )
 from cutscene_client.frames import Frame, Timings, TurnFigures, Usage
 from cutscene_client.moving import ImportedSession
+from cutscene_client.references import ReferencePictureError
 from cutscene_client.rendering import ItemProgress, Render, RenderItem, RenderProgress
 from cutscene_client.session import CUT, Session
 from cutscene_client.stats import ServerStats, SessionStats
@@ -43,6 +44,7 @@ __all__ = [
     "InvalidRequest",
     "ItemProgress",
     "ModelInfo",
+    "ReferencePictureError",
     "Render",
     "RenderItem",
     "RenderNotFound",

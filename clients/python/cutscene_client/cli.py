@@ -24,9 +24,11 @@ from cutscene_client.frames import TIERS, Frame
 from cutscene_client.library import load_library
 from cutscene_client.moving import ImportedSession, read_file, save
 from cutscene_client.playing import PlayFigures, play_script
+from cutscene_client.references import read_references
 from cutscene_client.replaying import ReplayFigures, read_camera, read_setting, replay
 from cutscene_client.script import json_schema
 from cutscene_client.stats import ServerStats
+from cutscene_proto.v1 import cutscene_pb2 as pb
 
 T = TypeVar("T")
 
@@ -37,6 +39,8 @@ examples:
   cutscene scripts                                   what can be played right away
   cutscene play tavern_dialogue -o tavern.mp4        play a shipped script
   cutscene play my_scene.yaml -o out.mp4 --sheet out.png --tier high
+  cutscene play my_scene.yaml -o out.mp4 --reference still.jpg
+                                                     with a picture of what it is to look like, if the model takes any
   cutscene render tavern_dialogue my_scene.yaml -o films
                                                      films made by the server while it has time
   cutscene recordings                                what was played, and can be played again
@@ -98,6 +102,9 @@ def _parser() -> argparse.ArgumentParser:
                       " (default: no cadence, as fast as there is room)")  # fmt: skip
     play.add_argument("--lowest-tier", choices=sorted(TIERS), default="",
                       help="with --pacing: down to which tier frames may be drawn rather than be late")  # fmt: skip
+    play.add_argument("--reference", type=Path, action="append", default=[], metavar="PICTURE",
+                      help="a JPEG or PNG of what all is to look like, beside the script's own; up to four in all, if"
+                      " the model takes any (`cutscene models`)")  # fmt: skip
     play.add_argument("--wait", action="store_true", help="wait in line if the server has no room")
     play.add_argument("--tenant", default="", metavar="NAME", help="in whose name the session is opened")
     play.add_argument("--seed", type=int, metavar="N", help="in place of the script's own seed")
@@ -237,6 +244,7 @@ def _play(options: argparse.Namespace) -> int:
         play(
             expansion, options.server, options.output, options.sheet, options.model, options.tier, options.seed,
             pacing=options.pacing, lowest_tier=options.lowest_tier, wait=options.wait, tenant=options.tenant,
+            references=read_references(options.reference),
         )
     )  # fmt: skip
     if options.json:
@@ -261,6 +269,7 @@ async def play(
     lowest_tier: str = "",
     wait: bool = False,
     tenant: str = "",
+    references: Sequence[pb.ReferencePicture] = (),
 ) -> PlayFigures:
     """``play_script`` with progress bars on the terminal."""
     drawing = tqdm(total=expansion.frame_count, unit=" frames", desc="performing", leave=False)
@@ -279,7 +288,7 @@ async def play(
         async with connect(server, tenant=tenant) as client:
             return await play_script(
                 client, expansion, film, sheet, model=model, tier=tier, seed=seed,
-                pacing=pacing, lowest_tier=lowest_tier, wait=wait, on_position=on_position,
+                pacing=pacing, lowest_tier=lowest_tier, references=references, wait=wait, on_position=on_position,
                 on_frame=on_frame, on_encoded=on_encoded,
             )  # fmt: skip
 
@@ -386,6 +395,7 @@ def _models(options: argparse.Namespace) -> int:
             print(f"  digest   {model.digest}\n  license  {model.license or 'not said'}")
             print(f"  costumes {', '.join(model.costumes)}\n  emotions {', '.join(model.emotions)}")
             print(f"  looks    {len(model.looks)} (all of them with --json)")
+            print(f"  reference pictures {f'up to {model.references}' if model.references else 'none'}")
         return 0
 
     return asyncio.run(ask())

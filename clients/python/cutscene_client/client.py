@@ -14,6 +14,7 @@ import grpc
 from cutscene_client.errors import CutsceneError, ServerUnreachable, refusal, status_of
 from cutscene_client.frames import CODECS, PACINGS, TIER_NAMES, TIERS, Frame, Usage, read_frame, read_usage
 from cutscene_client.moving import ImportedSession, Source, send
+from cutscene_client.references import ReferenceSource, read_references
 from cutscene_client.rendering import Render, RenderItem, RenderProgress, list_renders, submit
 from cutscene_client.session import LOST_STATUS, PATIENCE_S, Call, ProtocolViolation, Session
 from cutscene_client.stats import ServerStats, read_stats
@@ -45,6 +46,7 @@ class ModelInfo:
     looks: tuple[str, ...]
     emotions: tuple[str, ...]
     license: str
+    references: int = 0  # reference pictures that a session may have; 0: none
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,7 @@ class Client:
         frame_budget: int = 0,
         pacing: str = "",
         lowest_tier: str = "",
+        references: Iterable[ReferenceSource] = (),
         wait: bool = False,
         on_position: Callable[[int], None] = lambda position: None,
         patience: float = PATIENCE_S,
@@ -163,6 +166,8 @@ class Client:
         ``lowest_tier``; docs/scheduling.md says how. If there is no room the session is refused
         (``ResourceExhausted``); with ``wait`` this waits in line instead, and
         ``on_position`` is told each position, from 1.
+        ``references`` are up to four pictures of what cast, set or the whole are to look like: paths of JPEG or PNG
+        files, their bytes, or pixels (H, W, 3) uint8. ``ModelInfo.references`` says how many the model takes, if any.
         Empty and zero values mean the server's own choice; see ``cutscene.proto``, ``Open``."""
         width, height = size or (0, 0)
         if codec not in CODECS:
@@ -185,6 +190,7 @@ class Client:
             frame_budget=frame_budget,
             pacing=PACINGS[pacing],
             lowest_tier=TIERS[lowest_tier] if lowest_tier else pb.TIER_UNSPECIFIED,
+            references=await asyncio.to_thread(read_references, references),
             wait=wait,
         )
         return await self.open_request(request, patience=patience, on_position=on_position)
@@ -419,6 +425,7 @@ def _read_model(model: pb.Model) -> ModelInfo:
         looks=tuple(model.looks),
         emotions=tuple(model.emotions),
         license=model.license,
+        references=model.references,
     )
 
 

@@ -15,6 +15,7 @@ CutsceneError
         Unauthenticated      UNAUTHENTICATED or PERMISSION_DENIED
         ServerFault          INTERNAL, UNKNOWN and whatever else is not the caller's doing
     CaptureError             (``capturing``) what was to be captured is not what can be
+    ReferencePictureError    (``references``) a reference picture cannot be sent
     FilmDamaged              a film that came is not the one that the server made
     TurnRejected             one request was not taken, with the fields it named; the session lives on
 """

@@ -22,6 +22,7 @@ FloatArray = npt.NDArray[np.float64]
 ASPECT = 16 / 9
 CLEARANCE_M = 0.3  # of a camera to walls and furniture
 LOWEST_M, HIGHEST_M = 0.4, 3.4  # where a camera may be above the floor
+NEAREST_AIM_M = 0.5  # of a camera that is drawn in to what it looks at: nearer than that there is no picture
 NEAREST_HEAD_M = 0.86  # of a camera to a head, which is half a metre wide either way
 ANGLES_TRIED = (0.0, 12.0, -12.0, 24.0, -24.0, 36.0, -36.0, 50.0, -50.0)  # degrees
 WALKS_M = 0.35  # a subject that comes farther than this in a shot is followed
@@ -153,15 +154,24 @@ def _film(
     offsets = np.stack([_moved(spec, offset, part) for part in parts])
     if spec.move != "track":  # the eye stays behind while the target goes on
         offsets = offsets - np.stack([walk * (part - 0.5) for part in parts])
-    drawn_in = obstacles.clear_part(targets, offsets, CLEARANCE_M)
-    offsets *= drawn_in
+    drawn_in = _drawn_in(offsets, obstacles.clear_part(targets, offsets, CLEARANCE_M))
+    offsets *= drawn_in[:, None]
     positions = targets + offsets
     if spec.move == "handheld":
         sways = [_sway(index / FPS, seed) for index in range(frames)]
         positions = positions + spec.amount * np.stack([eye for eye, _ in sways])
         targets = targets + spec.amount * np.stack([aim for _, aim in sways])
     views = tuple(View(position, aim, fov) for position, aim in zip(positions, targets, strict=True))
-    return Filming(views, drawn_in)
+    return Filming(views, float(drawn_in.min()))
+
+
+def _drawn_in(offsets: FloatArray, clear_part: float) -> FloatArray:
+    """By what each offset is taken: all by the same, but none so that the camera would stand in what it looks at. Where
+    nothing is clear (somebody sits down beyond the room's edge), the camera is in the way of something, which is told.
+    """
+    lengths = np.maximum(1e-6, np.linalg.norm(offsets, axis=1))
+    nearest: FloatArray = np.minimum(1.0, NEAREST_AIM_M / lengths)
+    return np.maximum(nearest, clear_part)
 
 
 def _walk(subjects: Sequence[Subject]) -> FloatArray:

@@ -22,6 +22,7 @@ from cutscene_client.frames import PACINGS, TIERS, Frame, read_pixels
 from cutscene_client.remembered import remember
 from cutscene_client.session import Session
 from cutscene_client.video import SheetTile, mp4_writer, sheet_frames, write_contact_sheet
+from cutscene_proto.v1 import cutscene_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,13 @@ async def play_script(
     seed: int | None = None,
     pacing: str = "",
     lowest_tier: str = "",
+    references: Sequence[pb.ReferencePicture] = (),
     wait: bool = False,
     on_position: Callable[[int], None] = lambda position: None,
     on_frame: Callable[[Frame], None] = lambda frame: None,
     on_encoded: Callable[[int], None] = lambda count: None,
 ) -> PlayFigures:
-    """Opens a session, performs every shot, closes it, and writes the files."""
+    """Opens a session, performs every shot, closes it, and writes the files. ``references`` come after the script's."""
     request = type(expansion.open_request)()
     request.CopyFrom(expansion.open_request)
     request.model = model
@@ -86,6 +88,7 @@ async def play_script(
     request.pacing, request.wait = PACINGS[pacing], wait
     if lowest_tier:
         request.lowest_tier = TIERS[lowest_tier]
+    request.references.extend(references)
     session = await client.open_request(request, on_position=on_position)
     remember(session.id, session.token, client.address, expansion.title)
     async with session:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cutscene_client.errors import CutsceneError
+from cutscene_client.references import MAX_REFERENCES
 from cutscene_client.scene import ELEMENT_CLASSES, EMOTIONS
 
 FPS = 24
@@ -280,6 +281,11 @@ class Script(Strict):
     cast_: list[CastSpec] = Field(default=[], alias="cast", max_length=4)
     props: list[PropSpec] = Field(default=[], max_length=8)
     shots: list[Shot] = Field(default=[], max_length=200)
+    references: list[str] = Field(
+        default=[],
+        max_length=MAX_REFERENCES,
+        description="pictures beside the script, JPEG or PNG, of what all is to look like",
+    )
     captured: str | None = Field(default=None, description="a .npz beside the script, in place of room, cast and shots")
 
     @model_validator(mode="after")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from cutscene_client.captured import load_captured
 from cutscene_client.expand import Expansion, expand
+from cutscene_client.references import ReferencePictureError, read_references
 from cutscene_client.script import Script, ScriptError, load_script, read_script
 
 FOLDER = resources.files("cutscene_client") / "scripts"
@@ -29,17 +32,36 @@ def load(script: str) -> Script:
 
 
 def load_expansion(script: str) -> Expansion:
-    """A script ready to be played, with the captured file beside it where it names one. Raises ``ScriptError``."""
+    """A script ready to be played, with the files beside it that it names: what was captured, reference pictures.
+
+    Raises ``ScriptError``.
+    """
     read = load(script)
     if read.captured is None:
-        return expand(read)
-    if "/" in read.captured or "\\" in read.captured:
-        raise ScriptError(script, ["captured: the file must lie beside the script; give its name alone"])
+        expansion = expand(read)
+    else:
+        beside = _beside(script, "captured", read.captured)
+        try:
+            expansion = load_captured(read, beside.read_bytes(), read.captured)
+        except OSError as error:
+            raise ScriptError(script, [f"captured: {error}"]) from error
+    files = [_beside(script, f"references[{index}]", name) for index, name in enumerate(read.references)]
     try:
-        beside = Path(script).parent / read.captured if _is_path(script) else FOLDER / read.captured
-        return load_captured(read, beside.read_bytes(), read.captured)
+        with contextlib.ExitStack() as held:
+            paths = [held.enter_context(resources.as_file(file)) for file in files]
+            expansion.open_request.references.extend(read_references(paths))
+    except ReferencePictureError as error:
+        raise ScriptError(script, [str(error)]) from error
     except OSError as error:
-        raise ScriptError(script, [f"captured: {error}"]) from error
+        raise ScriptError(script, [f"references: {error}"]) from error
+    return expansion
+
+
+def _beside(script: str, place: str, name: str) -> Traversable:
+    """The file of that name beside a script, which may be a shipped one."""
+    if "/" in name or "\\" in name:
+        raise ScriptError(script, [f"{place}: the file must lie beside the script; give its name alone"])
+    return Path(script).parent / name if _is_path(script) else FOLDER / name
 
 
 def _is_path(script: str) -> bool:

@@ -34,7 +34,7 @@ from safetensors.torch import save_file
 from cutscene_model.allocator import keep_freed_memory
 from cutscene_model.training import capture, library, volumes
 from cutscene_model.training.autoencoder_training import AutoencoderRun, finish_autoencoder, train_autoencoder
-from cutscene_model.training.denoiser_training import DenoiserRun, train_denoiser
+from cutscene_model.training.denoiser_training import REFERENCED, DenoiserRun, train_denoiser
 from cutscene_model.training.evaluation_command import add_arguments, run_evaluation
 from cutscene_model.training.export import describe_data, read_quality, release
 from cutscene_model.training.faces_training import train_faces
@@ -103,10 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     one = add("denoiser", _denoiser, "Train the denoiser on the autoencoder's latents.")
     _add_places(one)
     _add_rates(one, DenoiserRun, steps=2000)
+    _add_references(one)
 
     one = add("finetune", _finetune, "Train denoiser and autoencoder together, against the pictures themselves.")
     _add_places(one)
     _add_rates(one, DenoiserRun, steps=2000, batch=8, muon_rate=0.006, adam_rate=6e-4)
+    _add_references(one)
 
     one = add("export", _export, "Write a trained run as a model that cutscene-server can load.")
     one.add_argument("--run", type=Path, required=True)
@@ -166,6 +168,21 @@ def _add_rates(parser: argparse.ArgumentParser, run: type, **defaults: float) ->
         parser.add_argument(option, type=kind, default=fields[name], help=f"{text} (default {fields[name]})")
 
 
+def _add_references(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--references", type=_share, default=REFERENCED, metavar="SHARE",
+        help="of samples that see frames of another run of the same cast and set, as reference pictures; 0: a model"
+        f" that takes none (default {REFERENCED}). A run that was begun without goes on without",
+    )  # fmt: skip
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 to 1")
+    return share
+
+
 def _rates(options: argparse.Namespace) -> dict[str, Any]:
     names = ("steps", "batch", "seed", "muon_rate", "adam_rate", "decay_from", "save_minutes")
     return {name: getattr(options, name) for name in names}
@@ -208,7 +225,10 @@ def _denoiser_run(options: argparse.Namespace) -> DenoiserRun:
     frames, held_out = (
         prepared_frames(path, shapes, finished, names, painter) for path in (options.data, options.held_out)
     )
-    return DenoiserRun(shapes, frames, held_out, finished, options.run, vocabulary=names, **_rates(options))
+    return DenoiserRun(
+        shapes, frames, held_out, finished, options.run, references=options.references, vocabulary=names,
+        **_rates(options),
+    )  # fmt: skip
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -11,8 +11,8 @@ from cutscene_model.greybox import HEIGHT, WIDTH
 from cutscene_model.loading import write_model
 from cutscene_model.manifest import Manifest
 from cutscene_model.scene import EMOTIONS
-from cutscene_model.training.denoiser_training import Both
-from cutscene_model.training.prepared import HISTORY
+from cutscene_model.training.denoiser_training import Both, sees_references
+from cutscene_model.training.prepared import HISTORY, REFERENCES
 from cutscene_model.training.progress import load_average, read_step
 from cutscene_model.training.shards import read_shard, shard_paths
 from cutscene_model.vocabulary import SHIPPED, Vocabulary
@@ -45,7 +45,8 @@ def release(
         if (run / file).exists()
     }
     checkpoint = run / ("finetuned.safetensors" if "finetune_steps" in steps else "denoiser.safetensors")
-    model = Both(Autoencoder(*vocabulary.sizes, volumes))
+    sees = sees_references(checkpoint)
+    model = Both(Autoencoder(*vocabulary.sizes, volumes), sees)
     load_average(checkpoint, model)
     manifest = Manifest(
         name=name,
@@ -63,6 +64,7 @@ def release(
         looks=vocabulary.looks,
         emotions=EMOTIONS,
         files=(),
+        references=REFERENCES if sees else 0,
         license=LICENSE if vocabulary == SHIPPED else "",
         data=data,
         training={**steps, **training},

@@ -122,7 +122,7 @@ class PerformRequest(_message.Message):
     def __init__(self, open: _Optional[_Union[Open, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., turn: _Optional[_Union[Turn, _Mapping]] = ..., cut: _Optional[_Union[Cut, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("model", "video", "fps", "cast", "set", "seed", "tier", "frame_credit", "frame_budget", "pacing", "lowest_tier", "wait")
+    __slots__ = ("model", "video", "fps", "cast", "set", "seed", "tier", "frame_credit", "frame_budget", "pacing", "lowest_tier", "wait", "references")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VIDEO_FIELD_NUMBER: _ClassVar[int]
     FPS_FIELD_NUMBER: _ClassVar[int]
@@ -135,6 +135,7 @@ class Open(_message.Message):
     PACING_FIELD_NUMBER: _ClassVar[int]
     LOWEST_TIER_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
     model: str
     video: VideoFormat
     fps: float
@@ -147,7 +148,14 @@ class Open(_message.Message):
     pacing: Pacing
     lowest_tier: Tier
     wait: bool
-    def __init__(self, model: _Optional[str] = ..., video: _Optional[_Union[VideoFormat, _Mapping]] = ..., fps: _Optional[float] = ..., cast: _Optional[_Iterable[_Union[_scene_pb2.CastMember, _Mapping]]] = ..., set: _Optional[_Union[_scene_pb2.Set, _Mapping]] = ..., seed: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., frame_credit: _Optional[int] = ..., frame_budget: _Optional[int] = ..., pacing: _Optional[_Union[Pacing, str]] = ..., lowest_tier: _Optional[_Union[Tier, str]] = ..., wait: _Optional[bool] = ...) -> None: ...
+    references: _containers.RepeatedCompositeFieldContainer[ReferencePicture]
+    def __init__(self, model: _Optional[str] = ..., video: _Optional[_Union[VideoFormat, _Mapping]] = ..., fps: _Optional[float] = ..., cast: _Optional[_Iterable[_Union[_scene_pb2.CastMember, _Mapping]]] = ..., set: _Optional[_Union[_scene_pb2.Set, _Mapping]] = ..., seed: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., frame_credit: _Optional[int] = ..., frame_budget: _Optional[int] = ..., pacing: _Optional[_Union[Pacing, str]] = ..., lowest_tier: _Optional[_Union[Tier, str]] = ..., wait: _Optional[bool] = ..., references: _Optional[_Iterable[_Union[ReferencePicture, _Mapping]]] = ...) -> None: ...
+
+class ReferencePicture(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
 class Resume(_message.Message):
     __slots__ = ("session_id", "token", "next_frame")
@@ -416,7 +424,7 @@ class TierFigures(_message.Message):
     def __init__(self, tier: _Optional[_Union[Tier, str]] = ..., denoise_steps: _Optional[int] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "digest", "width", "height", "tiers", "costumes", "looks", "emotions", "license")
+    __slots__ = ("name", "version", "digest", "width", "height", "tiers", "costumes", "looks", "emotions", "license", "references")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -427,6 +435,7 @@ class Model(_message.Message):
     LOOKS_FIELD_NUMBER: _ClassVar[int]
     EMOTIONS_FIELD_NUMBER: _ClassVar[int]
     LICENSE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     digest: str
@@ -437,7 +446,8 @@ class Model(_message.Message):
     looks: _containers.RepeatedScalarFieldContainer[str]
     emotions: _containers.RepeatedScalarFieldContainer[str]
     license: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., tiers: _Optional[_Iterable[_Union[TierFigures, _Mapping]]] = ..., costumes: _Optional[_Iterable[str]] = ..., looks: _Optional[_Iterable[str]] = ..., emotions: _Optional[_Iterable[str]] = ..., license: _Optional[str] = ...) -> None: ...
+    references: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., tiers: _Optional[_Iterable[_Union[TierFigures, _Mapping]]] = ..., costumes: _Optional[_Iterable[str]] = ..., looks: _Optional[_Iterable[str]] = ..., emotions: _Optional[_Iterable[str]] = ..., license: _Optional[str] = ..., references: _Optional[int] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()

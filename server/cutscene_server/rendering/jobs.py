@@ -114,6 +114,11 @@ class Job:
         """Where an item's film is below the server's output: made of nothing that could lead out of it."""
         return f"{self.job_id}/{index:03d}-{self.items[index].name}.mp4"
 
+    @property
+    def films(self) -> list[str]:
+        """The names of all films that may be there, also of one that was being put away when its job was cancelled."""
+        return [self.film_name(index) for index in range(len(self.items))]
+
     # ---- what happens to items --------------------------------------------------------------------------------------
 
     def begin(self, index: int) -> None:
@@ -195,6 +200,10 @@ class Queue:
     def ahead_of(self, job: Job) -> list[Job]:
         """The jobs that have not ended and come before this one."""
         return [other for other in self._jobs.values() if other.number < job.number and not other.ended]
+
+    def awaited_sessions(self) -> set[str]:
+        """The sessions of items that will still be drawn, however long they wait for it."""
+        return {item.session_id for job in self._jobs.values() for item in job.items if not item.ended}
 
     def outdated(self, ended_before_unix_us: int, most_ended: int) -> list[Job]:
         """Jobs that ended before a time, and the oldest of those that are more than ``most_ended``."""

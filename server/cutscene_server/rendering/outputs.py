@@ -8,14 +8,15 @@ names an item, never a path.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
-from cutscene_server.errors import ConfigError, StorageFailed, WrongMoment
+from cutscene_server.errors import ConfigError, NoRoom, StorageFailed, WrongMoment
 from cutscene_server.store.data_directory import sync_directory
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ log = logging.getLogger("cutscene_server")
 
 FILM_NAME = re.compile(r"[0-9a-f]{32}/[0-9]{3}-[A-Za-z0-9_-]{1,64}\.mp4", re.ASCII)
 CHUNK_BYTES = 256 << 10
+RETRY_AFTER_S = 60.0
 
 
 class Output(Protocol):
@@ -34,15 +36,27 @@ class Output(Protocol):
     def workshop(self) -> Path:
         """A directory in which films are made before they are ``put``."""
 
+    async def check_room(self, byte_size: int = 0) -> None:
+        """Raises ``NoRoom`` if the films that are there take as much as they may, or would with so many bytes more."""
+
     async def put(self, made: Path, name: str) -> None:
-        """Puts a whole film where it belongs, instead of one of that name if there is one. Raises ``StorageFailed``."""
+        """Puts a whole film where it belongs, instead of one of that name if there is one. Raises ``StorageFailed``,
+        ``NoRoom``.
+        """
+
+    async def remove(self, names: Sequence[str]) -> None:
+        """Lets films go that nobody can ask for any more, where they are the server's to keep; those that are not there
+        are gone already. Raises ``StorageFailed``.
+        """
 
     def read(self, name: str) -> AsyncGenerator[bytes, None]:
         """A film's bytes. Raises ``WrongMoment`` if it is not there, ``StorageFailed``."""
 
 
-def open_output(place: str, data_directory: Path) -> Output:
-    """The output that ``render_output`` names. Blocks. Raises ``ConfigError`` if it cannot be used."""
+def open_output(place: str, data_directory: Path, max_films: int) -> Output:
+    """The output that ``render_output`` names, for at most ``max_films`` bytes of films if it is a directory. Blocks.
+    Raises ``ConfigError`` if it cannot be used.
+    """
     try:
         if place.startswith("s3://"):
             workshop = data_directory / "renders" / "unfinished"
@@ -55,18 +69,35 @@ def open_output(place: str, data_directory: Path) -> Output:
             raise ConfigError(f"render_output: {place} cannot be written")
     except OSError as error:
         raise ConfigError(f"render_output: {error}") from error
-    return LocalDirectory(directory, workshop)
+    return LocalDirectory(directory, workshop, max_films)
 
 
 class LocalDirectory:
-    """A directory: films are made beside where they go, and renamed."""
+    """A directory: films are made beside where they go, and renamed.
 
-    def __init__(self, directory: Path, workshop: Path) -> None:
+    What they take is looked up whenever it is asked for, so that films that somebody took away make room at once.
+    """
+
+    def __init__(self, directory: Path, workshop: Path, max_films: int) -> None:
         self._directory = directory
+        self._max_films = max_films
         self.workshop = workshop
+
+    async def check_room(self, byte_size: int = 0) -> None:
+        try:
+            used = await asyncio.to_thread(self._used_bytes)
+        except OSError as error:
+            raise _not_read("(all of them)", error) from error
+        if used >= self._max_films or used + byte_size > self._max_films:
+            raise NoRoom(
+                f"the films on this server take {used} bytes, and may take {self._max_films} (max_films); "
+                "some must go first",
+                RETRY_AFTER_S,
+            )
 
     async def put(self, made: Path, name: str) -> None:
         path = self._path(name)
+        await self.check_room((await asyncio.to_thread(made.stat)).st_size)
 
         def move() -> None:
             path.parent.mkdir(exist_ok=True)
@@ -78,6 +109,22 @@ class LocalDirectory:
             await asyncio.to_thread(move)
         except OSError as error:
             raise _not_stored(name, error) from error
+
+    async def remove(self, names: Sequence[str]) -> None:
+        paths = [self._path(name) for name in names]
+
+        def unlink() -> None:
+            for path in paths:
+                path.unlink(missing_ok=True)
+            for folder in {path.parent for path in paths}:
+                with contextlib.suppress(OSError):  # there is none, or somebody keeps something else in it
+                    folder.rmdir()
+
+        try:
+            await asyncio.to_thread(unlink)
+        except OSError as error:
+            log.error("films of job %s could not be deleted: %s", names[0].partition("/")[0], error)
+            raise StorageFailed("a film could not be deleted; the server's log says why") from error
 
     async def read(self, name: str) -> AsyncGenerator[bytes, None]:
         path = self._path(name)
@@ -94,13 +141,31 @@ class LocalDirectory:
     def _path(self, name: str) -> Path:
         return self._directory / _checked(name)
 
+    def _used_bytes(self) -> int:
+        """Of all films, whichever server made them. Whatever else lies in the directory is not counted."""
+        used = 0
+        for path in self._directory.glob("*/*.mp4"):
+            if FILM_NAME.fullmatch(f"{path.parent.name}/{path.name}"):
+                with contextlib.suppress(FileNotFoundError):  # it was taken away meanwhile
+                    used += path.stat().st_size
+        return used
+
 
 class ObjectStore:
-    """A bucket: films are made in the data directory and uploaded, large ones in parts, which the store makes one."""
+    """A bucket: films are made in the data directory and uploaded, large ones in parts, which the store makes one.
+
+    What they take, and for how long they stay, is for the bucket's own rules to say.
+    """
 
     def __init__(self, store: S3Store, workshop: Path) -> None:
         self._store = store
         self.workshop = workshop
+
+    async def check_room(self, byte_size: int = 0) -> None:
+        pass
+
+    async def remove(self, names: Sequence[str]) -> None:
+        pass
 
     async def put(self, made: Path, name: str) -> None:
         from obstore.exceptions import BaseError

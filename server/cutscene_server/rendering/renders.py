@@ -1,7 +1,7 @@
 """Render jobs, all together: handed in, drawn in the background, watched, cancelled, kept.
 
     submission   a job comes, item by item, and is durable once it is there
-    _draw        a place is free: the next item of the queue is performed into its film
+    _draw        a place is free: the next item of the queue is performed into its film, which is then put away
     watch        whoever holds the token sees how far it is
 
 An item's session is drawn when no live session wants a frame, by the rule that holds for every background session, and
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import secrets
@@ -43,6 +44,7 @@ log = logging.getLogger("cutscene_server")
 MOST_SUBMISSIONS = 2  # at once
 MOST_WATCHERS = 64  # of one job
 MOST_ENDED = 1000  # jobs that have ended and are still known
+MOST_UPLOADS = 4  # films at once on their way to where they belong; each is in the workshop as long
 PUT_TRIES = 3  # to put a film where it belongs
 PUT_PAUSE_S = 5.0
 
@@ -64,13 +66,18 @@ class Renders:
         self._runtime = runtime
         self._queue = Queue(config.max_render_jobs)
         self._files = JobFiles(config.data_directory / "renders")
+        self._loaded = False  # whether the jobs of servers before this one are known
         self._output: Output | None = None
         self._pace = Pace()
         self._work = asyncio.Event()  # set when an item may wait that did not before
         self._changes: dict[str, asyncio.Event] = {}  # by job: set, and replaced, when it changes
         self._watchers: dict[str, int] = {}  # by job: how many
-        self._active: dict[str, asyncio.Task[None]] = {}  # by session id: items that are being drawn
+        self._active: dict[
+            str, asyncio.Task[None]
+        ] = {}  # by session id: items that are being drawn, or their films put
+        self._uploads = asyncio.Semaphore(MOST_UPLOADS)
         self._submissions = 0
+        runtime.tidying.spare(lambda: self._queue.awaited_sessions() if self._loaded else None)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @contextlib.asynccontextmanager
@@ -80,17 +87,19 @@ class Renders:
         """
         places: list[asyncio.Task[None]] = []
         try:
-            if self._config.render_output is not None:
-                directory = self._config.data_directory
-                self._output = await asyncio.to_thread(open_output, self._config.render_output, directory)
+            if (place := self._config.render_output) is not None:
+                directory, most = self._config.data_directory, self._config.max_films
+                self._output = await asyncio.to_thread(open_output, place, directory, most)
             await self._load()
+            self._spawn(self._forget_in_time())
             if self._output is not None:
                 places = [asyncio.create_task(self._draw(self._output)) for _ in range(self._config.render_at_once)]
             yield
         finally:
-            for task in (*places, *self._tasks):
+            work = [*places, *self._active.values(), *self._tasks]
+            for task in work:
                 task.cancel()
-            await asyncio.gather(*places, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*work, return_exceptions=True)
             self._files.close()
 
     # ---- what clients ask for ---------------------------------------------------------------------------------------
@@ -105,6 +114,7 @@ class Renders:
             raise WrongMoment("render", "this server writes no films; it was started without render_output")
         self._queue.check_room()
         self._runtime.tidying.check_disk()
+        await self._output.check_room()
         if self._submissions == MOST_SUBMISSIONS:
             raise NoRoom(f"{MOST_SUBMISSIONS} jobs are being handed in already, and no more at once", RETRY_AFTER_S)
         self._submissions += 1
@@ -119,14 +129,16 @@ class Renders:
             self._submissions -= 1
 
     def find(self, job_id: str, token: str) -> Job:
-        """Raises ``UnknownRender`` alike for an unknown id and for a wrong token."""
+        """Raises ``UnknownRender`` alike for an unknown id and for a wrong token; ``NotServing`` while starting."""
+        self._require_loaded()
         job = self._queue.get(job_id)
         if job is None or not job.holds_token(token):
             raise UnknownRender
         return job
 
     def page(self, after: int, size: int) -> tuple[list[Job], bool]:
-        """Up to ``size`` jobs in the order they came; and whether more follow."""
+        """Up to ``size`` jobs in the order they came; and whether more follow. Raises ``NotServing``."""
+        self._require_loaded()
         return jobs_in_order(list(self._queue), after, size)
 
     def jobs_ahead(self, job: Job) -> int:
@@ -186,7 +198,9 @@ class Renders:
     # ---- drawing ----------------------------------------------------------------------------------------------------
 
     async def _draw(self, output: Output) -> None:
-        """One place in which an item is drawn, then the next."""
+        """One place in which an item is drawn, then the next. It is free once the item is drawn, whatever its film's
+        way to where it belongs may take; but when ``MOST_UPLOADS`` films are on that way, the next one waits here.
+        """
         while True:
             found = self._queue.next_item()
             if found is None:
@@ -196,23 +210,21 @@ class Renders:
             job, index = found
             job.begin(index)
             self._tell(job)
-            session_id = job.items[index].session_id
-            task = self._active[session_id] = asyncio.create_task(self._perform(output, job, index))
-            try:
-                await asyncio.wait({task})
-            finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-                del self._active[session_id]
+            session_id, drawn = job.items[index].session_id, asyncio.Event()
+            task = self._active[session_id] = asyncio.create_task(self._perform(output, job, index, drawn))
+            task.add_done_callback(functools.partial(self._note_performed, session_id, drawn))
+            await drawn.wait()
             if job.items[index].state is RenderState.QUEUED:
                 for each in self._queue:
                     self._tell(each)
                 return  # the server stops, or draws no more: the next one goes on
-            if job.ended:
-                log.info("render job %s has ended", job.job_id)
-                await self._forget_outdated()
 
-    async def _perform(self, output: Output, job: Job, index: int) -> None:
+    def _note_performed(self, session_id: str, drawn: asyncio.Event, _task: asyncio.Task[None]) -> None:
+        del self._active[session_id]
+        drawn.set()
+
+    async def _perform(self, output: Output, job: Job, index: int, drawn: asyncio.Event) -> None:
+        """Draws an item and puts its film where it belongs. ``drawn`` is set between the two."""
         item = job.items[index]
         path = output.workshop / f"{item.session_id}.{os.getpid()}.mp4"
 
@@ -225,7 +237,9 @@ class Renders:
         try:
             await asyncio.to_thread(_remove_films_of, item, output.workshop)  # what a crash has left
             film = await perform(self._runtime, item, path, on_frame)
-            await self._put(output, path, job.film_name(index))
+            async with self._uploads:
+                drawn.set()
+                await self._put(output, path, job.film_name(index))
             job.finish(index, film, _now_unix_us())
         except asyncio.CancelledError:
             if job.items[index].state is RenderState.DRAWING:  # else the job was cancelled
@@ -245,6 +259,9 @@ class Renders:
                 path.unlink(missing_ok=True)
         self._tell(job)
         await self._keep(job)
+        if job.ended:
+            log.info("render job %s has ended", job.job_id)
+            await self._forget_outdated()
 
     async def _put(self, output: Output, path: Path, name: str) -> None:
         for left in reversed(range(PUT_TRIES)):
@@ -267,6 +284,11 @@ class Renders:
                 await self._runtime.archive.discard(item.session_id)
             await self._files.remove(job)
         await self._forget_outdated()
+        self._loaded = True
+
+    def _require_loaded(self) -> None:
+        if not self._loaded:  # calls are answered before that: no job must seem to be gone
+            raise NotServing("the server is starting")
 
     async def _finish(self, submission: Submission) -> None:
         items, token = await submission.intake.finish(), new_token()
@@ -305,12 +327,23 @@ class Renders:
         with contextlib.suppress(StorageFailed):
             await self._files.keep(job)
 
+    async def _forget_in_time(self) -> None:
+        """Now and then, also while no job comes or ends."""
+        while True:
+            await asyncio.sleep(self._config.sweep_period)
+            await self._forget_outdated()
+
     async def _forget_outdated(self) -> None:
-        """Forgets jobs that ended long ago, or are too many. Their films stay: they are not the server's."""
+        """Forgets jobs that ended long ago, or are too many, with their films in a directory of the server's: nobody
+        can ask for them any more. If those cannot be deleted, the job's file stays, and the next server tries again.
+        """
         oldest = _now_unix_us() - int(self._config.keep_closed * 1e6)
         for job in self._queue.outdated(oldest, MOST_ENDED):
             self._queue.forget(job)
+            log.info("render job %s is forgotten", job.job_id)
             with contextlib.suppress(StorageFailed):
+                if self._output is not None:
+                    await self._output.remove(job.films)
                 await self._files.remove(job)
 
     # ---- inside -----------------------------------------------------------------------------------------------------

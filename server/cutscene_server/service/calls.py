@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 import urllib.parse
 from collections.abc import AsyncIterator
 from typing import Any
@@ -17,6 +16,7 @@ from grpc_status import rpc_status
 
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceServicer
+from cutscene_server import clock
 from cutscene_server.config import is_loopback
 from cutscene_server.errors import LocalOnly, OutOfRange, ServerError
 from cutscene_server.runtime import Runtime
@@ -176,7 +176,7 @@ class CutsceneService(CutsceneServiceServicer):
             return stats.server_stats(
                 runtime.observer,
                 runtime.sessions,
-                time.monotonic_ns() // 1000,
+                clock.now_us(),
                 model=runtime.manifest.name if runtime.manifest else "",
                 serving=not (runtime.stopping or runtime.lost),
                 max_disk=runtime.config.max_disk,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, cast
 
@@ -133,7 +134,11 @@ class RenderCalls(RenderServiceServicer):
         match message.WhichOneof("request"):
             case "item":
                 manifest, max_frames = self._runtime.require_serving(), self._runtime.config.max_frames
-                await intake.begin_item(wire.read_item(message.item, intake.next_item_path, manifest, max_frames))
+                path = intake.next_item_path
+                item = wire.read_item(message.item, path, manifest, max_frames)
+                pictures = wire.reference_pictures(message.item)
+                stage = await self._runtime.references.added(item.packed_stage, pictures, f"{path}.open.references")
+                await intake.begin_item(dataclasses.replace(item, packed_stage=stage))
             case "turn":
                 terms = intake.require_terms()
                 if requests.state_count(message.turn) <= STATES_READ_AT_ONCE:

@@ -121,7 +121,9 @@ class ClientStream:
         async def tell(position: int) -> None:
             await self._send(replies.queued(position))
 
-        packed = worker_messages.pack_stage(stage)
+        # Before it may wait in line: what waits is to be small.
+        pictures = requests.reference_pictures(message)
+        packed = await runtime.references.added(worker_messages.pack_stage(stage), pictures)
         return await runtime.open(terms, packed, tenant, tell if message.wait else None)
 
     def _tenant(self) -> Tenant:

@@ -261,7 +261,8 @@ class Store:
             total -= self._remove_doomed()
             deleted.append(session_id)
 
-        for session_id, closed_unix_us in self._catalogue.closed_sessions()[:limit]:
+        closed = [each for each in self._catalogue.closed_sessions() if each[0] not in in_use]
+        for session_id, closed_unix_us in closed[:limit]:
             if closed_unix_us > now_unix_us - keep.keep_closed_s * 1e6 and total <= keep.max_bytes:
                 break
             delete(session_id)

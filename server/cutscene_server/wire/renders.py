@@ -50,6 +50,11 @@ def read_item(message: rpb.RenderItem, path: str, manifest: Manifest, max_frames
     return ItemTerms(message.name, terms, worker_messages.pack_stage(stage), message.rate_factor or DEFAULT_RATE_FACTOR)
 
 
+def reference_pictures(message: rpb.RenderItem) -> tuple[bytes, ...]:
+    """The reference pictures of an item that was read: they are yet to be added to its stage."""
+    return requests.reference_pictures(message.open)
+
+
 def read_turn(message: pb.Turn, path: str, terms: Terms) -> Turn:
     """A turn of an item, whose states are packed."""
     with _led_by(f"{path}."):

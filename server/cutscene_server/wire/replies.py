@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cutscene_model.manifest import Manifest
+from cutscene_model.scene import MAX_REFERENCES
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_server.errors import FieldViolation
 from cutscene_server.registry import SessionRecord, watch_token_of
@@ -196,6 +197,7 @@ def model(manifest: Manifest) -> pb.Model:
         looks=manifest.looks,
         emotions=manifest.emotions,
         license=manifest.license,
+        references=min(manifest.references, MAX_REFERENCES),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from cutscene_model.engine import TIERS
 from cutscene_model.manifest import Manifest
-from cutscene_model.scene import Stage
+from cutscene_model.scene import MAX_REFERENCES, Stage
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_server.errors import InvalidRequest
 from cutscene_server.keyframes import Easing, KeyframedStates, LockstepStates, Run, pack_state
@@ -42,11 +42,15 @@ TENANT_KEY = "cutscene-tenant"  # of a call's metadata
 TENANT_FIELD = f"metadata.{TENANT_KEY}"
 MAX_PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 100
+MAX_REFERENCE_BYTES = 1 << 20
 FPS = Range(1, 60)
 
 
 def read_open(message: pb.Open, manifest: Manifest, max_frames: int, latency_us: int = 0) -> tuple[Terms, Stage]:
-    """What a session's terms are, and its stage. ``latency_us``: what a paced session's frames may take."""
+    """What a session's terms are, and its stage. ``latency_us``: what a paced session's frames may take.
+
+    Of reference pictures, numbers and sizes are checked here; what is in them, where they are decoded.
+    """
     violations = Violations()
     with contextlib.suppress(Full):
         if message.model and message.model != manifest.name:
@@ -65,6 +69,7 @@ def read_open(message: pb.Open, manifest: Manifest, max_frames: int, latency_us:
         tier = _tier(violations, message.tier, manifest, "open.tier")
         pacing, lowest_tier = _pacing(violations, message, manifest, tier)
         stage = read_stage(violations, message, manifest)
+        _check_references(violations, message, manifest)
         violations.raise_if_any()
         terms = Terms(
             model=manifest.name,
@@ -85,6 +90,11 @@ def read_open(message: pb.Open, manifest: Manifest, max_frames: int, latency_us:
         )
         return terms, stage
     raise InvalidRequest(violations.found)
+
+
+def reference_pictures(message: pb.Open) -> tuple[bytes, ...]:
+    """The reference pictures of an ``open`` that was read."""
+    return tuple(reference.data for reference in message.references)
 
 
 def read_turn(message: pb.Turn, names: Names, fps: float) -> Turn:
@@ -171,6 +181,21 @@ def _tier(violations: Violations, value: int, manifest: Manifest, path: str) -> 
         violations.add(path, f"found {tier or value}; this model has {known}")
         return manifest.default_tier
     return tier
+
+
+def _check_references(violations: Violations, message: pb.Open, manifest: Manifest) -> None:
+    if message.references and not manifest.references:
+        violations.add(
+            "open.references", f"found {len(message.references)}; {manifest.name} takes no reference pictures"
+        )
+    elif check_count(violations, "open.references", message.references, 0, min(manifest.references, MAX_REFERENCES)):
+        for index, reference in enumerate(message.references):
+            size = len(reference.data)
+            if not 1 <= size <= MAX_REFERENCE_BYTES:
+                violations.add(
+                    f"open.references[{index}].data",
+                    f"found {size} bytes; allowed are 1 to {MAX_REFERENCE_BYTES} bytes of JPEG or PNG",
+                )
 
 
 def _pacing(violations: Violations, message: pb.Open, manifest: Manifest, tier: str) -> tuple[Pacing, str]:

@@ -20,7 +20,17 @@ import numpy as np
 from cutscene_model import scene_codec
 from cutscene_model.engine import TIERS
 from cutscene_model.manifest import Manifest
-from cutscene_model.scene import ActorState, CastMember, Lights, Prop, PropState, SceneState, SetElement, Stage
+from cutscene_model.scene import (
+    MAX_REFERENCES,
+    ActorState,
+    CastMember,
+    Lights,
+    Prop,
+    PropState,
+    SceneState,
+    SetElement,
+    Stage,
+)
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import scene_pb2
 from cutscene_server.errors import FieldViolation, InvalidRequest
@@ -46,7 +56,7 @@ def check_terms(claimed: Terms, packed_stage: bytes, manifest: Manifest, max_fra
         raise InvalidRequest([FieldViolation("open.tier", f"found {shown(claimed.tier)}; this model has {known}")])
     if claimed.lowest_tier not in ("", *manifest.tiers):
         raise InvalidRequest([FieldViolation("open.lowest_tier", f"found {shown(claimed.lowest_tier)}")])
-    stage = _stage(packed_stage)
+    stage = _stage(packed_stage, manifest)
     message = pb.Open(
         video=pb.VideoFormat(codec=claimed.codec.value, jpeg_quality=claimed.jpeg_quality),  # type: ignore[arg-type]
         fps=claimed.fps,
@@ -65,7 +75,9 @@ def check_terms(claimed: Terms, packed_stage: bytes, manifest: Manifest, max_fra
     violations = Violations()
     with contextlib.suppress(Full):
         _compare(violations, "open", dataclasses.replace(claimed, names=terms.names), terms)
-        _compare(violations, "open", stage, read)
+        _check_references(violations, stage.references, manifest)
+        # No client says a reference's latent: the server makes it of a picture that is gone.
+        _compare(violations, "open", dataclasses.replace(stage, references=()), read)
     violations.raise_if_any()
     return terms
 
@@ -113,9 +125,10 @@ def check_run(keyframed: bool, parts: Sequence[Keyframe], terms: Terms) -> Run:
 # ---- unpacking ------------------------------------------------------------------------------------------------------
 
 
-def _stage(packed: bytes) -> Stage:
+def _stage(packed: bytes, manifest: Manifest) -> Stage:
+    limits = _UNPACKING | {"max_bin_len": max(_UNPACKING["max_bin_len"], manifest.latent_bytes)}
     try:
-        return scene_codec.stage_from_plain(msgpack.unpackb(packed, **_UNPACKING))
+        return scene_codec.stage_from_plain(msgpack.unpackb(packed, **limits))
     except _UNREADABLE as error:
         raise _unreadable("open.stage", error) from None
 
@@ -130,6 +143,19 @@ def _unpacked(path: str, packed: bytes) -> SceneState:
 def _unreadable(path: str, error: Exception) -> InvalidRequest:
     why = shown(str(error) or type(error).__name__)
     return InvalidRequest([FieldViolation(path, f"is not what a scene is stored as: {why}")])
+
+
+def _check_references(violations: Violations, latents: Sequence[bytes], manifest: Manifest) -> None:
+    most = min(manifest.references, MAX_REFERENCES)
+    if len(latents) > most:
+        violations.add("open.references", f"found {len(latents)}; this model takes {most or 'none'}")
+        return
+    for index, latent in enumerate(latents):
+        path = f"open.references[{index}]"
+        if len(latent) != manifest.latent_bytes:
+            violations.add(path, f"found {len(latent)} bytes; this model's latents have {manifest.latent_bytes}")
+        elif not np.isfinite(np.frombuffer(latent, "<f2")).all():
+            violations.add(path, "has numbers that are not finite, which no model makes of a picture")
 
 
 # ---- values to messages ---------------------------------------------------------------------------------------------

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from cutscene_server.config import ServerConfig
-from cutscene_server.errors import ConfigError, StorageFailed, WrongMoment
+from cutscene_server.errors import ConfigError, NoRoom, StorageFailed, WrongMoment
 from cutscene_server.rendering.outputs import CHUNK_BYTES, Output, open_output
 from object_store import SECRET, Bucket, object_store
 
 NAME = "0123456789abcdef0123456789abcdef/007-tavern.mp4"
+OTHER = NAME.replace("007", "008")
+MOST = 1 << 30  # bytes of films
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ async def read(output: Output, name: str) -> list[bytes]:
 
 
 async def test_a_directory_has_a_film_once_it_is_whole(tmp_path: Path) -> None:
-    output = open_output(str(tmp_path / "films"), tmp_path)
+    output = open_output(str(tmp_path / "films"), tmp_path, MOST)
     data = os.urandom(2 * CHUNK_BYTES + 5)
     path = made(output, data)
     await output.put(path, NAME)
@@ -55,7 +57,7 @@ async def test_a_directory_has_a_film_once_it_is_whole(tmp_path: Path) -> None:
     "name", ["../x.mp4", "/etc/passwd", "a/b.mp4", NAME.replace("/", "/../"), NAME + "/x", NAME.replace("tavern", "")]
 )
 async def test_nothing_but_a_film_s_name_leads_anywhere(tmp_path: Path, name: str) -> None:
-    output = open_output(str(tmp_path / "films"), tmp_path)
+    output = open_output(str(tmp_path / "films"), tmp_path, MOST)
     with pytest.raises(ValueError, match="no film's name"):
         await output.put(made(output, b""), name)
     with pytest.raises(ValueError, match="no film's name"):
@@ -63,7 +65,7 @@ async def test_nothing_but_a_film_s_name_leads_anywhere(tmp_path: Path, name: st
 
 
 async def test_a_film_that_is_gone_or_cannot_be_put_is_said_so(tmp_path: Path) -> None:
-    output = open_output(str(tmp_path / "films"), tmp_path)
+    output = open_output(str(tmp_path / "films"), tmp_path, MOST)
     with pytest.raises(WrongMoment, match="any more"):
         await read(output, NAME)
     (tmp_path / "films" / NAME.partition("/")[0]).write_text("in the way")
@@ -71,10 +73,49 @@ async def test_a_film_that_is_gone_or_cannot_be_put_is_said_so(tmp_path: Path) -
         await output.put(made(output, b"film"), NAME)
 
 
+async def test_films_in_a_directory_have_a_limit_that_is_named(tmp_path: Path) -> None:
+    output = open_output(str(tmp_path / "films"), tmp_path, 1000)
+    await output.put(made(output, bytes(600)), NAME)
+    (tmp_path / "films" / "somebody-else-s.mp4").write_bytes(bytes(5000))
+    await output.check_room()
+    path = made(output, bytes(401))
+    with pytest.raises(NoRoom, match=r"take 600 bytes, and may take 1000 \(max_films\)") as raised:
+        await output.put(path, OTHER)
+    assert raised.value.retry_after_s
+    assert not (tmp_path / "films" / OTHER).exists()
+    await output.put(made(output, bytes(400)), OTHER)
+    with pytest.raises(NoRoom, match="max_films"):
+        await output.check_room()
+    (tmp_path / "films" / NAME).unlink()
+    await output.check_room()
+
+
+async def test_films_that_are_removed_go_and_nothing_else(tmp_path: Path) -> None:
+    output = open_output(str(tmp_path / "films"), tmp_path, MOST)
+    for name in (NAME, OTHER):
+        await output.put(made(output, b"film"), name)
+    folder = (tmp_path / "films" / NAME).parent
+    (folder / "notes.txt").write_text("a person's")
+    await output.remove([NAME, NAME.replace("007", "009")])
+    assert sorted(path.name for path in folder.iterdir()) == ["008-tavern.mp4", "notes.txt"]
+    (folder / "notes.txt").unlink()
+    await output.remove([OTHER])
+    assert not folder.exists()
+    with pytest.raises(ValueError, match="no film's name"):
+        await output.remove(["../films"])
+
+
+async def test_a_film_that_cannot_be_removed_is_said_so(tmp_path: Path) -> None:
+    output = open_output(str(tmp_path / "films"), tmp_path, MOST)
+    (tmp_path / "films" / NAME).mkdir(parents=True)
+    with pytest.raises(StorageFailed):
+        await output.remove([NAME])
+
+
 def test_a_directory_that_cannot_be_is_a_wrong_configuration(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="render_output"):
-        open_output(str(tmp_path / "file" / "films"), tmp_path)
+        open_output(str(tmp_path / "file" / "films"), tmp_path, MOST)
 
 
 @pytest.mark.parametrize("size", [1000, 12 << 20], ids=["whole", "in parts"])
@@ -83,7 +124,7 @@ async def test_a_store_has_a_film_once_it_is_whole(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     (tmp_path / "renders").mkdir()
-    output = open_output("s3://bucket/films/2026", tmp_path)
+    output = open_output("s3://bucket/films/2026", tmp_path, MOST)
     data = os.urandom(size)
     await output.put(made(output, data), NAME)
     ((key, stored),) = bucket.objects.items()
@@ -101,7 +142,7 @@ async def test_a_store_has_a_film_once_it_is_whole(
 async def test_a_store_that_refuses_is_said_so_without_its_secrets(
     tmp_path: Path, bucket: Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
-    output = open_output("s3://bucket", tmp_path)
+    output = open_output("s3://bucket", tmp_path, MOST)
     with pytest.raises(WrongMoment, match="any more"):
         await read(output, NAME)
     bucket.refuse = True

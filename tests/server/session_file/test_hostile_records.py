@@ -65,6 +65,11 @@ def bent_state(bend: Callable[[list[Any]], object]) -> bytes:
     return packed
 
 
+def referring(*latents: bytes | str) -> Bend:
+    """A stage with reference pictures, which are these."""
+    return bent_stage(lambda stage: stage.__setitem__(slice(None), [2, *stage[1:], list(latents)]))
+
+
 RECORDS: dict[str, tuple[Bend, str]] = {
     "opened is a list": (lambda p: p.records.__setitem__(0, []), r"session\.open: is not a map"),
     "opened with a name more": (set_opened(token="x"), r"session\.open: is not a map"),  # noqa: S106
@@ -109,6 +114,16 @@ RECORDS: dict[str, tuple[Bend, str]] = {
         r"elements\[1\]\.box\.center\.x: found inf",
     ),
     "two props of one id": (bent_stage(lambda s: s[3][1].__setitem__(0, "prop-0")), r"props\[1\]\.id: .*twice"),
+    "four references": (referring(*[bytes(16)] * 4), r"open\.references: found 4; this model takes 3"),
+    "five references": (referring(*[bytes(16)] * 5), r"open\.stage: .*expected 1 to 4 items, got 5"),
+    "no references, said so": (referring(), r"open\.stage: .*expected 1 to 4 items, got 0"),
+    "a short reference": (
+        referring(bytes(16), bytes(15)),
+        r"open\.references\[1\]: found 15 bytes; this model's latents have 16",
+    ),
+    "a large reference": (referring(bytes(5000)), r"open\.stage: .*max_bin_len"),
+    "a reference of NaN": (referring(b"\xff" * 16), r"open\.references\[0\]: has numbers that are not finite"),
+    "a reference of text": (referring("x" * 16), r"open\.stage: .*expected bytes"),
     # turns
     "a turn is a map": (lambda p: p.records.__setitem__(1, {}), r"turns\[0\]: is not a list of 8"),
     "turn numbers fall": (set_turn(1, 0, 3), r"turns\[1\]\.turn_number: found 3 after 3"),

@@ -401,6 +401,18 @@ def test_sweeping_goes_by_age_then_by_size_and_leaves_what_is_open(store: Store)
     assert store.session_ids() == names[:1]
 
 
+def test_closed_sessions_stay_while_somebody_uses_them(store: Store) -> None:
+    """Their last frames are still being fetched, exported, replayed."""
+    names = [f"session-{index}" for index in range(3)]
+    for index, name in enumerate(names):
+        store.create_session(new_session(name))
+        store.close_session(name, "CLIENT", (index + 1) * 1_000_000, {})
+    keep = Retention(keep_closed_s=1.0, keep_open_s=1e9, max_bytes=1 << 40)
+    assert store.sweep(10_000_000, keep, in_use=names[:2]).deleted == (names[2],)
+    assert store.sweep(10_000_000, keep, 1, in_use=names[:1]).deleted == (names[1],)
+    assert store.session_ids() == names[:1]
+
+
 def test_sweeping_keeps_the_frames_that_forks_need(store: Store) -> None:
     store.create_session(new_session(A))
     add_frames(store, A, 0, 3, "a")
