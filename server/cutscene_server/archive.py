@@ -1,7 +1,6 @@
 """The store as the event loop sees it: values instead of rows, awaited instead of waited for, errors that clients get.
 
-One thread does all the writing. It encodes pictures too: a frame is stored before it is shown, and the two belong
-together. Whatever is returned from here is durable.
+One thread does all the writing; others encode pictures meanwhile. Whatever is returned from here is durable.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -36,6 +37,7 @@ from cutscene_server.session import Session
 from cutscene_server.session_log import DrawnFigures
 from cutscene_server.session_states import CloseReason
 from cutscene_server.store import (
+    MOST_OPEN_LOGS,
     NewSession,
     Retention,
     SessionSummary,
@@ -55,14 +57,54 @@ log = logging.getLogger("cutscene_server")
 
 T = TypeVar("T")
 
+ENCODED_AT_ONCE = 2  # pictures: as many as can wait for it while a third is drawn
+
+
+@dataclass(frozen=True, slots=True)
+class FrameToKeep:
+    """A frame that came back from the model and is encoded."""
+
+    record: SessionRecord
+    order: DrawOrder
+    figures: DrawnFigures
+    latent: bytes
+    pixel_digest: bytes
+    ends_turn: bool
+    skips: Sequence[tuple[int, int]]  # turn numbers, and states of them that will have no frame
+
+    def add(self, store: Store) -> bool:
+        """Writes it, and what comes before it. Whether there is something to be made durable."""
+        for turn_number, states in self.skips:
+            store.skip_states(self.record.session_id, turn_number, states)
+        if self.order.stored:
+            if self.pixel_digest != self.order.pixel_digest:
+                self.record.log.warning("has a frame that has not the pixels it had", extra=self.order.log_fields)
+            return False
+        frame = StoredFrame(
+            frame_index=self.order.frame_index,
+            tier=self.figures.tier,
+            cut_before=self.order.cut_before,
+            turn_number=self.order.turn_number,
+            packed_state=self.order.packed_state,
+            latent=self.latent,
+            pixel_digest=self.pixel_digest,
+            figures=dataclasses.astuple(self.figures),
+        )
+        store.add_frame(self.record.session_id, frame, durable=False)
+        return True
+
 
 class Archive:
     """See the module's docstring. ``open`` first, ``close`` last."""
 
-    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
-        """``environment``: what this server's frames are drawn with, stored with each session."""
+    def __init__(self, directory: Path, environment: Mapping[str, str], sessions: int) -> None:
+        """``environment``: what this server's frames are drawn with, stored with each session. ``sessions``: as many
+        may be drawn at once.
+        """
         self._directory = directory
+        self._open_logs = max(MOST_OPEN_LOGS, min(sessions, open_files() // 4))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="archive")
+        self._encoders = ThreadPoolExecutor(ENCODED_AT_ONCE, thread_name_prefix="encode")
         self._store: Store | None = None
         self._environment = dict(environment)
 
@@ -75,7 +117,8 @@ class Archive:
         """Raises ``ConfigError`` if the directory cannot be used."""
         loop = asyncio.get_running_loop()
         try:
-            self._store = await loop.run_in_executor(self._thread, Store.open, self._directory)
+            opening = partial(Store.open, self._directory, most_open_logs=self._open_logs)
+            self._store = await loop.run_in_executor(self._thread, opening)
         except StoreError as error:
             raise ConfigError(f"data: {error}") from error
 
@@ -83,6 +126,7 @@ class Archive:
         if self._store is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
         self._thread.shutdown(wait=True)
+        self._encoders.shutdown(wait=True)
 
     # ---- what happens to a session ----------------------------------------------------------------------------------
 
@@ -99,7 +143,7 @@ class Archive:
             await self._run(lambda store: store.delete_session(session_id))
 
     async def add_turn(self, record: SessionRecord, placed: PlacedTurn, skips: Sequence[tuple[int, int]] = ()) -> None:
-        """``skips``: as for ``keep_frame``. The turn's place is what it is after them."""
+        """``skips``: as of ``FrameToKeep``. The turn's place is what it is after them."""
         turn = StoredTurn(
             turn_number=placed.number,
             turn_id=placed.turn.turn_id,
@@ -117,46 +161,36 @@ class Archive:
 
         await self._run(add)
 
-    async def keep_frame(
-        self,
-        record: SessionRecord,
-        order: DrawOrder,
-        figures: DrawnFigures,
-        latent: bytes,
-        pixels: Pixels,
-        *,
-        ends_turn: bool,
-        skips: Sequence[tuple[int, int]] = (),
-    ) -> tuple[bytes, bytes, int]:
-        """Encodes a frame and, if it is new, stores it. Returns what ``picture.encode`` does.
+    async def encode(self, terms: Terms, pixels: Pixels) -> picture.Encoded:
+        """A frame's pixels as they are sent. They may change once this has returned."""
+        work = partial(picture.encode, pixels, terms.codec, terms.jpeg_quality)
+        return await asyncio.get_running_loop().run_in_executor(self._encoders, work)
 
-        ``skips``: turn numbers, and states of them that will have no frame.
+    async def keep_frames(self, frames: Sequence[FrameToKeep]) -> list[Exception | None]:
+        """Stores those that are new, all of them in the time that one takes. Returns, for each, why it could not be.
 
-        A frame shown again that has not the pixels it had is shown, and logged: see ``replay`` for why that may be.
+        At most one of a session, unless it is shown again. One that is and has not the pixels it had is logged: see
+        ``replay`` for why that may be.
         """
-        terms = record.session.terms
 
-        def keep(store: Store) -> tuple[bytes, bytes, int]:
-            data, digest, encode_us = picture.encode(pixels, terms.codec, terms.jpeg_quality)
-            for turn_number, states in skips:
-                store.skip_states(record.session_id, turn_number, states)
-            if order.stored and digest != order.pixel_digest:
-                record.log.warning("has a frame that has not the pixels it had", extra=order.log_fields)
-            if not order.stored:
-                frame = StoredFrame(
-                    frame_index=order.frame_index,
-                    tier=figures.tier,
-                    cut_before=order.cut_before,
-                    turn_number=order.turn_number,
-                    packed_state=order.packed_state,
-                    latent=latent,
-                    pixel_digest=digest,
-                    figures=dataclasses.astuple(figures),
-                )
-                store.add_frame(record.session_id, frame)
-                if ends_turn:
-                    store.finish_turn(record.session_id, order.turn_number)
-            return data, digest, encode_us
+        def keep(store: Store) -> list[Exception | None]:
+            failed: dict[int, Exception] = {}
+            added: dict[str, int] = {}  # by session: which of the frames
+            for number, frame in enumerate(frames):
+                try:
+                    if frame.add(store):
+                        added[frame.record.session_id] = number
+                except Exception as error:  # of one session, not of the others
+                    failed[number] = error
+            for session_id, reason in store.settle_frames(added).items():
+                failed[added[session_id]] = reason
+            for number, frame in enumerate(frames):
+                try:
+                    if frame.ends_turn and not frame.order.stored and number not in failed:
+                        store.finish_turn(frame.record.session_id, frame.order.turn_number)
+                except Exception as error:
+                    failed[number] = error
+            return [failed.get(number) for number in range(len(frames))]
 
         return await self._run(keep)
 
@@ -323,6 +357,16 @@ class Archive:
 
 
 SWEPT_AT_ONCE = 16  # sessions, so that live ones do not wait for the store for long
+
+
+def open_files() -> int:
+    """How many files and connections this process may have open."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has another limit, and a high one
+        return 8192
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 20 if soft == resource.RLIM_INFINITY else soft
 
 
 def restored(stored: StoredSession) -> Session:

@@ -153,6 +153,7 @@ class Crew:
             if record := self._sessions.by_key(key):
                 record.crashes += 1
         inference.orders.clear()
+        inference.unlanded = 0
         inference.void_encodings()
         inference.landed.set()
         inference.beginning.clear()

@@ -36,6 +36,7 @@ class Inference:
         self.queue: FrameQueue[int] = FrameQueue()
         self.work = asyncio.Event()  # set when there may be a frame to draw where there was none
         self.orders: dict[int, tuple[SessionRecord, DrawOrder]] = {}  # by slot: what is being drawn
+        self.unlanded = 0  # orders whose frames are not in their sessions' logs yet
         self.landed = asyncio.Event()  # set when an order is in flight no more
         self.beginning: set[tuple[int, int]] = set()  # key and generation of sessions that are being begun
         self._config = config
@@ -79,6 +80,12 @@ class Inference:
         tiers = sorted(manifest.tiers, key=TIERS.index)
         self.tiers = TierControl(tiers, lambda tier: self.costs.cost_us(tier))
         return manifest
+
+    def free(self, slot: int) -> None:
+        """The slot is another order's to take."""
+        self.orders.pop(slot, None)
+        self.landed.set()
+        self.link.release(slot)
 
     async def replace(self) -> None:
         """Starts another process in place of one that has ended. Raises ``NotServing`` if that one ends as well."""

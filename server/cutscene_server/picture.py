@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from typing import NamedTuple
 
 import simplejpeg
 
@@ -13,8 +14,16 @@ from cutscene_server.terms import Codec
 DIGEST_BYTES = 16
 
 
-def encode(pixels: Pixels, codec: Codec, jpeg_quality: int) -> tuple[bytes, bytes, int]:
-    """The encoded picture, the BLAKE2b digest of the raw pixels, and how long both took in microseconds.
+class Encoded(NamedTuple):
+    """A picture as it is sent."""
+
+    data: bytes
+    pixel_digest: bytes  # BLAKE2b, 16 bytes, of the raw pixels
+    took_us: int
+
+
+def encode(pixels: Pixels, codec: Codec, jpeg_quality: int) -> Encoded:
+    """The encoded picture, the digest of the raw pixels, and how long both took.
 
     Made to run in a thread: the JPEG encoder and the digest both let go of the interpreter lock, and both read the
     pixels where they lie in shared memory.
@@ -25,4 +34,4 @@ def encode(pixels: Pixels, codec: Codec, jpeg_quality: int) -> tuple[bytes, byte
         data: bytes = simplejpeg.encode_jpeg(pixels, quality=jpeg_quality, colorspace="RGB", colorsubsampling="420")
     else:
         data = pixels.tobytes()
-    return data, digest, (time.monotonic_ns() - started_ns) // 1000
+    return Encoded(data, digest, (time.monotonic_ns() - started_ns) // 1000)

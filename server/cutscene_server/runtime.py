@@ -49,7 +49,7 @@ class Runtime:
         self.config = config
         self.observer = Observer() if observer is None else observer
         self.sessions = SessionRegistry(config.max_sessions)
-        self.archive = Archive(config.data_directory, environment_of(config))
+        self.archive = Archive(config.data_directory, environment_of(config), config.max_sessions)
         self.crew = Crew(config, self.sessions, self.archive, self, on_health, self.observer)
         self.tidying = Tidying(config, self.sessions, self.archive, self._forget, self.observer)
         self.admission = Admission(config, self.sessions, self.crew, self.tidying.park_idlest)

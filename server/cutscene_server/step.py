@@ -2,11 +2,15 @@
 
     schedule    a slot is free and a session's frame is next: its order goes to the inference process
     (the inference process draws)
-    deliver     the frame comes back: it is stored and encoded, goes to its session's log, and its stream wakes up
+    receive     the frame comes back: it is encoded, and its slot is free
+    deliver     it is stored, goes to its session's log, and its stream wakes up
 
-Both loops go on side by side for each process, so that the model draws frame N + 1 while frame N is stored, encoded and
-sent. Which frame is next is for ``scheduling`` to say, who may come for ``admission``; ``crew`` keeps the processes at
-work, ``tidying`` memory and disk in order.
+The loops go on side by side for each process, so that the model draws frame N + 1 while frame N is encoded, stored and
+sent. Frames of several sessions that are ready at once are stored at once: a disk makes several files durable in the
+time of one, and whoever comes next does not wait for each of them.
+
+Which frame is next is for ``scheduling`` to say, who may come for ``admission``; ``crew`` keeps the processes at work,
+``tidying`` memory and disk in order.
 
 Nothing is said before it is durable: a turn's receipt follows its being stored, and so does a frame. So neither kind of
 process is missed for long. If an inference process ends, another one takes up its sessions from what is stored; if this
@@ -21,19 +25,23 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cutscene_server import clock, worker_messages
 from cutscene_server.admission import Admission
-from cutscene_server.archive import Archive
+from cutscene_server.archive import Archive, FrameToKeep
+from cutscene_server.arriving import MOST_AT_ONCE, Arrived, Arriving
 from cutscene_server.crew import Crew
 from cutscene_server.errors import EngineFailed
 from cutscene_server.inference import Inference
 from cutscene_server.observer import Observer
+from cutscene_server.picture import Encoded
 from cutscene_server.registry import SessionRecord, SessionRegistry
 from cutscene_server.session import Session
 from cutscene_server.turns import DrawOrder
 from cutscene_server.worker_link import PIPELINE_SLOTS
+
+MOST_UNLANDED = 2 * MOST_AT_ONCE  # orders of a process whose frames are not in their sessions' logs yet
 
 
 class Step:
@@ -65,6 +73,7 @@ class Step:
         """Gives the process orders for as long as it lives."""
         while True:
             slot = await inference.link.free_slot()
+            await self._until_stored(inference)
             record = await self._next_session(inference)
             await self._until_blame_is_clear(inference, record)
             if not record.session.wants_frame or self._stopping:  # it closed, or went back, meanwhile
@@ -87,6 +96,7 @@ class Step:
                     self._crew.take_fact(record.key, Session.fail)
                 continue
             inference.orders[slot] = record, order
+            inference.unlanded += 1
             self._observer.frames_ordered(1)
             inference.link.send(
                 worker_messages.Draw(
@@ -96,65 +106,117 @@ class Step:
             )  # fmt: skip
 
     async def deliver(self, inference: Inference) -> None:
-        """Takes what the process tells, until it is gone."""
-        async for fact in inference.link.facts():
-            match fact:
-                case worker_messages.Drawn():
-                    await self._deliver_frame(inference, fact)
-                case worker_messages.Began(key, generation):
-                    self._crew.end_beginning(inference, key, generation, Session.begin)
-                case worker_messages.BeginFailed(key, generation, text):
-                    if begun := self._sessions.by_key(key):
-                        begun.log.error("could not begin: %s", text)
-                    self._crew.end_beginning(inference, key, generation, Session.fail)
-                case worker_messages.DrawFailed(key, generation, slot, text):
-                    record, order = inference.orders[slot]
-                    self._land(inference, slot)
-                    inference.link.release(slot)
-                    if self._crew.is_current(key, generation):
-                        record.log.error("could not draw: %s", text, extra=order.log_fields)
-                        self._crew.take_fact(key, Session.fail)
-                case worker_messages.Encoded(number, latent):
-                    inference.end_encoding(number, latent)
-                case worker_messages.EncodeFailed(number, text):
-                    inference.end_encoding(number, EngineFailed("the model could not see a reference picture"))
-                case worker_messages.Counted(counters):
-                    self._observer.cache_told(counters, inference.number)
+        """Takes what the process tells, in its order, until it is gone."""
+        arriving = Arriving()
+        receiving = asyncio.create_task(self._receive(inference, arriving))
+        try:
+            while (told := await arriving.next()) is not None:
+                match told:
+                    case list():
+                        await self._deliver_frames(inference, told)
+                    case worker_messages.Began(key, generation):
+                        self._crew.end_beginning(inference, key, generation, Session.begin)
+                    case worker_messages.BeginFailed(key, generation, text):
+                        if begun := self._sessions.by_key(key):
+                            begun.log.error("could not begin: %s", text)
+                        self._crew.end_beginning(inference, key, generation, Session.fail)
+                    case worker_messages.DrawFailed(key, generation, slot, text):
+                        record, order = inference.orders[slot]
+                        inference.free(slot)
+                        self._note_landed(inference, 1)
+                        if self._crew.is_current(key, generation):
+                            record.log.error("could not draw: %s", text, extra=order.log_fields)
+                            self._crew.take_fact(key, Session.fail)
+                    case worker_messages.Encoded(number, latent):
+                        inference.end_encoding(number, latent)
+                    case worker_messages.EncodeFailed(number, text):
+                        inference.end_encoding(number, EngineFailed("the model could not see a reference picture"))
+                    case worker_messages.Counted(counters):
+                        self._observer.cache_told(counters, inference.number)
+            await receiving
+        finally:
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
 
-    async def _deliver_frame(self, inference: Inference, drawn: worker_messages.Drawn) -> None:
+    async def _receive(self, inference: Inference, arriving: Arriving) -> None:
+        """Has frames encoded as they come."""
+        try:
+            async for fact in inference.link.facts():
+                if isinstance(fact, worker_messages.Drawn):
+                    arriving.put(asyncio.create_task(self._encode(inference, fact)))
+                else:
+                    arriving.put(fact)
+        finally:
+            arriving.put(None)
+
+    async def _encode(self, inference: Inference, drawn: worker_messages.Drawn) -> Arrived:
+        """From here on the frame has no slot any more."""
         record, order = inference.orders[drawn.slot]
         figures = worker_messages.figures_from_plain(drawn.figures)
         if not order.stored:
             longest_us = max(figures.greybox_us, figures.denoise_us, figures.decode_us)
             inference.costs.observe(figures.tier, figures.started_us, figures.finished_us, longest_us)
+        picture: Encoded | Exception | None = None
         try:
-            if not (self._crew.is_current(record.key, drawn.generation) and record.session.in_flight):
-                return  # the session ended, or went back, while this frame was being drawn
-            data, digest, encode_us = await self._archive.keep_frame(
-                record, order, figures, drawn.latent, inference.link.ring.view(drawn.slot),
-                ends_turn=record.session.is_end_of_turn(order.frame_index), skips=record.session.take_skips(),
-            )  # fmt: skip
-        except Exception:
-            record.log.exception("has a frame that cannot be stored or encoded", extra=order.log_fields)
-            if self._crew.is_current(drawn.key, drawn.generation):
-                self._crew.take_fact(drawn.key, Session.fail)
-            return
+            if self._awaits(record, drawn.generation):
+                picture = await self._archive.encode(record.session.terms, inference.link.ring.view(drawn.slot))
+        except Exception as error:
+            picture = error
         finally:
-            self._land(inference, drawn.slot)
-            inference.link.release(drawn.slot)
+            inference.free(drawn.slot)
+        return Arrived(record, order, drawn.generation, figures, drawn.latent, picture)
+
+    async def _deliver_frames(self, inference: Inference, arrived: Sequence[Arrived]) -> None:
+        """Stores frames of several sessions, and gives them to these."""
+        current = []
+        for frame in arrived:
+            if isinstance(frame.picture, Exception):
+                self._fail(frame, "cannot be encoded", frame.picture)
+            elif frame.picture is not None and self._awaits(frame.record, frame.generation):
+                current.append((frame, frame.picture))
+        kept = await self._archive.keep_frames(
+            [
+                FrameToKeep(
+                    frame.record, frame.order, frame.figures, frame.latent, picture.pixel_digest,
+                    ends_turn=frame.record.session.is_end_of_turn(frame.order.frame_index),
+                    skips=frame.record.session.take_skips(),
+                )
+                for frame, picture in current
+            ]
+        )  # fmt: skip
+        for (frame, picture), failure in zip(current, kept, strict=True):
+            if failure is not None:
+                self._fail(frame, "cannot be stored", failure)
+            else:
+                self._add_frame(inference, frame, picture)
+        self._note_landed(inference, len(arrived))
+
+    def _awaits(self, record: SessionRecord, generation: int) -> bool:
+        """Whether a frame that was drawn is still wanted: the session has neither ended nor gone back meanwhile."""
+        return self._crew.is_current(record.key, generation) and record.session.in_flight > 0
+
+    def _fail(self, frame: Arrived, why: str, error: Exception) -> None:
+        record = frame.record
+        record.log.error("has a frame that %s", why, extra=frame.order.log_fields, exc_info=error)
+        if self._crew.is_current(record.key, frame.generation):
+            self._crew.take_fact(record.key, Session.fail)
+
+    def _add_frame(self, inference: Inference, frame: Arrived, picture: Encoded) -> None:
+        record = frame.record
         record.crashes = 0
         # Somebody who holds the token may have ended it while its frame was being stored: then it awaits none.
-        if self._crew.is_current(record.key, drawn.generation) and record.session.in_flight:
-            now_us, misses = clock.now_us(), record.session.usage.deadline_misses
+        if not self._awaits(record, frame.generation):
+            return
+        now_us, misses = clock.now_us(), record.session.usage.deadline_misses
 
-            def add(session: Session) -> None:
-                frame = session.add_frame(figures, data, digest, encode_us, now_us)
-                record.watchers.show(frame)
-                self._observer.frame_ready(record, frame, stored=order.stored)
+        def add(session: Session) -> None:
+            ready = session.add_frame(frame.figures, picture.data, picture.pixel_digest, picture.took_us, now_us)
+            record.watchers.show(ready)
+            self._observer.frame_ready(record, ready, stored=frame.order.stored)
 
-            self._change(record.key, add)
-            if record.session.usage.deadline_misses > misses:
-                inference.tiers.note_late()
+        self._change(record.key, add)
+        if record.session.usage.deadline_misses > misses:
+            inference.tiers.note_late()
 
     async def _next_session(self, inference: Inference) -> SessionRecord:
         """Whose frame is next, once somebody's time has come. Nobody's, once this server is stopping."""
@@ -203,6 +265,12 @@ class Step:
         inference.queue.put(record.key, wish)
         inference.work.set()
 
+    async def _until_stored(self, inference: Inference) -> None:
+        """Frames that wait for the disk are in the order they were drawn in: not too many, or deadlines say nothing."""
+        while inference.unlanded >= MOST_UNLANDED:
+            inference.landed.clear()
+            await inference.landed.wait()
+
     async def _until_blame_is_clear(self, inference: Inference, record: SessionRecord) -> None:
         """Sessions that were drawn for when a process ended get one frame at a time, so that the next end tells."""
         orders = inference.orders
@@ -210,8 +278,9 @@ class Step:
             inference.landed.clear()
             await inference.landed.wait()
 
-    def _land(self, inference: Inference, slot: int) -> None:
-        inference.orders.pop(slot, None)
+    def _note_landed(self, inference: Inference, frames: int) -> None:
+        """So many orders have been dealt with: their frames are in their sessions' logs, or will never be."""
+        inference.unlanded -= frames
         inference.landed.set()
         if self._stopping:
             self._note_drained()
@@ -232,6 +301,5 @@ class Step:
         self._note_drained()
 
     def _note_drained(self) -> None:
-        if not any(inference.orders for inference in self._crew.all):
-            # What has just landed is still on its way into its session's log.
-            asyncio.get_running_loop().call_soon(self._on_drained)
+        if not any(inference.unlanded for inference in self._crew.all):
+            self._on_drained()

@@ -168,12 +168,12 @@ async def test_a_crowd_is_drawn_at_a_lower_tier_and_is_told(channel: grpc.aio.Ch
     stream = RawStream(channel)
     await stream.open(paced(pb.PACING_LOCKSTEP, 19.0, SLOW, lowest_tier=pb.TIER_DRAFT))
     await stream.say(turn=lockstep_turn("one", 60))
-    notice = await stream.hear_until("notice")
-    assert (notice.kind, notice.tier) == (pb.NOTICE_KIND_TIER_CHANGED, pb.TIER_DRAFT)
-    frame = await stream.hear_until("frame")
+    frame = pb.Frame()
     while frame.tier != pb.TIER_DRAFT:
-        await stream.say(ack=pb.Ack(next_frame=frame.frame_index + 1))
         frame = await stream.hear_until("frame")
+        await stream.say(ack=pb.Ack(next_frame=frame.frame_index + 1))
+    (notice,) = [message.notice for message in stream.heard if message.WhichOneof("response") == "notice"]
+    assert (notice.kind, notice.tier) == (pb.NOTICE_KIND_TIER_CHANGED, pb.TIER_DRAFT)
     stream.leave()
     await end(channel, stream)
 

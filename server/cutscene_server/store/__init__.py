@@ -31,9 +31,10 @@ from cutscene_server.store.records import (
     StoredTurn,
     Swept,
 )
-from cutscene_server.store.store import Store
+from cutscene_server.store.store import MOST_OPEN_LOGS, Store
 
 __all__ = [
+    "MOST_OPEN_LOGS",
     "ForkPoint",
     "NewSession",
     "Retention",

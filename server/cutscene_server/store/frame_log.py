@@ -70,6 +70,7 @@ class FrameLog:
         self._sync = sync
         self._offsets = array("Q", [len(FILE_HEADER)])  # of each frame's record, and of the end of the last one
         self._headed = False  # whether the file has its header
+        self._durable = (1, False)  # how many of the offsets, and whether the header, are known to be durable
         self._torn = False  # whether something lies behind the end
         self._settled = False  # whether the file's own name is known to be durable
         self._damage = ""  # what is wrong with the frame at ``intact_end``
@@ -82,6 +83,7 @@ class FrameLog:
                     self._scan(file, os.fstat(self._descriptor).st_size)
                 if sync:  # what a killed process wrote but did not sync is read from here on as if it were durable
                     _sync_file(self._descriptor)
+                self._durable = len(self._offsets), self._headed
         except OSError as error:
             self.close()
             raise StoreFailedError(f"{path}: {error}") from error
@@ -117,8 +119,6 @@ class FrameLog:
             written = record if self._headed else FILE_HEADER + record
             if os.write(self._descriptor, written) != len(written):
                 raise OSError(errno.ENOSPC, "only a part was written")
-            if durable:
-                self._make_durable(self._descriptor)
         except OSError as error:
             if self._descriptor is not None:
                 with suppress(OSError):  # tried once more before the next append
@@ -126,14 +126,23 @@ class FrameLog:
             raise StoreFailedError(f"{self._path}: {error}") from error
         self._torn, self._headed = False, True
         self._offsets.append(self._offsets[-1] + len(record))
+        if durable:
+            self.settle()
 
     def settle(self) -> None:
-        """Makes everything that was appended durable."""
+        """Makes everything that was appended durable. After a failure it is not there."""
+        if self._descriptor is None:
+            return
         try:
-            if self._descriptor is not None:
-                self._make_durable(self._descriptor)
+            self._make_durable(self._descriptor)
         except OSError as error:
+            kept, self._headed = self._durable
+            del self._offsets[kept:]
+            self._torn = True
+            with suppress(OSError):  # tried once more before the next append
+                self._cut(self._descriptor)
             raise StoreFailedError(f"{self._path}: {error}") from error
+        self._durable = len(self._offsets), self._headed
 
     @property
     def byte_size(self) -> int:

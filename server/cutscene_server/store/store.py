@@ -1,7 +1,7 @@
 """The store: sessions, turns and frames that survive ``kill -9`` at any instant.
 
-Every method blocks until what it says is durable. A store belongs to one thread at a time: an asyncio program calls it
-through an executor of a single thread, and consumes its iterators there.
+Every method blocks until what it says is durable, but for those that say otherwise. A store belongs to one thread at a
+time: an asyncio program calls it through an executor of a single thread, and consumes its iterators there.
 
 Two owners are kept apart twice: by a lock on the directory and, where locks are not honoured, by a fence. Each opening
 raises a number in the catalogue, and whoever finds another number there than its own stops.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,7 @@ from typing import Self
 
 from cutscene_server.store.catalogue import ARRIVING, Catalogue, Timeline
 from cutscene_server.store.data_directory import check_format, empty_directory, lock, sync_directory
-from cutscene_server.store.errors import StoreFailedError, UnknownSessionError
+from cutscene_server.store.errors import StoreError, StoreFailedError, UnknownSessionError
 from cutscene_server.store.frame_log import FrameLog, FrameLogs
 from cutscene_server.store.records import (
     NewSession,
@@ -35,6 +36,7 @@ from cutscene_server.store.records import (
 log = logging.getLogger("cutscene_server.store")
 
 MOST_OPEN_LOGS = 256
+SYNCED_AT_ONCE = 8  # files: a disk makes several durable in hardly more time than one
 MOST_UNSYNCED_BYTES = 4 << 20  # of a session that arrives: what a live session's next frame may have to wait for
 REMEMBERED_TURNS = 4096
 
@@ -46,6 +48,8 @@ class Store:
         self._catalogue = catalogue
         self._logs = logs
         self._held = held
+        self._syncing = ThreadPoolExecutor(SYNCED_AT_ONCE, thread_name_prefix="sync")
+        held.callback(self._syncing.shutdown)
 
     @classmethod
     def open(cls, directory: Path, *, sync: bool = True, most_open_logs: int = MOST_OPEN_LOGS) -> Store:
@@ -153,14 +157,34 @@ class Store:
         current = self._playing(session_id)
         self._catalogue.skip_states(current.session, turn_number, states, self._log(current).end_frame)
 
-    def add_frame(self, session_id: str, frame: StoredFrame) -> None:
-        """Adds the current epoch's next frame: ``StoredSession.next_frame``, then one after the other."""
+    def add_frame(self, session_id: str, frame: StoredFrame, *, durable: bool = True) -> None:
+        """Adds the current epoch's next frame: ``StoredSession.next_frame``, then one after the other.
+
+        One that is not ``durable`` is so with the next ``settle_frames`` of its session, which must come before the
+        session's next frame: a machine's failure may tear one frame of a file, and is told from damage by that.
+        """
         current = self._playing(session_id)
         self._catalogue.check_fence()
         frames = self._log(current)
         if frame.frame_index != frames.end_frame:
             raise ValueError(f"session {session_id} goes on with frame {frames.end_frame}, not {frame.frame_index}")
-        frames.append(frame)
+        frames.append(frame, durable=durable)
+
+    def settle_frames(self, session_ids: Collection[str]) -> dict[str, StoreError]:
+        """Makes the frames of these sessions durable, side by side. Returns the sessions whose frames are not there
+        because that failed, with why."""
+        logs = {session_id: self._log(self._playing(session_id)) for session_id in session_ids}
+
+        def settle(session_id: str) -> StoreError | None:
+            try:
+                logs[session_id].settle()
+            except StoreError as error:
+                return error
+            return None
+
+        settling = map(settle, logs) if len(logs) == 1 else self._syncing.map(settle, logs)
+        failed = zip(logs, settling, strict=True)
+        return {session_id: error for session_id, error in failed if error is not None}
 
     def read_frames(self, session_id: str, first: int, end: int, epoch: int | None = None) -> Iterator[StoredFrame]:
         """Frames ``first`` to ``end`` (exclusive) as one epoch has them (None: the current one), each read when the
