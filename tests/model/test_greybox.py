@@ -162,6 +162,28 @@ def test_a_look_with_a_volume_fills_its_box_with_it() -> None:
     assert (greybox.sample[~seen] == -1).all()
 
 
+def test_a_thin_cloth_is_seen_from_however_low_the_camera_looks() -> None:
+    # A slab whose samples are white where they lie over its top, and brown below.
+    size = 21
+    up = np.broadcast_to(np.arange(size)[None, :, None] - 10.3, (size, size, size))
+    paint = np.zeros((size**3, 4), np.uint8)
+    paint[up.ravel() > 0.4, :3] = 255
+    normal = np.zeros((size**3, 3), np.int8)
+    normal[:, 1] = 126
+    slab = replace(
+        ball_volume("crate/large", samples=size),
+        distance=np.clip(np.round(up * DISTANCE_STEPS), -127, 127).astype(np.int8).ravel(),
+        normal=normal,
+        paint=paint,
+    )
+    low = Camera((0.0, 0.12, 4.0), (0.0, 0.0, 0.0, 1.0), 0.3)
+    greybox = raster(box_stage((0, 0, 0), (1, 1, 1)), slab).draw(SceneState(low))
+    top = (greybox.sample >= 0) & (greybox.field[channel("normal_y")] > 0.9)
+    top &= greybox.field[channel("local_y")] > 0  # not its side
+    assert top.sum() > 100
+    assert (slab.paint[greybox.sample[top], 0] == 255).mean() > 0.99
+
+
 def test_surfaces_inside_a_solid_are_not_seen() -> None:
     # Meshes run through one another: inside, the distance to the nearest triangle may be nothing at all. A ray's long
     # steps must not take such a place for the outside.
@@ -279,6 +301,7 @@ def test_past_every_wall_the_light_is_the_backgrounds_own_colour() -> None:
 unit_cube = st.tuples(*(st.floats(-1, 1, width=32) for _ in range(3)))
 
 
+@settings(deadline=None)
 @given(unit_cube, unit_cube)
 def test_every_frame_is_a_rotation_even_where_its_axes_are_parallel_or_zero(
     axis: tuple[float, ...], forward: tuple[float, ...]

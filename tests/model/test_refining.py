@@ -9,8 +9,9 @@ import torch
 from cutscene_model.anchors import anchor_table
 from cutscene_model.compiled import fine_of, pixels_of, surface_of
 from cutscene_model.engine import draw_whole
-from cutscene_model.greybox import HEIGHT, WIDTH, GreyboxRaster
+from cutscene_model.greybox import ASPECT, HEIGHT, WIDTH, GreyboxRaster
 from cutscene_model.loading import load_engine
+from cutscene_model.raycast import camera_view, cast_rays
 from cutscene_model.scene import SceneState
 from cutscene_model.shading import contrasted
 from cutscene_model.surface import Surface
@@ -42,16 +43,18 @@ def test_a_cell_is_refined_where_its_slot_or_its_colour_differs_from_a_neighbour
 def test_what_is_refined_is_what_a_raster_of_twice_the_size_shows(exact: TransformerEngine) -> None:
     raster = GreyboxRaster(stage(), exact.volumes)
     coarse = raster.draw(state())
-    everywhere = raster._draw(coarse.scene, 2 * WIDTH, 2 * HEIGHT)
+    primitives = coarse.scene.primitives
+    hits = cast_rays(primitives, camera_view(state().camera, 2 * WIDTH, 2 * HEIGHT, ASPECT), exact.volumes)
+    slot = np.where(hits.primitive >= 0, primitives.slot[hits.primitive], 0)
     cells = contrasted(coarse.slot, np.zeros((3, HEIGHT, WIDTH), np.float32), 2.0)
     refined = raster.refine(coarse, cells)
     chosen = cells.repeat(2, axis=0).repeat(2, axis=1)
     assert 0.01 < chosen.mean() < 0.5
     assert not refined.slot[~chosen].any()
     # Only what lies far before or behind all around it may be missed.
-    assert (refined.slot[chosen] == everywhere.slot[chosen]).mean() > 0.99
-    same = chosen & (refined.slot == everywhere.slot)
-    nearness = np.abs(refined.field[0] - everywhere.field[0])[same]
+    assert (refined.slot[chosen] == slot[chosen]).mean() > 0.99
+    same = chosen & (refined.slot == slot)
+    nearness = np.abs(refined.field[0] - 1 / (1 + hits.depth))[same]
     assert np.quantile(nearness, 0.99) < 2e-3
 
 
