@@ -77,11 +77,11 @@ class FaceEncoder(nn.Module):
         return albedo.index_put(where, under + cover * (paint[:, :3].square() * brighter - under))
 
     def on_marks(self, seen: Tensor, eye: Tensor, costume: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the ways from ``eye`` to what is ``seen``, (n, 3) in heads' frames, pass the sheet that bears the marks.
+        """Where the ways from ``eye`` to what is ``seen``, (n, 3) in heads' frames, pass the sheet with the marks.
 
-        Returns places seen from the front (n, 2), metres, and whether what is seen lies before the sheet (n,): a nose, a
-        fringe, a brim. The sheet is the wearer's skull brought forward; where no skull is known the place is that of
-        what is seen.
+        Returns places seen from the front (n, 2), metres, and whether what is seen lies before the sheet (n,): a
+        nose, a fringe, a brim. The sheet is the wearer's skull brought forward; where no skull is known the place is
+        that of what is seen.
         """
         back = F.normalize(eye - seen, dim=-1)
         lift = torch.full_like(seen[:, 0], LIFTS[-1][1])

@@ -53,7 +53,8 @@ def load_engine(
         volumes = read_volumes(directory / VOLUMES_FILE)
         autoencoder, denoiser = build(manifest, volumes)
         for module, name in ((autoencoder, AUTOENCODER_FILE), (denoiser, DENOISER_FILE)):
-            module.load_state_dict({key: value.float() for key, value in load_file(directory / name).items()})
+            weights = load_file(directory / name)
+            module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
     except (SafetensorError, VolumesError, RuntimeError, OSError) as error:
         raise WeightsError(f"{directory}: {error}") from error
     set_picture_dtype(autoencoder, dtype)
@@ -82,7 +83,8 @@ def write_model(
     """Writes shape volumes, weights as float16 and the manifest with their digest; returns that manifest."""
     directory.mkdir(parents=True, exist_ok=True)
     for module, name in ((autoencoder, AUTOENCODER_FILE), (denoiser, DENOISER_FILE)):
-        save_file({k: v.half().contiguous() for k, v in module.state_dict().items()}, directory / name)
+        weights = {k: v.half() if v.is_floating_point() else v for k, v in module.state_dict().items()}
+        save_file({k: v.contiguous() for k, v in weights.items()}, directory / name)
     write_volumes(directory / VOLUMES_FILE, volumes)
     files = (VOLUMES_FILE, AUTOENCODER_FILE, DENOISER_FILE)
     written = dataclasses.replace(manifest, files=files, digest=weights_digest(directory, files))

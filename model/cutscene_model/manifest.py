@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 FORMAT_VERSION = 1
+_FRAME_STEPS = 2  # denoising steps that the rest of a frame takes the time of, or nearly so
 
 
 class ManifestError(ValueError):
@@ -41,10 +42,19 @@ class Manifest:
     contrast: dict[str, float] = field(default_factory=dict)
     references: int = 0  # reference pictures that a stage may have; 0: the model has nothing to see them with
     sparse: tuple[str, ...] = ()  # tiers whose greyboxes are drawn from a quarter of their rays
+    # Tier name -> what its frame takes, of one of the default tier: a server's first guess. Where it is not said, it is
+    # told from the denoising steps.
+    work: dict[str, float] = field(default_factory=dict)
     license: str = ""
     data: dict[str, Any] = field(default_factory=dict)  # what it was trained on: packs, rooms, seeds, frames
     training: dict[str, Any] = field(default_factory=dict)  # steps, hours, seeds, settings
     quality: dict[str, Any] = field(default_factory=dict)  # as measured on held-out scripts, with the command
+
+    @property
+    def relative_work(self) -> dict[str, float]:
+        """``work`` of every tier."""
+        usual = _FRAME_STEPS + self.tiers[self.default_tier]
+        return {tier: self.work.get(tier, (_FRAME_STEPS + steps) / usual) for tier, steps in self.tiers.items()}
 
     @property
     def latent_bytes(self) -> int:

@@ -6,7 +6,6 @@ Materials first, then, once faces are painted over them, light. They agree with 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -125,7 +124,7 @@ def _paint(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _display(linear: Any, curve: Any) -> Any:
+def _display(linear, curve):  # type: ignore[no-untyped-def]
     place = np.sqrt(linear) * _PER_ROOT
     index = np.int32(place)
     return curve[index] + (place - index) * (curve[index + 1] - curve[index])

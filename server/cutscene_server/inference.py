@@ -75,7 +75,7 @@ class Inference:
     async def start(self) -> Manifest:
         """Starts the process and waits until its model is loaded. Raises ``NotServing`` if it ends before that."""
         manifest = await self.link.start()
-        self.costs = CostModel(manifest.tiers)
+        self.costs = CostModel(manifest.relative_work)
         self.places = Places(lambda tier: self.costs.cost_us(tier))
         tiers = sorted(manifest.tiers, key=TIERS.index)
         self.tiers = TierControl(tiers, lambda tier: self.costs.cost_us(tier))

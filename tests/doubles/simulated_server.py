@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from cutscene_server.scheduling import Cadence, CostModel, FrameQueue, Places, Rank, TierChange, TierControl, Wish
 
-TIERS = {"draft": 1, "standard": 2, "high": 4}
+TIERS = {"draft": 0.75, "standard": 1.0, "high": 1.5}  # their work
 SLOTS = 3  # frames that are with the process at once
 REVIEW_US = 250_000
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -68,3 +69,11 @@ def test_operations_are_shared_out_among_half_of_the_cores_unless_told() -> None
         assert torch.get_num_threads() == max(1, (os.cpu_count() or 1) // 2)
     finally:
         torch.set_num_threads(before)
+
+
+def test_what_a_tier_takes_is_as_measured_or_told_from_its_steps() -> None:
+    shipped = load_engine().manifest
+    assert shipped.relative_work["standard"] == 1.0
+    assert shipped.relative_work["draft"] < 1 < shipped.relative_work["high"]
+    unmeasured = dataclasses.replace(shipped, work={}, tiers={"draft": 1, "standard": 2, "high": 4})
+    assert unmeasured.relative_work == {"draft": 0.75, "standard": 1.0, "high": 1.5}

@@ -21,19 +21,19 @@ from collections.abc import Mapping
 REMEMBERED = 64  # frames of each tier
 ENOUGH = 8  # frames of one kind among those remembered, from which on they count beside others
 QUANTILE = 0.75
-PRIOR_FRAME_US, PRIOR_STEP_US = 10_000, 5_000  # of a frame, and of each of its denoising steps
+PRIOR_US = 20_000  # of a frame of the default tier
 
 
 class CostModel:
     """The costs of one inference process, by tier."""
 
-    def __init__(self, steps: Mapping[str, int]) -> None:
-        """``steps``: denoising steps of each tier, from which the prior is made."""
-        if not steps:
+    def __init__(self, work: Mapping[str, float]) -> None:
+        """``work``: what a frame of each tier takes, of one of the default tier, as the model's manifest says."""
+        if not work:
             raise ValueError("a cost model needs at least one tier")
-        self._prior_us = {tier: PRIOR_FRAME_US + PRIOR_STEP_US * count for tier, count in steps.items()}
+        self._prior_us = {tier: PRIOR_US * share for tier, share in work.items()}
         # Whether a frame was overlapped, and its microseconds.
-        self._observed: dict[str, deque[tuple[bool, int]]] = {tier: deque(maxlen=REMEMBERED) for tier in steps}
+        self._observed: dict[str, deque[tuple[bool, int]]] = {tier: deque(maxlen=REMEMBERED) for tier in work}
         self._finished_us = 0
         self._known: dict[str, int] = {}
 

@@ -132,7 +132,7 @@ def test_a_clock_needs_a_rate(fps: float, latency_us: int) -> None:
 
 
 def test_a_frames_cost_is_what_it_puts_off_the_next_by() -> None:
-    costs = CostModel({"draft": 1, "standard": 2, "high": 4})
+    costs = CostModel({"draft": 0.75, "standard": 1.0, "high": 1.5})
     assert costs.costs_us() == {"draft": 15_000, "standard": 20_000, "high": 30_000}  # nothing is known: hopeful
     costs.observe("standard", 1_000_000, 1_100_000, 40_000)  # alone: costs between 40 and 100 ms
     assert costs.cost_us("standard") == 70_000
