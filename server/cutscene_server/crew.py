@@ -29,9 +29,7 @@ log = logging.getLogger("cutscene_server")
 
 MOST_RESTARTS = 5  # of one inference process, within RESTART_WINDOW_S: then it is not started again
 RESTART_WINDOW_S = 60.0
-MOST_CRASHES = (
-    2  # inference processes that may end by themselves while they draw for one session: it is not given a third
-)
+MOST_CRASHES = 2  # inference processes that may end of themselves while they draw for one session: it gets no third
 
 
 class Work(Protocol):
@@ -152,10 +150,8 @@ class Crew:
 
     def _void_orders(self, inference: Inference) -> None:
         """What the lost process was drawing will be drawn again, unless it seems to be what ends these processes."""
-        suspects = (
-            set() if inference.link.ended_from_outside else {record.key for record, _ in inference.orders.values()}
-        )
-        for key in suspects:
+        drawn_for = {record.key for record, _ in inference.orders.values()}
+        for key in set() if inference.link.ended_from_outside else drawn_for:
             if record := self._sessions.by_key(key):
                 record.crashes += 1
         inference.orders.clear()

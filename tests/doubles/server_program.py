@@ -22,6 +22,7 @@ class ServerProgram:
     """One data directory, and the processes that serve it one after the other."""
 
     def __init__(self, directory: Path, *arguments: str, port: int = 0) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
         self._port_file = directory / "address"
         # Not a pipe: nobody would empty it, and once full it stops a server that says one more line.
         self._log_file = directory / "log"
