@@ -79,7 +79,7 @@ def test_a_stored_frame_is_shown_as_it_was_and_the_timeline_stays(engine: Transf
     timeline = engine.begin(stage(), 7)
     frame, pixels = draw_whole(timeline, state(0.1), "standard")
     again = engine.begin(stage(), 7)
-    np.testing.assert_array_equal(again.decode(again.prepare(state(0.1), "draft"), frame.latent), pixels)
+    np.testing.assert_array_equal(again.decode(again.prepare(state(0.1), "standard"), frame.latent), pixels)
     assert again.next_frame == 0
     np.testing.assert_array_equal(draw_whole(again, state(0.1), "standard")[1], pixels)
 
