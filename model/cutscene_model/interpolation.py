@@ -1,10 +1,10 @@
 """A raster from a quarter of its rays: what the others meet is taken from the rays around them.
 
 Every other ray of every other row is cast; then those in the middle of four of these are filled in, then the rest, each
-in the middle of four that are known by then ("pixel-selected ray tracing", Akimoto et al. 1991). A ray is taken to meet
-what most of the four meet, where the planes that they lie on are; what is seen there is looked up as for any other. So
-surfaces are as fine as if all rays were cast, and edges half as fine. The rays that are cast meet what they would meet
-if all were.
+in the middle of four that are known by then ("pixel-selected ray tracing", Akimoto et al. 1991). Where the four lie on
+one surface of one primitive the ray meets it too, where the planes that they lie on are, and what is seen there is looked up as for any
+other; elsewhere it sees what most of the four see. So surfaces are nearly as fine as if all rays were cast, and edges half
+as fine. The rays that are cast meet what they would meet if all were.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from cutscene_model.raycast import Hits, RaySource, View
 from cutscene_model.volumes import Volumes
 
 _CAST, _DIAGONAL, _STRAIGHT = 1, 2, 3  # how a ray comes to what it meets
-_BEND = 0.1  # by which depth may change from one ray to the next, at most
+_BEND = 0.05  # by which depths may differ on one surface between rays, at most
+_ALIGNED = 0.8  # cosine between normals on one surface, at least
 
 
 def cast_sparsely(primitives: Primitives, view: View, volumes: Volumes) -> Hits:
@@ -29,7 +30,7 @@ def cast_sparsely(primitives: Primitives, view: View, volumes: Volumes) -> Hits:
     source.trace(hits, ways, _CAST)
     lens = (view.half_width, view.half_height, np.ascontiguousarray(view.rotation))
     for way in (_DIAGONAL, _STRAIGHT):
-        given = (way, ways, *lens, hits.primitive, hits.depth, hits.normal)
+        given = (way, ways, *lens, hits.primitive, hits.depth, hits.grid, hits.normal, hits.sample)
         in_bands(view.height, lambda first, last: _between(first, last, *given))  # noqa: B023
         source.look_up(hits, ways, way)
     return hits
@@ -37,9 +38,9 @@ def cast_sparsely(primitives: Primitives, view: View, volumes: Volumes) -> Hits:
 
 @kernel
 def _between(  # type: ignore[no-untyped-def]
-    first_row, last_row, way, ways, half_width, half_height, rotation, primitive, depth, normal
+    first_row, last_row, way, ways, half_width, half_height, rotation, primitive, depth, grid, normal, sample
 ):
-    """Enters primitive and depth: of what most of the four rays around meet, where the planes there meet the ray."""
+    """Enters primitive and depth where all four rays around meet one, else all that most of them see."""
     height, width = ways.shape
     weights = np.empty(4, np.int64)
     for row in range(first_row, last_row):
@@ -67,12 +68,24 @@ def _between(  # type: ignore[no-untyped-def]
             n = primitive[around[chosen]]
             if n < 0:
                 continue
+            at = around[chosen]
+            smooth = True
+            for i in range(4):
+                other = around[i]
+                aligned = np.float32(0)
+                for axis in range(3):
+                    aligned += normal[other][axis] * normal[at][axis]
+                smooth &= primitive[other] == n and aligned > _ALIGNED
+                smooth &= abs(depth[other] - depth[at]) < _BEND * depth[at]
+            if not smooth:
+                primitive[row, column], depth[row, column], sample[row, column] = n, depth[at], sample[at]
+                for axis in range(3):
+                    grid[row, column, axis], normal[row, column, axis] = grid[at][axis], normal[at][axis]
+                continue
             u, v = _slant(row, column, width, height, half_width, half_height)
-            total, count = np.float32(0), 0
+            total = np.float32(0)
             for i in range(4):
                 at = around[i]
-                if primitive[at] != n:
-                    continue
                 # The inverse of depth where the plane through what is seen there meets this ray.
                 nx, ny, nz = normal[at]
                 a = rotation[0, 0] * nx + rotation[1, 0] * ny + rotation[2, 0] * nz
@@ -82,9 +95,8 @@ def _between(  # type: ignore[no-untyped-def]
                 there, here = a * p + b * q - c, a * u + b * v - c
                 ratio = here / there if there < -1e-3 else np.float32(1)
                 total += min(max(ratio, np.float32(1 - _BEND)), np.float32(1 + _BEND)) / depth[at]
-                count += 1
             ways[row, column] = way
-            primitive[row, column], depth[row, column] = n, count / total
+            primitive[row, column], depth[row, column] = n, 4 / total
 
 
 @kernel

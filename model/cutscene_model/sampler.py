@@ -14,9 +14,12 @@ def levels(steps: int) -> list[float]:
 
 
 def sample(denoiser: Denoiser, noise: Tensor, conditioning: Conditioning, memory: Memory, steps: int) -> Tensor:
-    """Deterministic Euler steps of the straight flow; the last prediction is the latent. Shapes (B, C, 9, 16)."""
+    """Deterministic Euler steps of the straight flow; the last prediction is the latent. Shapes (B, C, 9, 16).
+
+    Without steps it is the mean of all latents, nil, from which a decoder draws what the surface says.
+    """
     x, level = noise, 1.0
-    clean = noise
+    clean = torch.zeros_like(noise)
     for index, level in enumerate(schedule := levels(steps)):
         clean = denoiser(x, torch.full((len(x),), level, device=x.device), conditioning, memory)
         following = schedule[index + 1] if index + 1 < steps else 0.0
