@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
-from cutscene_server import picture
+from cutscene_server import picture, worker_messages
 from cutscene_server.errors import (
     ConfigError,
     OtherModel,
@@ -72,15 +72,15 @@ class FrameToKeep:
     ends_turn: bool
     skips: Sequence[tuple[int, int]]  # turn numbers, and states of them that will have no frame
 
-    def add(self, store: Store) -> bool:
-        """Writes it, and what comes before it. Whether there is something to be made durable."""
+    def prepare(self, store: Store) -> StoredFrame | None:
+        """Writes what comes before it. Returns what is to be stored of it; None if it is stored already."""
         for turn_number, states in self.skips:
             store.skip_states(self.record.session_id, turn_number, states)
         if self.order.stored:
             if self.pixel_digest != self.order.pixel_digest:
                 self.record.log.warning("has a frame that has not the pixels it had", extra=self.order.log_fields)
-            return False
-        frame = StoredFrame(
+            return None
+        return StoredFrame(
             frame_index=self.order.frame_index,
             tier=self.figures.tier,
             cut_before=self.order.cut_before,
@@ -88,10 +88,8 @@ class FrameToKeep:
             packed_state=self.order.packed_state,
             latent=self.latent,
             pixel_digest=self.pixel_digest,
-            figures=dataclasses.astuple(self.figures),
+            figures=worker_messages.figures_to_plain(self.figures),
         )
-        store.add_frame(self.record.session_id, frame, durable=False)
-        return True
 
 
 class Archive:
@@ -175,15 +173,17 @@ class Archive:
 
         def keep(store: Store) -> list[Exception | None]:
             failed: dict[int, Exception] = {}
-            added: dict[str, int] = {}  # by session: which of the frames
+            numbers: dict[str, int] = {}  # by session: which of the frames
+            added: dict[str, StoredFrame] = {}
             for number, frame in enumerate(frames):
                 try:
-                    if frame.add(store):
-                        added[frame.record.session_id] = number
+                    if (stored := frame.prepare(store)) is not None:
+                        session_id = frame.record.session_id
+                        numbers[session_id], added[session_id] = number, stored
                 except Exception as error:  # of one session, not of the others
                     failed[number] = error
-            for session_id, reason in store.settle_frames(added).items():
-                failed[added[session_id]] = reason
+            for session_id, reason in store.add_frames(added).items():
+                failed[numbers[session_id]] = reason
             for number, frame in enumerate(frames):
                 try:
                     if frame.ends_turn and not frame.order.stored and number not in failed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import msgpack
@@ -110,7 +111,7 @@ class Drawn:
     key: int
     generation: int
     slot: int
-    figures: list[Any]
+    figures: Sequence[Any]
     latent: bytes  # raw float16, of a frame drawn anew: what is to be stored
 
 
@@ -209,9 +210,14 @@ def unpack_manifest(packed: bytes) -> Manifest:
     return Manifest(**plain)
 
 
-def figures_to_plain(figures: DrawnFigures) -> list[Any]:
-    return list(dataclasses.astuple(figures))
+_FIGURES = attrgetter(*(field.name for field in dataclasses.fields(DrawnFigures)))
 
 
-def figures_from_plain(plain: list[Any]) -> DrawnFigures:
+def figures_to_plain(figures: DrawnFigures) -> tuple[Any, ...]:
+    """The fields in order. ``dataclasses.astuple`` would copy each of them, for every frame."""
+    plain: tuple[Any, ...] = _FIGURES(figures)
+    return plain
+
+
+def figures_from_plain(plain: Sequence[Any]) -> DrawnFigures:
     return DrawnFigures(*plain)
