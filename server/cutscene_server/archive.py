@@ -159,10 +159,10 @@ class Archive:
 
         await self._run(add)
 
-    async def encode(self, terms: Terms, pixels: Pixels) -> picture.Encoded:
-        """A frame's pixels as they are sent. They may change once this has returned."""
-        work = partial(picture.encode, pixels, terms.codec, terms.jpeg_quality)
-        return await asyncio.get_running_loop().run_in_executor(self._encoders, work)
+    def encode(self, terms: Terms, pixels: Pixels) -> asyncio.Future[picture.Encoded]:
+        """A frame's pixels as they are sent. They may change once this is done."""
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._encoders, picture.encode, pixels, terms.codec, terms.jpeg_quality)
 
     async def keep_frames(self, frames: Sequence[FrameToKeep]) -> list[Exception | None]:
         """Stores those that are new, all of them in the time that one takes. Returns, for each, why it could not be.

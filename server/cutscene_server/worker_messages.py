@@ -28,6 +28,7 @@ class UseRing:
     slots: int
     height: int
     width: int
+    latent_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +107,14 @@ class BeginFailed:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A frame lies in the slot that its order named. ``figures`` are the fields of ``DrawnFigures`` in order."""
+    """A frame lies in the slot that its order named, with its latent (what is to be stored) if it was drawn anew.
+    ``figures`` are the fields of ``DrawnFigures`` in order.
+    """
 
     key: int
     generation: int
     slot: int
     figures: Sequence[Any]
-    latent: bytes  # raw float16, of a frame drawn anew: what is to be stored
 
 
 @dataclass(frozen=True, slots=True)
