@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
-from cutscene_server import picture, worker_messages
+from cutscene_server import worker_messages
+from cutscene_server.encoders import Encoders
 from cutscene_server.errors import (
     ConfigError,
     OtherModel,
@@ -30,6 +31,7 @@ from cutscene_server.errors import (
 )
 from cutscene_server.frame_ring import Pixels
 from cutscene_server.keyframes import StoredStates, unpack_run
+from cutscene_server.picture import Encoded
 from cutscene_server.registry import SessionRecord, digest_of, new_session_id, new_token
 from cutscene_server.replay import TURN_FRAMES, Replay, Replayed, check_stretch, differences, replay_turns
 from cutscene_server.scheduling import Tenant
@@ -102,7 +104,7 @@ class Archive:
         self._directory = directory
         self._open_logs = max(MOST_OPEN_LOGS, min(sessions, open_files() // 4))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="archive")
-        self._encoders = ThreadPoolExecutor(ENCODED_AT_ONCE, thread_name_prefix="encode")
+        self._encoders = Encoders(ENCODED_AT_ONCE)
         self._store: Store | None = None
         self._environment = dict(environment)
 
@@ -124,7 +126,7 @@ class Archive:
         if self._store is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
         self._thread.shutdown(wait=True)
-        self._encoders.shutdown(wait=True)
+        self._encoders.close()
 
     # ---- what happens to a session ----------------------------------------------------------------------------------
 
@@ -159,10 +161,9 @@ class Archive:
 
         await self._run(add)
 
-    def encode(self, terms: Terms, pixels: Pixels) -> asyncio.Future[picture.Encoded]:
+    def encode(self, terms: Terms, pixels: Pixels) -> asyncio.Future[Encoded]:
         """A frame's pixels as they are sent. They may change once this is done."""
-        loop = asyncio.get_running_loop()
-        return loop.run_in_executor(self._encoders, picture.encode, pixels, terms.codec, terms.jpeg_quality)
+        return self._encoders.encode(terms, pixels)
 
     async def keep_frames(self, frames: Sequence[FrameToKeep]) -> list[Exception | None]:
         """Stores those that are new, all of them in the time that one takes. Returns, for each, why it could not be.

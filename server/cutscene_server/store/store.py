@@ -49,7 +49,7 @@ class Store:
         self._catalogue = catalogue
         self._logs = logs
         self._held = held
-        self._syncing = ThreadPoolExecutor(SYNCED_AT_ONCE, thread_name_prefix="sync")
+        self._syncing = ThreadPoolExecutor(SYNCED_AT_ONCE - 1, thread_name_prefix="sync")
         held.callback(self._syncing.shutdown)
 
     @classmethod
@@ -200,16 +200,22 @@ class Store:
     def _settle(self, logs: Mapping[str, FrameLog]) -> dict[str, Exception]:
         """Makes what was written to these logs durable. Returns those for which that failed, with why."""
 
-        def settle(frames: FrameLog) -> StoreError | None:
-            try:
-                frames.settle()
-            except StoreError as error:
-                return error
-            return None
+        def settle(some: Sequence[str]) -> dict[str, Exception]:
+            failed: dict[str, Exception] = {}
+            for session_id in some:
+                try:
+                    logs[session_id].settle()
+                except StoreError as error:
+                    failed[session_id] = error
+            return failed
 
-        settling = map(settle, logs.values()) if len(logs) <= 1 else self._syncing.map(settle, logs.values())
-        outcomes = zip(logs, settling, strict=True)
-        return {session_id: error for session_id, error in outcomes if error is not None}
+        names = list(logs)
+        first, *others = [names[start::SYNCED_AT_ONCE] for start in range(min(SYNCED_AT_ONCE, len(names)))] or [[]]
+        settling = [self._syncing.submit(settle, some) for some in others]
+        failed = settle(first)  # by this thread, which would only wait
+        for each in settling:
+            failed |= each.result()
+        return failed
 
     def read_frames(self, session_id: str, first: int, end: int, epoch: int | None = None) -> Iterator[StoredFrame]:
         """Frames ``first`` to ``end`` (exclusive) as one epoch has them (None: the current one), each read when the
