@@ -1,11 +1,14 @@
-"""Keeps the C library from handing large temporaries back to the kernel after every operation."""
+"""What memory the process keeps between operations: freed temporaries, and few of the operations' kernels."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # mallopt(3)
+_PRIMITIVE_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")  # oneDNN's, and that of torch before it
+PRIMITIVES_KEPT = 128
 
 
 def keep_freed_memory() -> bool:
@@ -25,3 +28,14 @@ def keep_freed_memory() -> bool:
         mallopt(parameter, value) == 1
         for parameter, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, limit), (_TOP_PAD, 64 * 2**20))
     )
+
+
+def keep_few_primitives() -> None:
+    """Has oneDNN, and torch's cache before it, keep ``PRIMITIVES_KEPT`` kernels and not 1024 each, unless the
+    environment says how many. To be called before the first operation: both look once.
+
+    A kernel is made for one shape. Those of the cells that are drawn pixel by pixel differ from frame to frame and
+    hardly come again, yet each is kept with memory of its own, half a gigabyte of them in time.
+    """
+    for name in _PRIMITIVE_CACHES:
+        os.environ.setdefault(name, str(PRIMITIVES_KEPT))

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from cutscene_model.allocator import keep_freed_memory
+from cutscene_model.allocator import keep_few_primitives, keep_freed_memory
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.denoiser import Denoiser
 from cutscene_model.errors import WeightsError
@@ -32,7 +32,7 @@ def load_engine(
 
     ``device`` is a torch device ("cpu", "cuda:0"). ``threads`` is how many an operation on the CPU is shared out among:
     by default half of the cores, for two stages of frames go on at once (see ``pipeline``). ``precision`` is one of
-    ``PRECISIONS``. On the CPU the process's allocator is told to keep freed memory (see ``allocator``). Raises
+    ``PRECISIONS``. On the CPU the process is told what memory to keep (see ``allocator``). Raises
     ``WeightsError`` if the files are missing, damaged, or not those that the manifest describes, ``ValueError`` for an
     unknown precision.
     """
@@ -42,6 +42,7 @@ def load_engine(
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2) if threads is None else threads)
     if device == "cpu":
         keep_freed_memory()
+        keep_few_primitives()
     try:
         manifest = read_manifest(directory)
         found = weights_digest(directory, manifest.files)

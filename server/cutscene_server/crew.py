@@ -2,7 +2,8 @@
 
 A session is drawn by one process. If that one ends, its sessions move to the others at once, or, if it was the only
 one, wait for the next; either way they are taken up from what is stored, and nobody misses a frame. A session that
-seems to be what ends processes is closed.
+seems to be what ends processes is closed. It is suspected if its frame was being drawn, unless the process was killed:
+a fault in drawing does not do that, and whoever does may well hit the same session's frame twice.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ log = logging.getLogger("cutscene_server")
 
 MOST_RESTARTS = 5  # of one inference process, within RESTART_WINDOW_S: then it is not started again
 RESTART_WINDOW_S = 60.0
-MOST_CRASHES = 2  # inference processes that may end while they draw for one session: it is not given a third
+MOST_CRASHES = 2  # inference processes that may end of themselves while they draw for one session: it gets no third
 
 
 class Work(Protocol):
@@ -149,7 +150,8 @@ class Crew:
 
     def _void_orders(self, inference: Inference) -> None:
         """What the lost process was drawing will be drawn again, unless it seems to be what ends these processes."""
-        for key in {record.key for record, _ in inference.orders.values()}:
+        drawn_for = {record.key for record, _ in inference.orders.values()}
+        for key in set() if inference.link.ended_from_outside else drawn_for:
             if record := self._sessions.by_key(key):
                 record.crashes += 1
         inference.orders.clear()

@@ -36,7 +36,7 @@ class SessionRecord:
     worked_at: float = 0.0  # monotonic seconds: when its last frame was ordered
     left_at: float | None = None  # monotonic seconds: since when no client is attached, or the session is closed
     own: bool = False  # the server's own, a film's: it takes no place that a client could have
-    crashes: int = 0  # inference processes that ended while they drew for this session
+    crashes: int = 0  # inference processes that ended of themselves, in a row, while they drew for this session
     watchers: Watchers = field(default_factory=Watchers, repr=False)
     changing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)  # held while a change becomes durable
 

@@ -21,6 +21,7 @@ log = logging.getLogger("cutscene_server")
 # the next order is there before it can be begun; a fourth would only make a newly started turn wait for one more frame.
 PIPELINE_SLOTS = 3
 STOP_S = 3.0  # how long the process may take to finish the frame at hand before it is ended
+FROM_OUTSIDE = (-9, -15)  # exit codes of SIGKILL and SIGTERM, which no fault of a process's own sends
 
 
 class WorkerLink:
@@ -40,6 +41,7 @@ class WorkerLink:
         )
         self._process_id: int | None = None
         self._stopped = False
+        self._killed_here = False  # by this side, since it did not end
         self._facts: asyncio.Queue[worker_messages.Fact | None] = asyncio.Queue()
         self._ring: FrameRing | None = None
         self._slots: asyncio.Queue[int] = asyncio.Queue()  # the free ones
@@ -78,6 +80,11 @@ class WorkerLink:
     @property
     def exit_text(self) -> str:
         return f"exit code {self._process.exitcode}"
+
+    @property
+    def ended_from_outside(self) -> bool:
+        """Whether somebody else ended the process: an operator, or the kernel for want of memory."""
+        return self._process.exitcode in FROM_OUTSIDE and not self._killed_here
 
     async def free_slot(self) -> int:
         """A slot for one more frame; waits while every one is taken."""
@@ -124,6 +131,7 @@ class WorkerLink:
         self._process.join(seconds)
         if self._process.exitcode is None:
             log.warning("the inference process did not stop in %.0f s; it is killed", seconds)
+            self._killed_here = True
             self._process.kill()
             self._process.join(seconds)
 

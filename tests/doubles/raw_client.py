@@ -42,9 +42,10 @@ class RawStream:
             await self.call.done_writing()
         return self.heard[-1]
 
-    async def hear_until(self, kind: str) -> Any:
-        """Listens until a message of this kind, and returns what is in it."""
+    async def hear_until(self, kind: str, *, never: str = "") -> Any:
+        """Listens until a message of this kind, and returns what is in it. ``never``: a kind that must not come."""
         while (message := await self.hear()) is not None:
+            assert message.WhichOneof("response") != never, f"the server said: {message}"
             if message.WhichOneof("response") == kind:
                 return getattr(message, kind)
         raise AssertionError(f"the stream ended without {kind}")

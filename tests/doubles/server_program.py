@@ -22,12 +22,15 @@ class ServerProgram:
     """One data directory, and the processes that serve it one after the other."""
 
     def __init__(self, directory: Path, *arguments: str, port: int = 0) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
         self._port_file = directory / "address"
+        # Not a pipe: nobody would empty it, and once full it stops a server that says one more line.
+        self._log_file = directory / "log"
         self._command = [
             sys.executable, "-m", "cutscene_server", "--listen", f"127.0.0.1:{port}", "--engine", ENGINE,
             "--port-file", str(self._port_file), "--data", str(directory / "data"), *arguments,
         ]  # fmt: skip
-        self.program: subprocess.Popen[str] | None = None
+        self.program: subprocess.Popen[bytes] | None = None
         self.up = asyncio.Event()
 
     @property
@@ -38,9 +41,8 @@ class ServerProgram:
         self._port_file.unlink(missing_ok=True)
         path = os.pathsep.join([str(DOUBLES), *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = {**os.environ, "PYTHONPATH": path}
-        self.program = await asyncio.to_thread(
-            subprocess.Popen, self._command, env=environment, stderr=subprocess.PIPE, text=True
-        )
+        with self._log_file.open("w") as log:
+            self.program = await asyncio.to_thread(subprocess.Popen, self._command, env=environment, stderr=log)
         await eventually(lambda: asyncio.to_thread(self._port_file.exists))
         self.up.set()
 
@@ -50,7 +52,7 @@ class ServerProgram:
         self.up.clear()
         children = child_processes(self.program.pid)
         self.program.send_signal(signal.SIGKILL)
-        await asyncio.to_thread(self.program.communicate)
+        await asyncio.to_thread(self.program.wait)
 
         async def gone() -> bool:
             return not any(map(process_lives, children))
@@ -69,8 +71,8 @@ class ServerProgram:
         """Stops in order, and returns what was logged."""
         assert self.program is not None
         self.program.terminate()
-        _, errors = await asyncio.to_thread(self.program.communicate)
-        return errors
+        await asyncio.to_thread(self.program.wait)
+        return self._log_file.read_text()
 
 
 @contextlib.asynccontextmanager
@@ -85,7 +87,10 @@ async def serving(directory: Path, *arguments: str, port: int = 0) -> AsyncItera
 
 
 async def frames_whatever_happens(server: ServerProgram, opening: pb.Open, turns: Sequence[pb.Turn]) -> list[pb.Frame]:
-    """A client that resumes after every end of its stream, and sends again what the server had not taken."""
+    """A client that resumes after every end of its stream, and sends again what the server had not taken.
+
+    Raises ``AssertionError`` if the server closes the session before its last frame.
+    """
     opened = pb.Opened()
     frames: list[pb.Frame] = []
     total = sum(len(turn.lockstep.states) for turn in turns)
@@ -104,7 +109,7 @@ async def frames_whatever_happens(server: ServerProgram, opening: pb.Open, turns
                     if turn.turn_id not in known:
                         await stream.say(turn=turn)
                 while len(frames) < total:
-                    frame = await stream.hear_until("frame")
+                    frame = await stream.hear_until("frame", never="closed")
                     assert frame.frame_index == len(frames), "every frame once, and in order"
                     frames.append(frame)
                     await stream.say(ack=pb.Ack(next_frame=len(frames)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ MISCHIEF = {
     "fail_begin": "raises when a timeline is begun",
     "fail_frame_3": "raises when frame 3 is drawn",
     "die_frame_3": "ends its process when frame 3 is drawn",
+    "killed_frame_3": "has its process killed when frame 3 is drawn, once for each file in the model's directory",
     "fail_commit_3": "raises when frame 3 is committed",
     "fail_decode": "raises when a frame is decoded",
     "slow": "takes 50 ms a frame",
@@ -62,7 +64,7 @@ def load(directory: Path | None, **placement: Any) -> SyntheticEngine:
         time.sleep(60)
     if directory is not None and not directory.exists():
         raise FileNotFoundError(directory)
-    return SyntheticEngine()
+    return SyntheticEngine(directory)
 
 
 class SyntheticEngine:
@@ -72,7 +74,9 @@ class SyntheticEngine:
     def manifest(self) -> Manifest:
         return MANIFEST
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path | None = None) -> None:
+        """``directory``: of the model, where a mischief may keep what outlives this process."""
+        self._directory = directory
         self._timelines: set[SyntheticTimeline] = set()  # that were begun, and not closed
 
     def counters(self) -> dict[str, int]:
@@ -91,7 +95,8 @@ class SyntheticEngine:
         mischief = {member.id for member in stage.cast}
         if "fail_begin" in mischief:
             raise RuntimeError("this stage cannot be begun")
-        timeline = SyntheticTimeline(stage, seed, mischief, next_frame, past, self._timelines.discard)
+        kills = list(self._directory.iterdir()) if self._directory and "killed_frame_3" in mischief else []
+        timeline = SyntheticTimeline(stage, seed, mischief, next_frame, past, self._timelines.discard, kills)
         self._timelines.add(timeline)
         return timeline
 
@@ -107,6 +112,7 @@ class SyntheticTimeline:
         next_frame: int,
         past: Sequence[PastFrame],
         on_close: Callable[[SyntheticTimeline], None],
+        kills: Sequence[Path],
     ) -> None:
         self._anchor = hashlib.blake2b(msgpack.packb([scene_codec.stage_to_plain(stage), seed])).digest()
         self._mischief = mischief
@@ -115,6 +121,7 @@ class SyntheticTimeline:
         self._next_frame = next_frame
         self._begun_at = next_frame
         self._on_close = on_close
+        self._kills = kills  # one is taken for each time that the process is killed
 
     @property
     def remembered(self) -> int:
@@ -176,6 +183,9 @@ class SyntheticTimeline:
                 raise RuntimeError("frame 3 cannot be drawn")
             if f"die_{what}_3" in self._mischief:
                 os._exit(3)
+            if self._kills:
+                self._kills[0].unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _numbers(told: bytes) -> npt.NDArray[np.float16]:

@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from cutscene_proto.v1 import cutscene_pb2 as pb
+from cutscene_server.crew import MOST_CRASHES
 from cutscene_server.errors import ConfigError, NotServing
 from cutscene_server.running import run_server
 from cutscene_server.service.calls import SERVICE_NAME
@@ -112,6 +113,20 @@ async def test_a_session_that_ends_inference_processes_is_closed_and_the_others_
         await good.say(turn=lockstep_turn("one", 40))
         assert (await bad.hear_until("closed")).reason == pb.CLOSE_REASON_ERROR
         assert [frame.frame_index for frame in await good.frames(40)] == list(range(40))
+
+
+async def test_a_session_is_not_blamed_for_inference_processes_that_were_killed(tmp_path: Path) -> None:
+    """Not even if all were killed at the same frame of its: its client gets every frame, once."""
+    kills = [tmp_path / f"kill-{number}" for number in range(MOST_CRASHES + 1)]
+    for kill in kills:
+        kill.touch()
+    config = synthetic_config(model=tmp_path)
+    async with run_server(config) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stream = RawStream(channel)
+        await stream.open(open_message(cast=("actor-0", "killed_frame_3")))
+        await stream.say(turn=lockstep_turn("one", 6))
+        assert [frame.frame_index for frame in await stream.frames(6)] == list(range(6))
+    assert not any(kill.exists() for kill in kills)
 
 
 async def test_a_server_that_cannot_keep_an_inference_process_draws_no_more_and_hangs_nobody() -> None:
