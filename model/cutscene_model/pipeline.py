@@ -35,16 +35,18 @@ class Pipeline:
     def __init__(self) -> None:
         self._first = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._last = ThreadPoolExecutor(1, thread_name_prefix="decode")
+        self._preparing: Future[Prepared] | None = None  # what was asked for last
 
     def prepare(self, timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Future[Prepared]:
         """Prepares a frame of ``state()`` once those asked for before are prepared."""
+        self._preparing = self._first.submit(_prepare, timeline, state, tier)
+        return self._preparing
 
-        def run() -> Prepared:
-            started_us = now_us()
-            value = timeline.prepare(state(), tier)
-            return Prepared(value, started_us, now_us() - started_us)
-
-        return self._first.submit(run)
+    def prepare_now(self, timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Prepared:
+        """The same for a caller who would wait for it: on its own thread, if nothing else is being prepared."""
+        if self._preparing is None or self._preparing.done():
+            return _prepare(timeline, state, tier)
+        return self.prepare(timeline, state, tier).result()
 
     def finish(self, work: Callable[[], Result]) -> Future[Result]:
         """Does ``work``, a decode and what follows from it, once all that was handed over before is done."""
@@ -72,6 +74,12 @@ class Pipeline:
         """Ends the threads once what was asked of them is done."""
         self._first.shutdown()
         self._last.shutdown()
+
+
+def _prepare(timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Prepared:
+    started_us = now_us()
+    value = timeline.prepare(state(), tier)
+    return Prepared(value, started_us, now_us() - started_us)
 
 
 def now_us() -> int:

@@ -56,8 +56,8 @@ def stage_from_plain(plain: object) -> Stage:
         raise ValueError(f"stage: codec version {version!r} is not {CODEC_VERSION} or {REFERENCES_VERSION}")
     references: tuple[bytes, ...] = ()
     if version == REFERENCES_VERSION:
-        references = _references(_record(items, 5, "stage").pop())
-        items = items[:-1]
+        *items, latents = _record(items, 5, "stage")
+        references = _references(latents)
     _, cast_, elements, props = _record(items, 4, "stage")
     return Stage(
         cast=tuple(_cast_member(item) for item in _sequence(cast_, "cast")),
@@ -187,7 +187,13 @@ def _point(plain: object) -> PointLight:
     return PointLight(_three(position), _three(color), _number(range_))
 
 
-def _sequence(plain: object, name: str) -> list[object]:
+# A state is decoded for every frame, and holds a hundred numbers: what each of these finds nearly always comes first.
+
+
+def _sequence(plain: object, name: str) -> list[Any]:
+    """Not to be changed: it may be the caller's own."""
+    if type(plain) is list:
+        return plain
     if not isinstance(plain, (list, tuple)):
         raise ValueError(f"{name}: expected a list")
     return list(plain)
@@ -201,6 +207,8 @@ def _record(plain: object, length: int, name: str) -> list[Any]:
 
 
 def _number(value: object) -> float:
+    if type(value) is float:
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"expected a number, got {type(value).__name__}")
     return float(value)
@@ -223,8 +231,16 @@ def _numbers(values: object, length: int) -> tuple[float, ...]:
 
 
 def _three(values: object) -> tuple[float, float, float]:
+    if type(values) is list and len(values) == 3:
+        x, y, z = values
+        if type(x) is type(y) is type(z) is float:
+            return x, y, z
     return cast("tuple[float, float, float]", _numbers(values, 3))
 
 
 def _four(values: object) -> tuple[float, float, float, float]:
+    if type(values) is list and len(values) == 4:
+        x, y, z, w = values
+        if type(x) is type(y) is type(z) is type(w) is float:
+            return x, y, z, w
     return cast("tuple[float, float, float, float]", _numbers(values, 4))

@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
-from cutscene_server import picture
+from cutscene_server import worker_messages
+from cutscene_server.encoders import Encoders
 from cutscene_server.errors import (
     ConfigError,
     OtherModel,
@@ -30,6 +31,7 @@ from cutscene_server.errors import (
 )
 from cutscene_server.frame_ring import Pixels
 from cutscene_server.keyframes import StoredStates, unpack_run
+from cutscene_server.picture import Encoded
 from cutscene_server.registry import SessionRecord, digest_of, new_session_id, new_token
 from cutscene_server.replay import TURN_FRAMES, Replay, Replayed, check_stretch, differences, replay_turns
 from cutscene_server.scheduling import Tenant
@@ -72,15 +74,15 @@ class FrameToKeep:
     ends_turn: bool
     skips: Sequence[tuple[int, int]]  # turn numbers, and states of them that will have no frame
 
-    def add(self, store: Store) -> bool:
-        """Writes it, and what comes before it. Whether there is something to be made durable."""
+    def prepare(self, store: Store) -> StoredFrame | None:
+        """Writes what comes before it. Returns what is to be stored of it; None if it is stored already."""
         for turn_number, states in self.skips:
             store.skip_states(self.record.session_id, turn_number, states)
         if self.order.stored:
             if self.pixel_digest != self.order.pixel_digest:
                 self.record.log.warning("has a frame that has not the pixels it had", extra=self.order.log_fields)
-            return False
-        frame = StoredFrame(
+            return None
+        return StoredFrame(
             frame_index=self.order.frame_index,
             tier=self.figures.tier,
             cut_before=self.order.cut_before,
@@ -88,10 +90,8 @@ class FrameToKeep:
             packed_state=self.order.packed_state,
             latent=self.latent,
             pixel_digest=self.pixel_digest,
-            figures=dataclasses.astuple(self.figures),
+            figures=worker_messages.figures_to_plain(self.figures),
         )
-        store.add_frame(self.record.session_id, frame, durable=False)
-        return True
 
 
 class Archive:
@@ -104,7 +104,7 @@ class Archive:
         self._directory = directory
         self._open_logs = max(MOST_OPEN_LOGS, min(sessions, open_files() // 4))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="archive")
-        self._encoders = ThreadPoolExecutor(ENCODED_AT_ONCE, thread_name_prefix="encode")
+        self._encoders = Encoders(ENCODED_AT_ONCE)
         self._store: Store | None = None
         self._environment = dict(environment)
 
@@ -126,7 +126,7 @@ class Archive:
         if self._store is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
         self._thread.shutdown(wait=True)
-        self._encoders.shutdown(wait=True)
+        self._encoders.close()
 
     # ---- what happens to a session ----------------------------------------------------------------------------------
 
@@ -161,10 +161,9 @@ class Archive:
 
         await self._run(add)
 
-    async def encode(self, terms: Terms, pixels: Pixels) -> picture.Encoded:
-        """A frame's pixels as they are sent. They may change once this has returned."""
-        work = partial(picture.encode, pixels, terms.codec, terms.jpeg_quality)
-        return await asyncio.get_running_loop().run_in_executor(self._encoders, work)
+    def encode(self, terms: Terms, pixels: Pixels) -> asyncio.Future[Encoded]:
+        """A frame's pixels as they are sent. They may change once this is done."""
+        return self._encoders.encode(terms, pixels)
 
     async def keep_frames(self, frames: Sequence[FrameToKeep]) -> list[Exception | None]:
         """Stores those that are new, all of them in the time that one takes. Returns, for each, why it could not be.
@@ -175,15 +174,17 @@ class Archive:
 
         def keep(store: Store) -> list[Exception | None]:
             failed: dict[int, Exception] = {}
-            added: dict[str, int] = {}  # by session: which of the frames
+            numbers: dict[str, int] = {}  # by session: which of the frames
+            added: dict[str, StoredFrame] = {}
             for number, frame in enumerate(frames):
                 try:
-                    if frame.add(store):
-                        added[frame.record.session_id] = number
+                    if (stored := frame.prepare(store)) is not None:
+                        session_id = frame.record.session_id
+                        numbers[session_id], added[session_id] = number, stored
                 except Exception as error:  # of one session, not of the others
                     failed[number] = error
-            for session_id, reason in store.settle_frames(added).items():
-                failed[added[session_id]] = reason
+            for session_id, reason in store.add_frames(added).items():
+                failed[numbers[session_id]] = reason
             for number, frame in enumerate(frames):
                 try:
                     if frame.ends_turn and not frame.order.stored and number not in failed:

@@ -6,6 +6,7 @@ Frames of different sessions that are encoded already are handed out together, t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from dataclasses import dataclass
 
@@ -27,17 +28,29 @@ class Arrived:
     generation: int  # of the session's orders
     figures: DrawnFigures
     latent: bytes  # raw float16; empty if it is shown again
-    picture: Encoded | Exception | None  # or why it could not be encoded; None: nobody wants it any more
+    encoding: asyncio.Future[Encoded] | None  # None: nobody wants it any more
+
+    @property
+    def encoded(self) -> bool:
+        """Whether there is nothing to wait for any more."""
+        return self.encoding is None or self.encoding.done()
+
+    @property
+    def picture(self) -> Encoded | BaseException | None:
+        """Of a frame that is ``encoded``: its picture, or why there is none; None: nobody wants it any more."""
+        if self.encoding is None:
+            return None
+        return self.encoding.exception() or self.encoding.result()
 
 
 class Arriving:
     """See the module's docstring. What it holds is bounded by ``step``, which orders nothing while too much waits."""
 
     def __init__(self) -> None:
-        self._told: deque[Fact | asyncio.Task[Arrived] | None] = deque()
+        self._told: deque[Fact | Arrived | None] = deque()
         self._more = asyncio.Event()
 
-    def put(self, told: Fact | asyncio.Task[Arrived] | None) -> None:
+    def put(self, told: Fact | Arrived | None) -> None:
         """None: there will be no more."""
         self._told.append(told)
         self._more.set()
@@ -48,18 +61,18 @@ class Arriving:
             self._more.clear()
             await self._more.wait()
         told = self._told.popleft()
-        if not isinstance(told, asyncio.Task):
+        if not isinstance(told, Arrived):
             return told
-        frames = [await told]
-        keys = {frames[0].record.key}
+        if told.encoding is not None and not told.encoded:
+            with contextlib.suppress(Exception):  # is the picture's to tell
+                await told.encoding
+        frames = [told]
+        keys = {told.record.key}
         while self._told and len(frames) < MOST_AT_ONCE:
             following = self._told[0]
-            if not (isinstance(following, asyncio.Task) and following.done()):
+            if not isinstance(following, Arrived) or not following.encoded or following.record.key in keys:
                 break
-            frame = following.result()
-            if frame.record.key in keys:
-                break
-            keys.add(frame.record.key)
-            frames.append(frame)
+            keys.add(following.record.key)
+            frames.append(following)
             self._told.popleft()
         return frames

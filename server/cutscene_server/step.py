@@ -143,37 +143,38 @@ class Step:
         try:
             async for fact in inference.link.facts():
                 if isinstance(fact, worker_messages.Drawn):
-                    arriving.put(asyncio.create_task(self._encode(inference, fact)))
+                    arriving.put(self._encode(inference, fact))
                 else:
                     arriving.put(fact)
         finally:
             arriving.put(None)
 
-    async def _encode(self, inference: Inference, drawn: worker_messages.Drawn) -> Arrived:
-        """From here on the frame has no slot any more."""
-        record, order = inference.orders[drawn.slot]
+    def _encode(self, inference: Inference, drawn: worker_messages.Drawn) -> Arrived:
+        """Begins to. Once it is done the frame has no slot any more."""
+        slot, ring = drawn.slot, inference.link.ring
+        record, order = inference.orders[slot]
         figures = worker_messages.figures_from_plain(drawn.figures)
         if not order.stored:
             longest_us = max(figures.greybox_us, figures.denoise_us, figures.decode_us)
             inference.costs.observe(figures.tier, figures.started_us, figures.finished_us, longest_us)
-        picture: Encoded | Exception | None = None
-        try:
-            if self._awaits(record, drawn.generation):
-                picture = await self._archive.encode(record.session.terms, inference.link.ring.view(drawn.slot))
-        except Exception as error:
-            picture = error
-        finally:
-            inference.free(drawn.slot)
-        return Arrived(record, order, drawn.generation, figures, drawn.latent, picture)
+        latent = b"" if order.stored else ring.latent(slot)
+        encoding: asyncio.Future[Encoded] | None = None
+        if self._awaits(record, drawn.generation):
+            encoding = self._archive.encode(record.session.terms, ring.view(slot))
+            encoding.add_done_callback(lambda _: inference.free(slot))
+        else:
+            inference.free(slot)
+        return Arrived(record, order, drawn.generation, figures, latent, encoding)
 
     async def _deliver_frames(self, inference: Inference, arrived: Sequence[Arrived]) -> None:
         """Stores frames of several sessions, and gives them to these."""
         current = []
         for frame in arrived:
-            if isinstance(frame.picture, Exception):
-                self._fail(frame, "cannot be encoded", frame.picture)
-            elif frame.picture is not None and self._awaits(frame.record, frame.generation):
-                current.append((frame, frame.picture))
+            picture = frame.picture
+            if isinstance(picture, BaseException):
+                self._fail(frame, "cannot be encoded", picture)
+            elif picture is not None and self._awaits(frame.record, frame.generation):
+                current.append((frame, picture))
         kept = await self._archive.keep_frames(
             [
                 FrameToKeep(
@@ -195,7 +196,7 @@ class Step:
         """Whether a frame that was drawn is still wanted: the session has neither ended nor gone back meanwhile."""
         return self._crew.is_current(record.key, generation) and record.session.in_flight > 0
 
-    def _fail(self, frame: Arrived, why: str, error: Exception) -> None:
+    def _fail(self, frame: Arrived, why: str, error: BaseException) -> None:
         record = frame.record
         record.log.error("has a frame that %s", why, extra=frame.order.log_fields, exc_info=error)
         if self._crew.is_current(record.key, frame.generation):

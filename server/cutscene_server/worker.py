@@ -19,6 +19,7 @@ import queue
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -97,8 +98,8 @@ class Worker:
                 case messages.End(key):
                     self._drop(key)
                     self._logs.pop(key, None)
-                case messages.UseRing(name, slots, height, width):
-                    self._ring = FrameRing.attach(name, slots, height, width)
+                case messages.UseRing(name, slots, height, width, latent_bytes):
+                    self._ring = FrameRing.attach(name, slots, height, width, latent_bytes)
                 case messages.Stop():
                     break
                 case _:
@@ -125,6 +126,9 @@ class Worker:
 
     def _prepare(self, timeline: Timeline, command: messages.Draw) -> Future[Prepared]:
         return self._pipeline.prepare(timeline, lambda: unpack_state(command.packed_state), command.tier)
+
+    def _prepare_now(self, timeline: Timeline, command: messages.Draw) -> Prepared:
+        return self._pipeline.prepare_now(timeline, lambda: unpack_state(command.packed_state), command.tier)
 
     def _timeline(self, command: messages.Draw) -> Timeline | None:
         """The timeline that an order means; None if it failed, ended or went back meanwhile."""
@@ -176,13 +180,13 @@ class Worker:
         if timeline is None:
             self._fail(command, "the session has no such timeline any more")
             return
-        preparing = self._prepare(timeline, command) if ahead is None else ahead
         if command.latent:
+            preparing = self._prepare(timeline, command) if ahead is None else ahead
             latent = np.frombuffer(command.latent, np.float16).reshape(self._engine.manifest.latent_shape)
-            self._pipeline.finish(lambda: self._finish(command, timeline, preparing, latent))
+            self._pipeline.finish(lambda: self._finish(command, timeline, preparing.result, latent))
             return
         try:
-            prepared = preparing.result()
+            prepared = self._prepare_now(timeline, command) if ahead is None else ahead.result()
             if not waited:
                 self._look_ahead()
             started_us = now_us()
@@ -199,7 +203,7 @@ class Worker:
         drawn_us = now_us() - started_us
         owed_us, self._owed_us[command.key] = self._owed_us[command.key], 0
         finishing = self._pipeline.finish(
-            lambda: self._finish(command, timeline, preparing, frame.latent, frame, drawn_us, owed_us)
+            lambda: self._finish(command, timeline, lambda: prepared, frame.latent, frame, drawn_us, owed_us)
         )
         if not waited:
             self._look_ahead()
@@ -226,7 +230,7 @@ class Worker:
         self,
         command: messages.Draw,
         timeline: Timeline,
-        preparing: Future[Prepared],
+        prepare: Callable[[], Prepared],
         latent: npt.NDArray[np.float16],
         frame: DrawnFrame | None = None,
         drawn_us: int = 0,
@@ -237,11 +241,13 @@ class Worker:
             self._report(messages.DrawFailed(command.key, command.generation, command.slot, "an earlier frame failed"))
             return
         try:
-            prepared = preparing.result()
+            prepared = prepare()
             if self._ring is None:
                 raise RuntimeError("a frame was ordered before there is a place for it")
             started_us = now_us()
             self._ring.write(command.slot, timeline.decode(prepared.value, latent))
+            if frame is not None:
+                self._ring.write_latent(command.slot, latent.tobytes())
         except Exception as error:
             self._note_failure(command)
             self._broken[command.key] = command.generation
@@ -261,9 +267,8 @@ class Worker:
             started_us=prepared.started_us,
             finished_us=finished_us,
         )
-        stored = latent.tobytes() if frame else b""
         plain = messages.figures_to_plain(figures)
-        self._report(messages.Drawn(command.key, command.generation, command.slot, plain, stored))
+        self._report(messages.Drawn(command.key, command.generation, command.slot, plain))
 
     def _log(self, key: int) -> logs.SessionLogger:
         return self._logs.get(key) or logs.SessionLogger(log, key, "")  # a frame may fail once its session has ended

@@ -60,10 +60,11 @@ class WorkerLink:
             await self._join(STOP_S)
             raise NotServing(f"the inference process ended before its model was loaded ({self.exit_text})")
         manifest = worker_messages.unpack_manifest(ready.packed_manifest)
-        self._ring = FrameRing.create(PIPELINE_SLOTS, manifest.height, manifest.width)
+        shape = manifest.height, manifest.width, manifest.latent_bytes
+        self._ring = FrameRing.create(PIPELINE_SLOTS, *shape)
         for slot in range(PIPELINE_SLOTS):
             self._slots.put_nowait(slot)
-        self.send(worker_messages.UseRing(self._ring.name, PIPELINE_SLOTS, manifest.height, manifest.width))
+        self.send(worker_messages.UseRing(self._ring.name, PIPELINE_SLOTS, *shape))
         return manifest
 
     @property

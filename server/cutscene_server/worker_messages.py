@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import msgpack
@@ -27,6 +28,7 @@ class UseRing:
     slots: int
     height: int
     width: int
+    latent_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +107,14 @@ class BeginFailed:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A frame lies in the slot that its order named. ``figures`` are the fields of ``DrawnFigures`` in order."""
+    """A frame lies in the slot that its order named, with its latent (what is to be stored) if it was drawn anew.
+    ``figures`` are the fields of ``DrawnFigures`` in order.
+    """
 
     key: int
     generation: int
     slot: int
-    figures: list[Any]
-    latent: bytes  # raw float16, of a frame drawn anew: what is to be stored
+    figures: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +212,14 @@ def unpack_manifest(packed: bytes) -> Manifest:
     return Manifest(**plain)
 
 
-def figures_to_plain(figures: DrawnFigures) -> list[Any]:
-    return list(dataclasses.astuple(figures))
+_FIGURES = attrgetter(*(field.name for field in dataclasses.fields(DrawnFigures)))
 
 
-def figures_from_plain(plain: list[Any]) -> DrawnFigures:
+def figures_to_plain(figures: DrawnFigures) -> tuple[Any, ...]:
+    """The fields in order. ``dataclasses.astuple`` would copy each of them, for every frame."""
+    plain: tuple[Any, ...] = _FIGURES(figures)
+    return plain
+
+
+def figures_from_plain(plain: Sequence[Any]) -> DrawnFigures:
     return DrawnFigures(*plain)

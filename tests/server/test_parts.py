@@ -14,12 +14,22 @@ from synthetic_engine import MANIFEST
 
 
 def test_a_frame_written_on_one_side_is_read_on_the_other() -> None:
-    ring = FrameRing.create(2, 4, 6)
-    other = FrameRing.attach(ring.name, 2, 4, 6)
+    ring = FrameRing.create(2, 4, 6, 5)
+    other = FrameRing.attach(ring.name, 2, 4, 6, 5)
     pixels = np.arange(72, dtype=np.uint8).reshape(4, 6, 3)
     other.write(1, pixels)
     assert (ring.view(1) == pixels).all()
     assert not ring.view(0).any()
+    other.write(0, pixels)
+    for slot in (0, 1):
+        other.write_latent(slot, b"past%d" % slot)
+    assert [ring.latent(slot) for slot in (0, 1)] == [b"past0", b"past1"]
+    assert (ring.view(0) == pixels).all()
+    assert (ring.view(1) == pixels).all()
+    with pytest.raises(ValueError, match="latent of 4 bytes does not fit slots of 5"):
+        ring.write_latent(0, b"past")
+    with pytest.raises(ValueError, match="no slot -1"):
+        ring.latent(-1)
     with pytest.raises(ValueError, match="does not fit"):
         ring.write(0, pixels[:3])
     with pytest.raises(ValueError, match="does not fit"):
@@ -35,7 +45,7 @@ def test_a_frame_written_on_one_side_is_read_on_the_other() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        messages.UseRing("name", 2, 32, 64),
+        messages.UseRing("name", 2, 32, 64, 18432),
         messages.Begin(1, 2, b"stage", (1 << 64) - 1, 5, [[4, b"state", b"latent"]], "5e55"),
         messages.Draw(1, 2, 5, 0, "draft", True, b"state", b"latent"),
         messages.End(1),
@@ -43,7 +53,7 @@ def test_a_frame_written_on_one_side_is_read_on_the_other() -> None:
         messages.Ready(b"manifest"),
         messages.Began(1, 2),
         messages.BeginFailed(1, 2, "why"),
-        messages.Drawn(1, 2, 0, [1, "draft", 2, 3, 4, 5, 6, 7, 8, 9], b"latent"),
+        messages.Drawn(1, 2, 0, [1, "draft", 2, 3, 4, 5, 6, 7, 8, 9]),
         messages.DrawFailed(1, 2, 0, "why"),
     ],
     ids=lambda message: type(message).__name__,

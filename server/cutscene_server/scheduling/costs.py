@@ -15,6 +15,7 @@ those that were as the prior says.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Mapping
 
@@ -33,7 +34,8 @@ class CostModel:
             raise ValueError("a cost model needs at least one tier")
         self._prior_us = {tier: PRIOR_US * share for tier, share in work.items()}
         # Whether a frame was overlapped, and its microseconds.
-        self._observed: dict[str, deque[tuple[bool, int]]] = {tier: deque(maxlen=REMEMBERED) for tier in work}
+        self._observed: dict[str, deque[tuple[bool, int]]] = {tier: deque() for tier in work}
+        self._ordered: dict[str, tuple[list[int], list[int]]] = {tier: ([], []) for tier in work}  # the same, by kind
         self._finished_us = 0
         self._known: dict[str, int] = {}
 
@@ -47,7 +49,13 @@ class CostModel:
             return  # shown again, or clocks that do not say anything
         took_us = finished_us - max(started_us, before_us)
         overlapped = 2 * (before_us - started_us) >= took_us  # less than that, and much of it was not put off
-        self._observed[tier].append((overlapped, took_us if overlapped else (took_us + min(took_us, longest_us)) // 2))
+        us = took_us if overlapped else (took_us + min(took_us, longest_us)) // 2
+        observed, ordered = self._observed[tier], self._ordered[tier]
+        if len(observed) == REMEMBERED:
+            kind, oldest_us = observed.popleft()
+            del ordered[kind][bisect_left(ordered[kind], oldest_us)]
+        observed.append((overlapped, us))
+        insort(ordered[overlapped], us)
         self._known.clear()
 
     def cost_us(self, tier: str) -> int:
@@ -62,7 +70,7 @@ class CostModel:
         return {tier: self.cost_us(tier) for tier in self._prior_us}
 
     def _measured_us(self, tier: str) -> float | None:
-        kinds = [[us for kind, us in self._observed[tier] if kind is overlapped] for overlapped in (True, False)]
+        kinds = self._ordered[tier]
         known = [us for us in kinds if len(us) >= ENOUGH] or [us for us in kinds if us]
         return min(map(_quantile, known), default=None)
 
@@ -75,6 +83,5 @@ class CostModel:
         return self._prior_us[tier] * max(ratios, default=1.0)
 
 
-def _quantile(values: list[int]) -> float:
-    ordered = sorted(values)
+def _quantile(ordered: list[int]) -> float:
     return float(ordered[min(len(ordered) - 1, math.floor(QUANTILE * len(ordered)))])

@@ -40,6 +40,7 @@ from cutscene_server.store.records import (
 
 VERSION = 1
 THERE, GONE, ARRIVING = 0, 1, 2  # what ``sessions.deleted`` says
+MOST_KNOWN = 4096  # timelines that are remembered
 SCHEMA = """
 BEGIN IMMEDIATE;
 CREATE TABLE owner (fence INTEGER NOT NULL) STRICT;  -- one row: how often the store was opened
@@ -118,6 +119,7 @@ class Catalogue:
         self._path = path
         self._sync = sync
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._current: dict[str, Timeline] = {}  # by session id, as the rows have them: each frame asks for its own
 
     def take_over(self) -> None:
         """Becomes the owner. Comes first; makes the tables if there are none."""
@@ -176,6 +178,8 @@ class Catalogue:
 
     def timeline(self, session_id: str, epoch: int | None = None) -> Timeline:
         """A session's timeline of that epoch; the current one if None."""
+        if epoch is None and (known := self._current.get(session_id)) is not None:
+            return known
         rows = []
         if SESSION_ID.fullmatch(session_id) is not None and (epoch or 0) <= LARGEST_INT:
             rows = self._rows(
@@ -185,7 +189,12 @@ class Catalogue:
                 epoch,
             )
         if rows:
-            return Timeline(*rows[0][:8])
+            found = Timeline(*rows[0][:8])
+            if epoch is None and not self._db.in_transaction:
+                if len(self._current) >= MOST_KNOWN:
+                    self._current.clear()
+                self._current[session_id] = found
+            return found
         if epoch is None:
             raise UnknownSessionError(f"there is no session {session_id!r}")
         raise ValueError(f"session {session_id} has the epochs 0 to {self.timeline(session_id).epoch}, not {epoch}")
@@ -257,6 +266,7 @@ class Catalogue:
     def add_epoch(self, current: Timeline, first_frame: int) -> int:
         """Starts the epoch after ``current`` and drops the turns that wait. Returns the epoch's number."""
         epoch = current.epoch + 1
+        self._current.pop(current.session_id, None)
         with self._writing() as db:
             self._add_timeline(db, current.session, epoch, first_frame, current)
             db.execute("UPDATE sessions SET epoch = ? WHERE number = ?", [epoch, current.session])
@@ -278,7 +288,7 @@ class Catalogue:
     def finish_arrival(self, timeline: Timeline, end_frame: int) -> None:
         """The session is there whole, with its frames below ``end_frame``: from here on everybody sees it."""
         with self._writing() as db:
-            _be_sure(db, timeline, end_frame)
+            self._be_sure(db, timeline, end_frame)
             db.execute("UPDATE sessions SET deleted = ? WHERE number = ?", [THERE, timeline.session])
 
     def doom_arrivals(self) -> None:
@@ -289,7 +299,7 @@ class Catalogue:
     def finish_turn(self, timeline: Timeline, turn_number: int, end_frame: int) -> None:
         """Not synced of its own: if a power failure undoes it, the turn is just found unfinished again."""
         with self._writing(durable=False) as db:
-            _be_sure(db, timeline, end_frame)
+            self._be_sure(db, timeline, end_frame)
             finished = db.execute(
                 "UPDATE turns SET packed_run = NULL WHERE session = ? AND turn_number = ?"
                 " AND packed_run IS NOT NULL AND first_frame + frame_count <= ?",
@@ -319,7 +329,7 @@ class Catalogue:
 
     def close_session(self, timeline: Timeline, end_frame: int, end: SessionEnd) -> None:
         with self._writing() as db:
-            _be_sure(db, timeline, end_frame)
+            self._be_sure(db, timeline, end_frame)
             _drop_runs(db, timeline.session)
             db.execute(
                 "UPDATE sessions SET reason = ?, closed_unix_us = ?, usage = ? WHERE number = ?",
@@ -328,6 +338,7 @@ class Catalogue:
 
     def delete_session(self, session: int) -> None:
         """Forgets the session, and dooms its timelines and their parents as far as nobody else needs them."""
+        self._current = {session_id: known for session_id, known in self._current.items() if known.session != session}
         with self._writing() as db:
             db.execute("DELETE FROM turns WHERE session = ?", [session])
             db.execute(
@@ -365,10 +376,18 @@ class Catalogue:
         if above is not None:
             parent = next((each for each in self.lineage(above) if each.first_frame < first_frame), None)
         if parent is not None:
-            _be_sure(db, parent, first_frame)
+            self._be_sure(db, parent, first_frame)
         db.execute(
             "INSERT INTO timelines VALUES (?, ?, ?, ?, ?, ?, 0)",
             [session, epoch, first_frame, parent and parent.session, parent and parent.epoch, first_frame],
+        )
+
+    def _be_sure(self, db: sqlite3.Connection, timeline: Timeline, end_frame: int) -> None:
+        """Remembers that the timeline's frames below ``end_frame`` are durable."""
+        self._current.pop(timeline.session_id, None)
+        db.execute(
+            "UPDATE timelines SET sure_end = max(sure_end, ?) WHERE session = ? AND epoch = ?",
+            [end_frame, timeline.session, timeline.epoch],
         )
 
     def _rows(self, sql: str, *values: object) -> list[Any]:
@@ -394,14 +413,6 @@ class Catalogue:
                 raise
         except sqlite3.Error as error:
             raise StoreFailedError(f"{self._path}: {error}") from error
-
-
-def _be_sure(db: sqlite3.Connection, timeline: Timeline, end_frame: int) -> None:
-    """Remembers that the timeline's frames below ``end_frame`` are durable."""
-    db.execute(
-        "UPDATE timelines SET sure_end = max(sure_end, ?) WHERE session = ? AND epoch = ?",
-        [end_frame, timeline.session, timeline.epoch],
-    )
 
 
 def _drop_runs(db: sqlite3.Connection, session: int) -> None:

@@ -226,7 +226,7 @@ class FrameLogs:
     def __init__(self, directory: Path, *, sync: bool, most_open: int) -> None:
         self._directory = directory
         self._sync = sync
-        self._most_open = most_open
+        self.most_open = most_open
         self._open: OrderedDict[tuple[str, int], FrameLog] = OrderedDict()
 
     def get(self, session_id: str, epoch: int, first_frame: int, sure_end: int) -> FrameLog:
@@ -235,7 +235,7 @@ class FrameLogs:
         if found is None:
             found = FrameLog(self._path(session_id, epoch), session_id, first_frame, sure_end, sync=self._sync)
             self._open[session_id, epoch] = found
-            if len(self._open) > self._most_open:
+            if len(self._open) > self.most_open:
                 self._open.popitem(last=False)[1].close()
         self._open.move_to_end((session_id, epoch))
         return found

@@ -9,9 +9,10 @@ raises a number in the catalogue, and whoever finds another number there than it
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -48,7 +49,7 @@ class Store:
         self._catalogue = catalogue
         self._logs = logs
         self._held = held
-        self._syncing = ThreadPoolExecutor(SYNCED_AT_ONCE, thread_name_prefix="sync")
+        self._syncing = ThreadPoolExecutor(SYNCED_AT_ONCE - 1, thread_name_prefix="sync")
         held.callback(self._syncing.shutdown)
 
     @classmethod
@@ -157,34 +158,64 @@ class Store:
         current = self._playing(session_id)
         self._catalogue.skip_states(current.session, turn_number, states, self._log(current).end_frame)
 
-    def add_frame(self, session_id: str, frame: StoredFrame, *, durable: bool = True) -> None:
-        """Adds the current epoch's next frame: ``StoredSession.next_frame``, then one after the other.
+    def add_frame(self, session_id: str, frame: StoredFrame) -> None:
+        """Adds the current epoch's next frame: ``StoredSession.next_frame``, then one after the other."""
+        for error in self.add_frames({session_id: frame}).values():
+            raise error
 
-        One that is not ``durable`` is so with the next ``settle_frames`` of its session, which must come before the
-        session's next frame: a machine's failure may tear one frame of a file, and is told from damage by that.
+    def add_frames(self, frames: Mapping[str, StoredFrame]) -> dict[str, Exception]:
+        """Adds a frame to each of these sessions, as ``add_frame`` does to one, and makes them durable side by side.
+        Returns the sessions whose frames are not there, with why.
+
+        One frame of each, for a machine's failure may tear one frame of a file, and is told from damage by that. That
+        nobody else owns the store is made sure of once, before the first of them.
         """
-        current = self._playing(session_id)
-        self._catalogue.check_fence()
-        frames = self._log(current)
-        if frame.frame_index != frames.end_frame:
-            raise ValueError(f"session {session_id} goes on with frame {frames.end_frame}, not {frame.frame_index}")
-        frames.append(frame, durable=durable)
+        try:
+            self._catalogue.check_fence()
+        except StoreError as error:
+            return dict.fromkeys(frames, error)
+        failed: dict[str, Exception] = {}
+        items = iter(frames.items())
+        while some := dict(itertools.islice(items, self._logs.most_open)):  # none is closed before it is durable
+            failed |= self._add_open(some)
+        return failed
 
-    def settle_frames(self, session_ids: Collection[str]) -> dict[str, StoreError]:
-        """Makes the frames of these sessions durable, side by side. Returns the sessions whose frames are not there
-        because that failed, with why."""
-        logs = {session_id: self._log(self._playing(session_id)) for session_id in session_ids}
-
-        def settle(session_id: str) -> StoreError | None:
+    def _add_open(self, frames: Mapping[str, StoredFrame]) -> dict[str, Exception]:
+        """``add_frames`` of as many sessions as can have their files open."""
+        failed: dict[str, Exception] = {}
+        written: dict[str, FrameLog] = {}
+        for session_id, frame in frames.items():
             try:
-                logs[session_id].settle()
-            except StoreError as error:
-                return error
-            return None
+                log_of_it = self._log(self._playing(session_id))
+                end = log_of_it.end_frame
+                if frame.frame_index != end:
+                    raise ValueError(f"session {session_id} goes on with frame {end}, not {frame.frame_index}")
+                log_of_it.append(frame, durable=False)
+            except Exception as error:  # of one session, not of the others
+                failed[session_id] = error
+            else:
+                written[session_id] = log_of_it
+        return failed | self._settle(written)
 
-        settling = map(settle, logs) if len(logs) == 1 else self._syncing.map(settle, logs)
-        failed = zip(logs, settling, strict=True)
-        return {session_id: error for session_id, error in failed if error is not None}
+    def _settle(self, logs: Mapping[str, FrameLog]) -> dict[str, Exception]:
+        """Makes what was written to these logs durable. Returns those for which that failed, with why."""
+
+        def settle(some: Sequence[str]) -> dict[str, Exception]:
+            failed: dict[str, Exception] = {}
+            for session_id in some:
+                try:
+                    logs[session_id].settle()
+                except StoreError as error:
+                    failed[session_id] = error
+            return failed
+
+        names = list(logs)
+        first, *others = [names[start::SYNCED_AT_ONCE] for start in range(min(SYNCED_AT_ONCE, len(names)))] or [[]]
+        settling = [self._syncing.submit(settle, some) for some in others]
+        failed = settle(first)  # by this thread, which would only wait
+        for each in settling:
+            failed |= each.result()
+        return failed
 
     def read_frames(self, session_id: str, first: int, end: int, epoch: int | None = None) -> Iterator[StoredFrame]:
         """Frames ``first`` to ``end`` (exclusive) as one epoch has them (None: the current one), each read when the
