@@ -69,15 +69,16 @@ def _between(  # type: ignore[no-untyped-def]
             if n < 0:
                 continue
             at = around[chosen]
-            smooth = True
+            uneven = 0
             for i in range(4):
                 other = around[i]
                 aligned = np.float32(0)
                 for axis in range(3):
                     aligned += normal[other][axis] * normal[at][axis]
-                smooth &= primitive[other] == n and aligned > _ALIGNED
-                smooth &= abs(depth[other] - depth[at]) < _BEND * depth[at]
-            if not smooth:
+                apart = abs(depth[other] - depth[at]) > _BEND * depth[at]
+                if primitive[other] != n or aligned < _ALIGNED or apart:
+                    uneven += 1
+            if uneven:
                 primitive[row, column], depth[row, column], sample[row, column] = n, depth[at], sample[at]
                 for axis in range(3):
                     grid[row, column, axis], normal[row, column, axis] = grid[at][axis], normal[at][axis]
