@@ -2,9 +2,9 @@
 
 Every other ray of every other row is cast; then those in the middle of four of these are filled in, then the rest, each
 in the middle of four that are known by then ("pixel-selected ray tracing", Akimoto et al. 1991). Where the four lie on
-one surface of one primitive the ray meets it too, where the planes that they lie on are, and what is seen there is looked up as for any
-other; elsewhere it sees what most of the four see. So surfaces are nearly as fine as if all rays were cast, and edges half
-as fine. The rays that are cast meet what they would meet if all were.
+one surface of one primitive the ray meets it too, where the planes that they lie on are, and what is seen there is
+looked up as for any other; elsewhere it sees what most of the four see. So surfaces are nearly as fine as if all rays
+were cast, and edges half as fine. The rays that are cast meet what they would meet if all were.
 """
 
 from __future__ import annotations

@@ -64,10 +64,11 @@ def play(
     tiers: Sequence[str],
     frames_of: FramesOf,
 ) -> Iterator[PlayedFrame]:
-    """The chosen frames of ``performance``, in order."""
+    """The chosen frames of ``performance``, in order. The autoencoder shows its latents as the default tier does."""
     renderer.open(performance.stage)
     timelines = {tier: engine.begin(performance.stage, seed=performance.seed) for tier in tiers}
-    first = next(iter(timelines))
+    default = engine.manifest.default_tier
+    usual = default if default in timelines else next(iter(timelines))
     try:
         for shot in performance.shots:
             for timeline in timelines.values():
@@ -79,7 +80,7 @@ def play(
                 for tier, timeline in timelines.items():
                     prepared = timeline.prepare(state, tier)
                     pictures[tier] = timeline.decode(prepared, timeline.draw(prepared, tier).latent)
-                    if tier == first:
+                    if tier == usual:
                         pictures[AUTOENCODER] = timeline.decode(prepared, _encoded(engine, reference))
                 yield PlayedFrame(shot, frame, reference, regions_of(state, ids), pictures)
     finally:
