@@ -74,7 +74,11 @@ class Shipped:
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         engine = load_engine(options.model, threads=1, precision="float32")
         manifest = engine.manifest
-        self.name, self.steps, self._tier = f"{manifest.name} {manifest.version}", manifest.tiers[options.tier], options.tier
+        self.name, self.steps, self._tier = (
+            f"{manifest.name} {manifest.version}",
+            manifest.tiers[options.tier],
+            options.tier,
+        )
         expansion = scripts.load_expansion(options.script)
         violations = Violations()
         stage = read_stage(violations, expansion.open_request, manifest)
@@ -191,8 +195,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="cutscene-backends-") as name, ExitStack() as running:
         folder = Path(name)
         shipped = Shipped(options, folder)
-        print(f"{shipped.name}, {options.tier} tier, {shipped.steps} denoiser pass(es) a frame; shipped: denoiser in "
-              f"float32, levels and decoder in {shipped.precision}; {options.rounds} rounds of {options.passes} passes")  # fmt: skip
+        print(f"{shipped.name}, {options.tier} tier, {shipped.steps} denoiser pass(es) a frame; "
+              f"shipped: denoiser in float32, levels and decoder in {shipped.precision}; "
+              f"{options.rounds} rounds of {options.passes} passes")  # fmt: skip
         processes, failed = begin(options, folder, running)
         if not any(process.way == REFERENCE for process in processes):
             raise SystemExit(f"{REFERENCE} did not come up: {failed[REFERENCE]}")
@@ -201,8 +206,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "model": shipped.name, "tier": options.tier, "precision": shipped.precision, "rounds": options.rounds,
         "passes": options.passes, "denoiser_passes": shipped.steps, "versions": versions(),
-        "load": [round(x, 1) for x in os.getloadavg()], "not_run": failed, "errors": errors, "shipped_ways": shipped.ways,
-        "threads": {},
+        "load": [round(x, 1) for x in os.getloadavg()], "not_run": failed, "errors": errors,
+        "shipped_ways": shipped.ways, "threads": {},
     }  # fmt: skip
     base = {network: way if way in errors else REFERENCE for network, way in shipped.ways.items()}
     for threads in options.threads:
@@ -234,7 +239,9 @@ def print_table(
     saved: dict[str, Saving], mix: dict[str, str],
 ) -> None:  # fmt: skip
     """One row a way."""
-    print(f"\n{threads} thread(s): a frame as shipped takes {frame['ms']:.1f} ms, {frame['cpu_ms']:.1f} of processor time")
+    print(
+        f"\n{threads} thread(s): a frame as shipped takes {frame['ms']:.1f} ms, {frame['cpu_ms']:.1f} of processor time"
+    )
     print(f"{'ms (of processor time)':22}" + "".join(f"{network:>16}" for network in NETWORKS)
           + f"{'latent off':>12}{'levels off':>12}{'picture':>10}{'saves of a frame':>18}")  # fmt: skip
     for way, networks in found.items():
@@ -250,7 +257,11 @@ def print_table(
     print(f"best of each near float32: {', '.join(f'{network} {way}' for network, way in mix.items())}; "
           f"saves {best.cpu_ms:.1f} ms, {best.cpu_share:.1%} of a frame's processor time")  # fmt: skip
     won = winners(saved)
-    print(f"worth a change (over 15 %): {', '.join(won)}" if won else "none saves more than 15 % of a frame: stay as shipped")
+    print(
+        f"worth a change (over 15 %): {', '.join(won)}"
+        if won
+        else "none saves more than 15 % of a frame: stay as shipped"
+    )
 
 
 def _names(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The model's networks as functions of plain tensors, which every exporter takes, and what they are given for frames."""
+"""The model's networks as functions of plain tensors, which every exporter takes, and what frames give them."""
 
 from __future__ import annotations
 
@@ -130,14 +130,15 @@ def _noted(engine: TransformerEngine) -> Iterator[dict[str, tuple[Any, ...]]]:
     """What denoiser and surface were called with, of each the last call."""
     seen: dict[str, tuple[Any, ...]] = {}
     surface = engine.autoencoder.surface
-    levels = surface.levels
+    levels: Any = surface.levels
 
     def noted(cells: Tensor) -> tuple[Tensor, ...]:
         seen["levels"] = (cells.clone(),)
-        return levels(cells)
+        made: tuple[Tensor, ...] = levels(cells)
+        return made
 
     hook = engine.denoiser.register_forward_pre_hook(lambda _module, given: seen.update(denoiser=given))
-    surface.levels = noted  # type: ignore[method-assign]
+    surface.levels = noted
     try:
         yield seen
     finally:

@@ -42,7 +42,8 @@ def export(folder: Path, model: Path | None, limit_s: float) -> None:
     with log.open("wb") as out:
         try:
             done = subprocess.run(
-                command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environment(), timeout=limit_s, check=False
+                command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environment(),
+                timeout=limit_s, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise WayFailed(f"the export to ONNX took longer than {limit_s:.0f} s") from error

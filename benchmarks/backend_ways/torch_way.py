@@ -54,7 +54,8 @@ def in_int8(module: nn.Module) -> nn.Module:
         raise ValueError("no linear layers")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.ao is to be replaced by torchao
-        quantized: nn.Module = torch.ao.quantization.quantize_dynamic(copied, {nn.Linear}, dtype=torch.qint8)
+        quantize: Any = torch.ao.quantization.quantize_dynamic
+        quantized: nn.Module = quantize(copied, {nn.Linear}, dtype=torch.qint8)
     return quantized
 
 
