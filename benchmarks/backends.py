@@ -25,7 +25,8 @@ of denoiser and levels is relative to float32's output; the decoder's is the PSN
 it would save if all networks that a way can run were run that way; ``best_mix`` takes for each network the cheapest way
 that stays near float32 (45 dB, 2 %). A way wins if it does and saves more than 15 % of a frame's processor time.
 
-Ways that cannot be run are named with the reason. Two to four minutes, most of it for compiling and quantising.
+Ways that cannot be run are named with the reason. Two to four minutes, most of it for compiling and quantising; beside
+other work compiling may take more than --limit allows.
 """
 
 from __future__ import annotations
@@ -34,11 +35,13 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -63,8 +66,9 @@ from cutscene_model.surface import Surface
 from cutscene_server.wire.scene import names_of, read_stage, read_state
 from cutscene_server.wire.violations import Violations
 
+LEAST = 2  # rounds, however long they take
 APART = 7  # states between two captured frames, so that they differ
-LIMIT_S = 150.0  # for a way to come up
+EXPORT_S = 120.0  # for the networks to be written
 FRAMES = 3  # whole frames a round
 
 
@@ -122,31 +126,48 @@ def begin(options: argparse.Namespace, folder: Path, running: ExitStack) -> tupl
     if any(WAYS[way].reads_onnx for way in wanted):
         print("writing the networks as ONNX", flush=True)
         try:
-            export(folder, options.model, LIMIT_S)
+            export(folder, options.model, EXPORT_S)
         except WayFailed as error:
             failed |= {way: str(error) for way in wanted if WAYS[way].reads_onnx}
             print(f"no ONNX: {error}")
-    processes = []
-    for number, way in enumerate(wanted, start=1):
-        if way in failed:
-            continue
-        print(f"[{number}/{len(wanted)}] {way} ", end="", flush=True)
-        try:
-            process = running.enter_context(WayProcess(way, folder, options.model, options.threads, LIMIT_S))
-        except WayFailed as error:
-            failed[way] = str(error)
-            print(f"failed: {error}")
-            continue
-        print(f"ready after {process.seconds:.0f} s")
-        processes.append(process)
-    return processes, failed
+    wanted = sorted((way for way in wanted if way not in failed), key=lambda way: not WAYS[way].compiler)
+    # As many at a time as there are cores, and those first that take longest.
+    up: dict[str, WayProcess] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool, ExitStack() as interrupted:
+        coming = {pool.submit(come_up, way, options, folder, interrupted): way for way in wanted}
+        interrupted.callback(pool.shutdown, wait=False, cancel_futures=True)
+        for number, done in enumerate(as_completed(coming), start=1):
+            way = coming[done]
+            try:
+                up[way] = process = done.result()
+            except WayFailed as error:
+                failed[way] = str(error)
+                print(f"[{number}/{len(wanted)}] {way} failed: {error}", flush=True)
+                continue
+            print(f"[{number}/{len(wanted)}] {way} ready after {process.seconds:.0f} s", flush=True)
+        interrupted.pop_all()
+    for process in up.values():
+        running.push(process)
+    return [up[way] for way in options.ways if way in up], failed
 
 
-def rounds(options: argparse.Namespace, shipped: Shipped, processes: list[WayProcess]) -> tuple[dict[int, Times], Any]:
-    """Times everything turn and turn about: the frame by threads, and passes by threads, way and network."""
+def come_up(way: str, options: argparse.Namespace, folder: Path, interrupted: ExitStack) -> WayProcess:
+    """One way's process, once it is ready; ``interrupted`` ends it if that is not waited for. Raises ``WayFailed``."""
+    process = WayProcess(way, folder, options.model, options.threads, options.limit)
+    interrupted.push(process)
+    return process.__enter__()
+
+
+def rounds(
+    options: argparse.Namespace, shipped: Shipped, processes: list[WayProcess]
+) -> tuple[int, dict[int, Times], Any]:
+    """Times everything turn and turn about: rounds, the frame by threads, passes by threads, way and network."""
     seen: dict[tuple[int, str, str], list[Times]] = defaultdict(list)
     shipped.time(1, 1)
+    begun = time.monotonic()
     for number in tqdm(range(options.rounds), desc="rounds", unit="round"):
+        if number >= LEAST and time.monotonic() - begun > options.seconds:
+            break
         for threads in options.threads:
             jobs: list[tuple[tuple[int, str, str], Callable[[], Times]]] = [
                 ((threads, "shipped", "frame"), lambda threads=threads: shipped.time(threads))  # type: ignore[misc]
@@ -165,7 +186,7 @@ def rounds(options: argparse.Namespace, shipped: Shipped, processes: list[WayPro
             frame[threads] = medians(times)
         else:
             found[threads][way][network] = medians(times)
-    return frame, found
+    return max(map(len, seen.values())), frame, found
 
 
 def errors_of(shipped: Shipped, folder: Path, processes: list[WayProcess]) -> dict[str, dict[str, Times]]:
@@ -197,14 +218,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         shipped = Shipped(options, folder)
         print(f"{shipped.name}, {options.tier} tier, {shipped.steps} denoiser pass(es) a frame; "
               f"shipped: denoiser in float32, levels and decoder in {shipped.precision}; "
-              f"{options.rounds} rounds of {options.passes} passes")  # fmt: skip
+              f"up to {options.rounds} rounds of {options.passes} passes")  # fmt: skip
         processes, failed = begin(options, folder, running)
         if not any(process.way == REFERENCE for process in processes):
             raise SystemExit(f"{REFERENCE} did not come up: {failed[REFERENCE]}")
-        frame, found = rounds(options, shipped, processes)
+        done, frame, found = rounds(options, shipped, processes)
         errors = errors_of(shipped, folder, processes)
     figures: dict[str, Any] = {
-        "model": shipped.name, "tier": options.tier, "precision": shipped.precision, "rounds": options.rounds,
+        "model": shipped.name, "tier": options.tier, "precision": shipped.precision, "rounds": done,
         "passes": options.passes, "denoiser_passes": shipped.steps, "versions": versions(),
         "load": [round(x, 1) for x in os.getloadavg()], "not_run": failed, "errors": errors,
         "shipped_ways": shipped.ways, "threads": {},
@@ -294,15 +315,23 @@ def main() -> int:
     parser.add_argument("--ways", type=_names, default=list(WAYS), help="comma-separated (default: all)")
     parser.add_argument("--threads", type=_threads, default=[1, 2], help="comma-separated (default: 1,2)")
     parser.add_argument("--rounds", type=_whole(1000), default=9, help="of all ways (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=_whole(86400), default=75, help="after which no further round begins (default: %(default)s)"
+    )
     parser.add_argument("--passes", type=_whole(1000), default=4, help="a round (default: %(default)s)")
     parser.add_argument(
         "--calibration", type=_whole(64), default=12, help="frames that int8 is calibrated on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--limit", type=_whole(3600), default=100, help="seconds for a way to come up, or it is left out (default: 100)"
     )
     parser.add_argument("--script", default="tavern_dialogue", help="whose states (default: %(default)s)")
     parser.add_argument("--tier", default="standard", help="(default: %(default)s)")
     parser.add_argument("--model", type=Path, help="directory of the model (default: the shipped weights)")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     options = parser.parse_args()
+    # Whoever stops this script by a signal has every process stopped too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(describe_machine())
     begun = time.monotonic()
     try:
@@ -310,7 +339,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nstopped, and every way's process with it")
         return 130
-    print(f"{time.monotonic() - begun:.0f} s in all")
+    print(f"medians of {figures['rounds']} rounds; {time.monotonic() - begun:.0f} s in all")
     if options.json:
         print(json.dumps(figures))
     return 0
