@@ -25,6 +25,9 @@ of denoiser and levels is relative to float32's output; the decoder's is the PSN
 it would save if all networks that a way can run were run that way; ``best_mix`` takes for each network the cheapest way
 that stays near float32 (45 dB, 2 %). A way wins if it does and saves more than 15 % of a frame's processor time.
 
+With more threads than free cores torch's wait for one another by spinning, up to forty times as long; a row of
+``threads`` that shows it is marked ``crowded``, and nothing wins there.
+
 Ways that cannot be run are named with the reason. Two to four minutes, most of it for compiling and quantising; beside
 other work compiling may take more than --limit allows.
 """
@@ -51,7 +54,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from backend_ways.figures import Saving, Times, best_mix, medians, psnr_db, relative_error, saving, winners
+from backend_ways.figures import Saving, Times, best_mix, is_crowded, medians, psnr_db, relative_error, saving, winners
 from backend_ways.known import NETWORKS, REFERENCE, WAYS, lacking
 from backend_ways.networks import capture, write_frames
 from backend_ways.processes import WayFailed, WayProcess, export
@@ -235,12 +238,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         mixes = {way: dict.fromkeys(errors[way], way) for way in errors}
         mixes["best_mix"] = best_mix(found[threads], errors, NETWORKS)
         cost = frame[threads]["cpu_ms"]
+        crowded = is_crowded(frame[threads], frame[options.threads[0]])
         saved = {way: saving(mix, found[threads], errors, base, shipped.counts, cost) for way, mix in mixes.items()}
         figures["threads"][str(threads)] = {
             "frame": frame[threads], "ways": found[threads], "best_mix": mixes["best_mix"],
-            "saved": {way: asdict(each) for way, each in saved.items()}, "winners": winners(saved),
+            "saved": {way: asdict(each) for way, each in saved.items()},
+            "winners": [] if crowded else winners(saved), "crowded": crowded,
         }  # fmt: skip
-        print_table(threads, frame[threads], found[threads], errors, saved, mixes["best_mix"])
+        print_table(threads, frame[threads], found[threads], errors, saved, mixes["best_mix"], crowded)
     return figures
 
 
@@ -257,7 +262,7 @@ def versions() -> dict[str, str]:
 
 def print_table(
     threads: int, frame: Times, found: dict[str, dict[str, Times]], errors: dict[str, dict[str, Times]],
-    saved: dict[str, Saving], mix: dict[str, str],
+    saved: dict[str, Saving], mix: dict[str, str], crowded: bool,
 ) -> None:  # fmt: skip
     """One row a way."""
     print(
@@ -277,6 +282,9 @@ def print_table(
     best = saved["best_mix"]
     print(f"best of each near float32: {', '.join(f'{network} {way}' for network, way in mix.items())}; "
           f"saves {best.cpu_ms:.1f} ms, {best.cpu_share:.1%} of a frame's processor time")  # fmt: skip
+    if crowded:
+        print("CROWDED: the threads found no free cores and spun, so these times say nothing of a quiet machine")
+        return
     won = winners(saved)
     print(
         f"worth a change (over 15 %): {', '.join(won)}"

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 WORTH = 0.15  # of a frame's processor time, that a way must save to be worth its dependency
+CROWDED = 1.6  # times the processor time of a frame on the fewest threads: more threads only wait for one another
 NEAR_DB = 45.0  # PSNR of a picture against float32's: less would be seen in figures of quality
 NEAR_SHARE = 0.02  # of what the latents or levels are, by which they may be off
 
@@ -84,6 +85,14 @@ def best_mix(
         if able:
             mix[network] = min(able, key=lambda way: times[way][network]["cpu_ms"])
     return mix
+
+
+def is_crowded(frame: Times, fewest: Times) -> bool:
+    """Whether a frame's threads found no free cores, and spun: then their times say nothing of a quiet machine.
+
+    ``fewest`` is the same frame on the fewest threads that were measured.
+    """
+    return frame["cpu_ms"] > CROWDED * fewest["cpu_ms"]
 
 
 def winners(savings: Mapping[str, Saving]) -> list[str]:

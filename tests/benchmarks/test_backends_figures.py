@@ -11,6 +11,7 @@ from backend_ways import known
 from backend_ways.figures import (
     Saving,
     best_mix,
+    is_crowded,
     is_near,
     medians,
     psnr_db,
@@ -99,6 +100,12 @@ def test_only_what_is_near_and_saves_more_than_its_worth_wins() -> None:
         "worse": Saving(-1.0, -0.02, -1.0, True),
     }
     assert winners(savings) == ["most", "much"]
+
+
+def test_threads_that_spin_are_told_from_threads_that_share_the_work() -> None:
+    assert not is_crowded(took(70.0), took(60.0))
+    assert not is_crowded(took(60.0), took(60.0))
+    assert is_crowded(took(1371.5), took(80.0))
 
 
 def test_what_is_lacking_is_named_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
