@@ -22,7 +22,7 @@ def engine() -> TransformerEngine:
     return load_engine()
 
 
-def played(timeline: TransformerTimeline, frames: int, tier: str = "draft") -> list[bytes]:
+def played(timeline: TransformerTimeline, frames: int, tier: str = "standard") -> list[bytes]:
     return [draw_whole(timeline, state(0.02 * frame), tier)[1].tobytes() for frame in range(frames)]
 
 
@@ -65,14 +65,14 @@ def test_timelines_that_remember_alike_share_blocks_and_let_go_of_them(engine: T
 def test_a_timeline_begun_from_stored_frames_goes_on_exactly(engine: TransformerEngine) -> None:
     whole = engine.begin(stage(), 7)
     states = [state(0.02 * frame) for frame in range(8)]
-    frames, pictures = zip(*[draw_whole(whole, each, "draft") for each in states], strict=True)
+    frames, pictures = zip(*[draw_whole(whole, each, "standard") for each in states], strict=True)
     # Latents come back from disk as plain bytes: in which order they lay in memory must not matter.
     stored = [np.frombuffer(frame.latent.tobytes(), np.float16).reshape(frame.latent.shape) for frame in frames]
     past = [PastFrame(index, each, latent) for index, (each, latent) in enumerate(zip(states, stored, strict=True))]
     for at in (1, 5):
         taken_up = engine.begin(stage(), 7, at, past[:at])
         for picture, each in zip(pictures[at:], states[at:], strict=True):
-            np.testing.assert_array_equal(draw_whole(taken_up, each, "draft")[1], picture)
+            np.testing.assert_array_equal(draw_whole(taken_up, each, "standard")[1], picture)
 
 
 def test_a_stored_frame_is_shown_as_it_was_and_the_timeline_stays(engine: TransformerEngine) -> None:
@@ -88,15 +88,15 @@ def test_the_window_matters_and_a_cut_forgets_it(engine: TransformerEngine) -> N
     with_past, without, cut = (engine.begin(stage(), 7) for _ in range(3))
     played(with_past, 4)
     for frame in range(4):
-        draw_whole(cut, state(0.5 - 0.1 * frame), "draft")
-        draw_whole(without, state(0.02 * frame), "draft")
+        draw_whole(cut, state(0.5 - 0.1 * frame), "standard")
+        draw_whole(without, state(0.02 * frame), "standard")
     cut.cut()
     without.cut()
     last = state(0.1)
-    remembered = draw_whole(with_past, last, "draft")[0].latent
-    forgotten = draw_whole(without, last, "draft")[0].latent
+    remembered = draw_whole(with_past, last, "standard")[0].latent
+    forgotten = draw_whole(without, last, "standard")[0].latent
     assert not np.array_equal(remembered, forgotten)
-    np.testing.assert_array_equal(forgotten, draw_whole(cut, last, "draft")[0].latent)
+    np.testing.assert_array_equal(forgotten, draw_whole(cut, last, "standard")[0].latent)
 
 
 def test_the_cache_figures_count_each_frames_block_once(engine: TransformerEngine) -> None:
@@ -104,7 +104,7 @@ def test_the_cache_figures_count_each_frames_block_once(engine: TransformerEngin
     window = engine.manifest.window
     figures = []
     for _ in range(window + 3):
-        frame, _ = draw_whole(timeline, state(), "draft")
+        frame, _ = draw_whole(timeline, state(), "standard")
         figures.append((frame.blocks_reused, frame.blocks_computed))
     # First the anchors are made; then every frame makes the block of the one before and reuses the rest.
     assert figures[0] == (0, 1)
@@ -116,17 +116,17 @@ def test_a_cut_right_after_taking_up_a_timeline_leaves_no_figure_below_zero(engi
     latents = [np.full(engine.manifest.latent_shape, index / 10, np.float16) for index in range(3)]
     timeline = engine.begin(stage(), 1, 3, [PastFrame(at, state(), latent) for at, latent in enumerate(latents)])
     timeline.cut()
-    frame, _ = draw_whole(timeline, state(), "draft")
+    frame, _ = draw_whole(timeline, state(), "standard")
     assert (frame.blocks_reused, frame.blocks_computed) == (0, 4)
 
 
 def test_commit_moves_work_and_changes_nothing(engine: TransformerEngine) -> None:
     eager, lazy = engine.begin(stage(), 3), engine.begin(stage(), 3)
     for frame in range(4):
-        _, a = draw_whole(eager, state(0.05 * frame), "draft")
+        _, a = draw_whole(eager, state(0.05 * frame), "standard")
         eager.commit()
         eager.commit()
-        _, b = draw_whole(lazy, state(0.05 * frame), "draft")
+        _, b = draw_whole(lazy, state(0.05 * frame), "standard")
         np.testing.assert_array_equal(a, b)
 
 
@@ -140,15 +140,15 @@ def test_timelines_beside_one_another_do_not_mix(engine: TransformerEngine) -> N
     first, second = engine.begin(stage(), 5), engine.begin(stage(1), 9)
     woven = []
     for frame in range(4):
-        woven.append(draw_whole(first, state(0.02 * frame), "draft")[1].tobytes())
-        draw_whole(second, state(0.3, actors=1), "draft")
+        woven.append(draw_whole(first, state(0.02 * frame), "standard")[1].tobytes())
+        draw_whole(second, state(0.3, actors=1), "standard")
     assert woven == alone
 
 
 def test_frames_made_side_by_side_are_those_made_one_by_one(engine: TransformerEngine) -> None:
     pipeline = Pipeline()
     states = [state(0.02 * frame) for frame in range(6)]
-    pictures = [pixels.tobytes() for pixels in pipeline.play(engine.begin(stage(), 5), states, "draft")]
+    pictures = [pixels.tobytes() for pixels in pipeline.play(engine.begin(stage(), 5), states, "standard")]
     pipeline.close()
     assert pictures == played(engine.begin(stage(), 5), 6)
 

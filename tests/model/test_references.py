@@ -38,7 +38,7 @@ def referring(engine: TransformerEngine, *seeds: int) -> Stage:
 
 
 def latents(timeline: TransformerTimeline, frames: int = 4) -> list[bytes]:
-    return [draw_whole(timeline, state(0.02 * frame), "draft")[0].latent.tobytes() for frame in range(frames)]
+    return [draw_whole(timeline, state(0.02 * frame), "standard")[0].latent.tobytes() for frame in range(frames)]
 
 
 def test_without_a_reference_a_model_that_sees_them_draws_what_the_shipped_one_draws(

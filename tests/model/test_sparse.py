@@ -39,9 +39,9 @@ def test_other_rays_are_right_but_for_edges(engine: TransformerEngine, volumes: 
     whole, sparse = raster.draw(state()), raster.draw(state(), sparse=True)
     same = (whole.slot == sparse.slot) & (whole.part == sparse.part)
     assert 0.95 < same.mean() < 1, "edges are half as fine"
-    assert np.quantile(np.abs(whole.field[0] - sparse.field[0])[same], 0.98) < 5e-3
+    assert np.quantile(np.abs(whole.field[0] - sparse.field[0])[same], 0.98) < 8e-3
     facing = (whole.field[4:7] * sparse.field[4:7]).sum(axis=0)[same & (whole.slot > 0)]
-    assert np.quantile(facing, 0.1) > 0.98
+    assert np.quantile(facing, 0.1) > 0.9
 
 
 def test_what_a_block_remembers_of_a_frame_does_not_depend_on_its_tier(engine: TransformerEngine) -> None:

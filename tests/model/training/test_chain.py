@@ -77,11 +77,11 @@ def test_the_commands_lead_from_shards_to_a_model_that_draws(tmp_path: Path) -> 
     engine = load_engine(out)
     assert engine.manifest.data["frames"] == 6
     assert engine.manifest.training == {"autoencoder_steps": 3, "denoiser_steps": 3, "finetune_steps": 2}
-    frame, pixels = draw_whole(engine.begin(stage(), 1), state(), "draft")
+    frame, pixels = draw_whole(engine.begin(stage(), 1), state(), "standard")
     assert pixels.shape == (288, 512, 3)
     assert engine.manifest.references == 2
     referring = replace(stage(), references=(engine.encode(pixels).tobytes(),))
-    assert draw_whole(engine.begin(referring, 1), state(), "draft")[0].latent.tobytes() != frame.latent.tobytes()
+    assert draw_whole(engine.begin(referring, 1), state(), "standard")[0].latent.tobytes() != frame.latent.tobytes()
 
     without = tmp_path / "without"
     without.mkdir()
