@@ -28,7 +28,7 @@ def unit(vectors: FloatArray) -> FloatArray:
 def frame_along(axis: FloatArray, forward: FloatArray) -> FloatArray:
     """Right-handed frames (..., 3, 3), columns x y z: y along ``axis``, z as near to ``forward`` as it can be.
 
-    Both are (..., 3) and need not be of unit length. Where they are parallel, or ``axis`` is zero, a fixed direction
+    Both are (..., 3) and need not be of unit length. Where they are nearly parallel, or ``axis`` is zero, a fixed direction
     stands in, so that the result is always a rotation.
     """
     y = unit(axis)
@@ -37,7 +37,7 @@ def frame_along(axis: FloatArray, forward: FloatArray) -> FloatArray:
     # The axis least along y is never parallel to it.
     spare = np.eye(3, dtype=np.float32)[np.abs(y).argmin(axis=-1)]
     spare = spare - (spare * y).sum(axis=-1, keepdims=True) * y
-    short = (z * z).sum(axis=-1, keepdims=True) < 1e-8
+    short = (z * z).sum(axis=-1, keepdims=True) < 1e-5  # less, and its direction is what rounding left of it
     z = unit(np.where(short, spare, z).astype(np.float32))
     return np.stack([np.cross(y, z), y, z], axis=-1).astype(np.float32)
 
