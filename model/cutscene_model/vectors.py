@@ -28,8 +28,8 @@ def unit(vectors: FloatArray) -> FloatArray:
 def frame_along(axis: FloatArray, forward: FloatArray) -> FloatArray:
     """Right-handed frames (..., 3, 3), columns x y z: y along ``axis``, z as near to ``forward`` as it can be.
 
-    Both are (..., 3) and need not be of unit length. Where they are nearly parallel, or ``axis`` is zero, a fixed direction
-    stands in, so that the result is always a rotation.
+    Both are (..., 3) and need not be of unit length. Where they are nearly parallel, or ``axis`` is zero, a fixed
+    direction stands in, so that the result is always a rotation.
     """
     y = unit(axis)
     y = np.where((y * y).sum(axis=-1, keepdims=True) < 0.5, np.array([0, 1, 0], np.float32), y)
