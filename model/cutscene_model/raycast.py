@@ -91,7 +91,6 @@ class RaySource:
         )
         order = np.argsort(nearest, kind="stable")
         self.order = order[self.rectangles[order, 2] > self.rectangles[order, 0]].astype(np.int64)
-        self.nearest = nearest
         self.lens = (view.width, view.height, view.half_width, view.half_height, view.parallel)
         # What a kernel wants to know of every primitive: the view in its grid, its bounds, and its volume.
         self.bounds: tuple[Any, ...] = (

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cutscene_model.autoencoder import Autoencoder
+from cutscene_model.faces import UNKNOWN_SKULL
 from cutscene_model.loading import AUTOENCODER_FILE, DENOISER_FILE
 from cutscene_model.manifest import Manifest
 from cutscene_model.scene import MAX_CAST
@@ -27,6 +28,7 @@ from cutscene_model.vocabulary import Vocabulary
 from cutscene_model.volumes import Volumes
 
 _COSTUME_ROWS = ("surface.slots.costume.weight", "surface.faces.wearer.weight")
+_SKULLS = "surface.faces.skulls"
 _HEADGEAR_ROWS = ("surface.slots.headgear.weight",)  # two a costume: without and with
 _LOOK_ROWS = ("surface.slots.look.weight",)
 SAMPLED = 200  # frames whose pictures tell plain colours
@@ -52,6 +54,15 @@ def remapped(table: Tensor, rows: list[int | None], each: int = 1) -> Tensor:
     return torch.cat([blocks[0], *(mean if row is None else blocks[1 + row] for row in rows)])
 
 
+def known_skulls(table: Tensor, names: tuple[str, ...], known: tuple[str, ...]) -> Tensor:
+    """``FaceEncoder.skulls`` for other names: only who bears a name of the base has its skull, whoever is like whom."""
+    skulls = torch.full((1 + len(names), *table.shape[1:]), UNKNOWN_SKULL, dtype=torch.int16)
+    for row, name in enumerate(names, start=1):
+        if name in known:
+            skulls[row] = table[1 + known.index(name)].to(torch.int16)
+    return skulls
+
+
 def warm_model(
     directory: Path, manifest: Manifest, vocabulary: Vocabulary, volumes: Volumes, like: Mapping[str, str]
 ) -> Both:
@@ -60,6 +71,8 @@ def warm_model(
     looks = source_rows(vocabulary.looks, manifest.looks, like)
     state = {name: value.float() for name, value in load_file(directory / AUTOENCODER_FILE).items()}
     state |= {name: remapped(state[name], costumes) for name in _COSTUME_ROWS}
+    if _SKULLS in state:
+        state[_SKULLS] = known_skulls(state[_SKULLS], vocabulary.costumes, manifest.costumes)
     state |= {name: remapped(state[name], costumes, 2) for name in _HEADGEAR_ROWS}
     state |= {name: remapped(state[name], looks) for name in _LOOK_ROWS}
     model = Both(Autoencoder(*vocabulary.sizes, volumes, manifest.latent_shape[0]), manifest.references > 0)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from cutscene_model.faces import UNKNOWN_SKULL
 from cutscene_model.loading import AUTOENCODER_FILE, DENOISER_FILE, SHIPPED_WEIGHTS, VOLUMES_FILE
 from cutscene_model.manifest import read_manifest
 from cutscene_model.scene import JOINTS
@@ -23,6 +24,7 @@ from cutscene_model.training.own_game.importing import import_capture, split_run
 from cutscene_model.training.own_game.meshes import fit_meshes, read_meshes, volumes_for
 from cutscene_model.training.own_game.warm_start import (
     fit_plain_colors,
+    known_skulls,
     plain_colors,
     remapped,
     source_rows,
@@ -214,3 +216,10 @@ def test_what_a_base_lacks_starts_fresh_and_is_named(tmp_path: Path, capsys: pyt
 def test_names_that_no_model_can_have_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(VocabularyError):
         Vocabulary((), names)
+
+
+def test_nobody_gets_the_skull_of_whoever_stood_in_their_row() -> None:
+    base = torch.stack([torch.full((2, 2), value, dtype=torch.int16) for value in (UNKNOWN_SKULL, 10, 20)])
+    found = known_skulls(base.float(), ("robot", "knight"), ("mage", "knight"))  # as many names as before
+    assert found.dtype == torch.int16
+    assert [int(row[0, 0]) for row in found] == [UNKNOWN_SKULL, UNKNOWN_SKULL, 20]
