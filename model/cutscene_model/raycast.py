@@ -127,7 +127,10 @@ class RaySource:
         """Enters what is seen by rays of a perspective view whose primitive and depth are in ``hits`` already."""
         given = (*self.lens[:4], wanted, which, *self.bounds, *self.shapes)
         out = (hits.primitive, hits.depth, hits.grid, hits.normal, hits.sample)
-        in_bands(self.view.height, lambda first, last: look_up(first, last, *given, *out))
+        in_bands(
+            self.view.height,
+            lambda first, last: look_up(self.order, self.rectangles, first, last, *given, *out),
+        )
 
 
 def _bounds(primitives: Primitives, view: View) -> tuple[npt.NDArray[np.int32], FloatArray]:

@@ -3,6 +3,10 @@
 Volumes are sphere-traced (Hart 1996): a stored distance says how far a ray may go without meeting anything. Places
 are in a primitive's own grid, a volume's at whole numbers of its samples.
 
+Rays of one primitive go in batches, row after row of arrays: arithmetic in loops without branches, which compile to
+vector instructions, and what is read from all over the volumes in loops of their own. Sums are single precision
+throughout, so constants are too: one double among them would make all of it double.
+
 All that call one another stay in this file: Numba keeps compiled kernels by the file of the outermost one.
 """
 
@@ -14,12 +18,26 @@ from cutscene_model.bands import kernel
 from cutscene_model.volumes import DISTANCE_STEPS
 
 NEAR = 0.05  # metres; nothing nearer to the camera is drawn
-_BEFORE = 0.4  # spacings before a volume's surface at which its colour and normal are read
-_RAY = 12  # kept of a ray: origin, direction, depth, end, and what its march needs
 _STEPS = 96  # at most, along one ray through one volume
-_TOUCH = 0.04  # spacings from the surface at which it counts as met
-_LEAST_STEP = 0.2  # spacings that a ray goes on at least
-_EAGER = 1.6  # how far a ray goes at first, for the distance that is safe
+_BATCH = 512  # rays at least that go together
+_PADDING = 16  # between rows of a batch, lest they fall on the same cache lines
+
+_ZERO, _HALF, _ONE, _TINY, _FAR = (np.float32(number) for number in (0, 0.5, 1, 1e-12, 1e12))
+_BEFORE = np.float32(0.4)  # spacings before a volume's surface at which its colour and normal are read
+_TOUCH = np.float32(0.04)  # spacings from the surface at which it counts as met
+_LEAST_STEP = np.float32(0.2)  # spacings that a ray goes on at least
+_INWARD_STEP = np.float32(0.3)  # the same inside a shape
+_EAGER = np.float32(1.6)  # how far a ray goes at first, for the distance that is safe
+_LAST = np.float32(1.001)  # samples from a volume's end that places are kept, so that there is always a next one
+_PER_STEP, _PER_NORMAL = np.float32(1 / DISTANCE_STEPS), np.float32(1 / 126)
+_FAINT = np.float32(40)  # of 126: a stored normal shorter than that is none, or a mean of opposite ones
+
+# What is kept of every ray of a batch: origin and direction, depth, where it ends, and what its march needs.
+_OX, _OY, _OZ, _DX, _DY, _DZ, _T, _END, _SPACING, _OUTSIDE, _STEP, _EAGERNESS, _D, _X, _Y, _Z = range(16)
+_U, _V, _AXIS = _SPACING, _OUTSIDE, _STEP  # before it marches
+_RAY = 16
+# And of every ray that has met the primitive: a normal, and where colour and normal are read, in place of the march's.
+_NX, _NY, _NZ, _PX, _PY, _PZ, _LENGTH = _SPACING, _OUTSIDE, _STEP, _EAGERNESS, _D, _X, _Y
 
 
 @kernel
@@ -30,206 +48,225 @@ def trace(  # type: ignore[no-untyped-def]
     out_primitive, out_depth, out_grid, out_normal, out_sample, only_depth,
 ):  # fmt: skip
     """Traces the rows from ``first_row`` to ``last_row`` (excluded), nearest primitives first."""
-    near = 0.0 if parallel else NEAR
-    rays = np.empty((_RAY, width), np.float32)
-    columns = np.empty(width, np.int64)
+    near = _ZERO if parallel else np.float32(NEAR)
+    room = max(width, _BATCH)
+    rays, places, found, found_places, bytes_, at = _batch(room)
+    lens = (width, height, np.float32(half_width), np.float32(half_height))
     for n in order:
-        # Scalars all the way in: a slice of an array in the inner loop costs more than the ray it serves.
-        m = view_to_grid[n]
-        m00, m01, m02 = m[0, 0], m[0, 1], m[0, 2]
-        m10, m11, m12 = m[1, 0], m[1, 1], m[1, 2]
-        m20, m21, m22 = m[2, 0], m[2, 1], m[2, 2]
-        lx, ly, lz, hx, hy, hz = low[n, 0], low[n, 1], low[n, 2], high[n, 0], high[n, 1], high[n, 2]
-        sx, sy, sz, at = size[n, 0], size[n, 1], size[n, 2], first[n]
-        ox, oy, oz = eye[n, 0], eye[n, 1], eye[n, 2]
-        dx, dy, dz = -m02, -m12, -m22
-        for row in range(max(rectangles[n, 1], first_row), min(rectangles[n, 3], last_row)):
-            v = np.float32((1 - (row + 0.5) / height * 2) * half_height)
+        left, right = rectangles[n, 0], rectangles[n, 2]
+        row, end_row = max(rectangles[n, 1], first_row), min(rectangles[n, 3], last_row)
+        while row < end_row:
             count = 0
-            for column in range(rectangles[n, 0], rectangles[n, 2]):
-                if wanted[row, column] != which:
-                    continue
-                begin, end = np.float32(near), out_depth[row, column]
-                if limited:
-                    begin = max(begin, within[0, row >> 1, column >> 1])
-                    end = min(end, within[1, row >> 1, column >> 1])
-                    if end <= begin:
+            while row < end_row and count + right - left <= room:
+                v = _across(row, height, -lens[3])
+                for column in range(left, right):
+                    if wanted[row, column] != which:
                         continue
-                u = np.float32(((column + 0.5) / width * 2 - 1) * half_width)
-                if parallel:
-                    ox = eye[n, 0] + m00 * u + m01 * v
-                    oy = eye[n, 1] + m10 * u + m11 * v
-                    oz = eye[n, 2] + m20 * u + m21 * v
-                else:
-                    dx, dy, dz = m00 * u + m01 * v - m02, m10 * u + m11 * v - m12, m20 * u + m21 * v - m22
-                ix = 1 / dx if abs(dx) > 1e-12 else np.float32(1e12)
-                iy = 1 / dy if abs(dy) > 1e-12 else np.float32(1e12)
-                iz = 1 / dz if abs(dz) > 1e-12 else np.float32(1e12)
-                ax, bx, ay, by, az, bz = (
-                    (lx - ox) * ix, (hx - ox) * ix, (ly - oy) * iy, (hy - oy) * iy, (lz - oz) * iz, (hz - oz) * iz,
-                )  # fmt: skip
-                nx, ny, nz = min(ax, bx), min(ay, by), min(az, bz)
-                enter = max(nx, ny, nz)
-                leave = min(max(ax, bx), max(ay, by), max(az, bz), end)
-                if leave <= max(enter, begin):
-                    continue
-                columns[count] = column
-                rays[0, count], rays[1, count], rays[2, count] = ox, oy, oz
-                rays[3, count], rays[4, count], rays[5, count] = dx, dy, dz
-                # Only what is marched along may begin later: a box or a capsule is met where its ray enters it.
-                rays[6, count], rays[7, count] = max(enter, begin) if kind[n] == 2 else enter, leave
-                rays[8, count] = 0 if enter == nx else 1 if enter == ny else 2
-                count += 1
+                    begin, end = near, out_depth[row, column]
+                    if limited:
+                        begin = max(begin, within[0, row >> 1, column >> 1])
+                        end = min(end, within[1, row >> 1, column >> 1])
+                        if end <= begin:
+                            continue
+                    rays[_U, count], rays[_V, count] = _across(column, width, lens[2]), v
+                    rays[_T, count], rays[_END, count] = begin, end
+                    places[count] = row * width + column
+                    count += 1
+                row += 1
+            _aim(count, rays, view_to_grid[n], eye[n], parallel)
+            count = _bounded(count, rays, places, low[n], high[n], kind[n])
             if kind[n] == 2:
-                count = _march(rays, columns, count, near, sx, sy, sz, at, distance)
-            for ray in range(count):
-                column = columns[ray]
-                ox, oy, oz, dx, dy, dz = (
-                    rays[0, ray],
-                    rays[1, ray],
-                    rays[2, ray],
-                    rays[3, ray],
-                    rays[4, ray],
-                    rays[5, ray],
-                )
-                t, leave = rays[6, ray], rays[7, ray]
-                gx, gy, gz = 0.0, 0.0, 0.0
-                if kind[n] == 0:
-                    if t <= near:  # a box around the camera is not drawn
-                        continue
-                    if rays[8, ray] == 0:
-                        gx = -np.sign(dx)
-                    elif rays[8, ray] == 1:
-                        gy = -np.sign(dy)
-                    else:
-                        gz = -np.sign(dz)
-                elif kind[n] == 1:
-                    half = high[n, 1] - 1
-                    t = _capsule(ox, oy, oz, dx, dy, dz, half)
-                    if t <= near or t >= leave:
-                        continue
-                    gx, gz = ox + t * dx, oz + t * dz
-                    y = oy + t * dy
-                    gy = y - min(max(y, -half), half)
-                out_depth[row, column] = t
-                if only_depth:
-                    continue
-                out_primitive[row, column] = n
+                met = _march(count, rays, places, near, size[n], first[n], distance, found, found_places, bytes_, at)
+            else:
+                met = _solid(count, rays, places, near, kind[n], high[n, 1] - _ONE, found, found_places)
+            depths = out_depth.reshape(-1)
+            for ray in range(met):
+                depths[found_places[ray]] = found[_T, ray]
+            if not only_depth:
+                primitives = out_primitive.reshape(-1)
+                for ray in range(met):
+                    primitives[found_places[ray]] = n
                 _enter(
-                    row, column, n, ox, oy, oz, dx, dy, dz, t, gx, gy, gz,
-                    to_grid, kind, size, first, distance, normal, out_grid, out_normal, out_sample,
+                    met, found, found_places, bytes_, at, to_grid[n], kind[n], size[n], first[n], distance, normal,
+                    out_grid, out_normal, out_sample,
                 )  # fmt: skip
 
 
 @kernel
 def look_up(  # type: ignore[no-untyped-def]
-    first_row, last_row, width, height, half_width, half_height, wanted, which,
+    order, rectangles, first_row, last_row, width, height, half_width, half_height, wanted, which,
     view_to_grid, eye, low, high, to_grid, kind, size, first, distance, normal,
     primitive, depth, out_grid, out_normal, out_sample,
 ):  # fmt: skip
     """Enters what diverging rays see of the primitive that they are known to meet at a known depth."""
-    for row in range(first_row, last_row):
-        v = np.float32((1 - (row + 0.5) / height * 2) * half_height)
-        for column in range(width):
-            if wanted[row, column] != which:
-                continue
-            u = np.float32(((column + 0.5) / width * 2 - 1) * half_width)
-            n, t = primitive[row, column], depth[row, column]
-            m = view_to_grid[n]
-            dx = m[0, 0] * u + m[0, 1] * v - m[0, 2]
-            dy = m[1, 0] * u + m[1, 1] * v - m[1, 2]
-            dz = m[2, 0] * u + m[2, 1] * v - m[2, 2]
-            ox, oy, oz = eye[n, 0], eye[n, 1], eye[n, 2]
-            x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-            gx, gy, gz = 0.0, 0.0, 0.0
-            if kind[n] == 0:
-                if abs(x) >= abs(y) and abs(x) >= abs(z):
-                    gx = np.sign(x)
-                elif abs(y) >= abs(z):
-                    gy = np.sign(y)
-                else:
-                    gz = np.sign(z)
-            elif kind[n] == 1:
-                half = high[n, 1] - 1
-                gx, gy, gz = x, y - min(max(y, -half), half), z
+    room = max(width, _BATCH)
+    rays, places, _, _, bytes_, at = _batch(room)
+    lens = (width, height, np.float32(half_width), np.float32(half_height))
+    for n in order:
+        # A ray between others that meet a primitive may lie just outside of its rectangle.
+        left, right = max(rectangles[n, 0] - 1, 0), min(rectangles[n, 2] + 1, width)
+        row, end_row = max(rectangles[n, 1] - 1, first_row), min(rectangles[n, 3] + 1, last_row)
+        while row < end_row:
+            count = 0
+            while row < end_row and count + right - left <= room:
+                v = _across(row, height, -lens[3])
+                for column in range(left, right):
+                    if primitive[row, column] == n and wanted[row, column] == which:
+                        rays[_U, count], rays[_V, count] = _across(column, width, lens[2]), v
+                        rays[_T, count] = depth[row, column]
+                        places[count] = row * width + column
+                        count += 1
+                row += 1
+            _aim(count, rays, view_to_grid[n], eye[n], False)
+            if kind[n] != 2:
+                half = high[n, 1] - _ONE
+                for ray in range(count):
+                    x, y, z = _reached(rays, ray)
+                    if kind[n] == 0:
+                        rays[_NX, ray], rays[_NY, ray], rays[_NZ, ray] = _face(x, y, z)
+                    else:
+                        rays[_NX, ray], rays[_NY, ray], rays[_NZ, ray] = x, y - min(max(y, -half), half), z
             _enter(
-                row, column, n, ox, oy, oz, dx, dy, dz, t, gx, gy, gz,
-                to_grid, kind, size, first, distance, normal, out_grid, out_normal, out_sample,
+                count, rays, places, bytes_, at, to_grid[n], kind[n], size[n], first[n], distance, normal,
+                out_grid, out_normal, out_sample,
             )  # fmt: skip
 
 
 @kernel
-def _enter(  # type: ignore[no-untyped-def]
-    row, column, n, ox, oy, oz, dx, dy, dz, t, gx, gy, gz,
-    to_grid, kind, size, first, distance, normal, out_grid, out_normal, out_sample,
-):  # fmt: skip
-    """Enters what a ray (origin, direction, in the grid of primitive ``n``) meets at depth ``t``.
-
-    ``gx``, ``gy`` and ``gz`` are the normal in the grid of a box or a capsule.
-    """
-    x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-    sample = -1
-    if kind[n] == 2:
-        sx, sy, sz = size[n, 0], size[n, 1], size[n, 2]
-        sample, px, py, pz = _sample(x, y, z, dx, dy, dz, sx, sy, sz, first[n], normal)
-        gx, gy, gz = _normal(px, py, pz, sx, sy, sz, first[n], normal)
-        if abs(gx) + abs(gy) + abs(gz) < 40:  # no normals here, or opposite ones
-            gx, gy, gz = _slope(x, y, z, sx, sy, sz, first[n], distance)
-    # Normals map by the transpose of the inverse, which is here the transpose of the map to the grid.
-    if gx * dx + gy * dy + gz * dz > 0:
-        gx, gy, gz = -gx, -gy, -gz
-    g = to_grid[n]
-    nx = g[0, 0] * gx + g[1, 0] * gy + g[2, 0] * gz
-    ny = g[0, 1] * gx + g[1, 1] * gy + g[2, 1] * gz
-    nz = g[0, 2] * gx + g[1, 2] * gy + g[2, 2] * gz
-    scale = 1 / max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-12)
-    out_grid[row, column, 0] = x
-    out_grid[row, column, 1] = y
-    out_grid[row, column, 2] = z
-    out_normal[row, column, 0] = nx * scale
-    out_normal[row, column, 1] = ny * scale
-    out_normal[row, column, 2] = nz * scale
-    out_sample[row, column] = sample
-
-
-@kernel
-def _sample(x, y, z, dx, dy, dz, sx, sy, sz, first, normal):  # type: ignore[no-untyped-def]
-    """The sample that is seen where a ray meets a volume, and the place in the grid that it is read at.
-
-    That is a little before the surface, where the closest triangle is one that can be seen: a thin cloth, and not the
-    table below. A first look along the ray says which way "before" is.
-    """
-    length = _BEFORE / max(np.sqrt(dx * dx + dy * dy + dz * dz), 1e-12)
-    px, py, pz = x - dx * length, y - dy * length, z - dz * length
-    i, j, k = _nearest(px, py, pz, sx, sy, sz)
-    at = first + (i * sy + j) * sz + k
-    nx, ny, nz = np.float32(normal[at, 0]), np.float32(normal[at, 1]), np.float32(normal[at, 2])
-    if abs(nx) + abs(ny) + abs(nz) > 40:
-        # How far it lies outward by then: hardly, where the ray grazes.
-        facing = (nx * dx + ny * dy + nz * dz) * length / np.float32(126)
-        lacking = max(np.float32(_BEFORE) - abs(facing), np.float32(0)) / np.float32(126)
-        if facing > 0:
-            lacking = -lacking
-        px, py, pz = px + nx * lacking, py + ny * lacking, pz + nz * lacking
-        i, j, k = _nearest(px, py, pz, sx, sy, sz)
-        at = first + (i * sy + j) * sz + k
-    return at, px, py, pz
-
-
-@kernel
-def _nearest(x, y, z, sx, sy, sz):  # type: ignore[no-untyped-def]
+def _batch(room):  # type: ignore[no-untyped-def]
+    """Memory for rays and their places, for those that met something, and for what is read from volumes."""
+    length = room + _PADDING
     return (
-        min(max(int(x + 0.5), 0), sx - 1), min(max(int(y + 0.5), 0), sy - 1), min(max(int(z + 0.5), 0), sz - 1)
+        np.empty((_RAY, length), np.float32), np.empty(room, np.int32),
+        np.empty((_RAY, length), np.float32), np.empty(room, np.int32),
+        np.empty((24, length + 4 * _PADDING), np.int8), np.empty(room, np.int32),
+    )  # fmt: skip
+
+
+@kernel
+def _across(index, count, half):  # type: ignore[no-untyped-def]
+    """Where the middle of a row or column lies, from -half to half."""
+    return ((np.float32(index) + _HALF) / np.float32(count) * np.float32(2) - _ONE) * half
+
+
+@kernel
+def _aim(count, rays, m, eye, parallel):  # type: ignore[no-untyped-def]
+    """Origins and directions of rays in a grid, ``m`` being the view's axes in it, from where they cross the view."""
+    m00, m01, m02 = m[0, 0], m[0, 1], m[0, 2]
+    m10, m11, m12 = m[1, 0], m[1, 1], m[1, 2]
+    m20, m21, m22 = m[2, 0], m[2, 1], m[2, 2]
+    ex, ey, ez = eye[0], eye[1], eye[2]
+    if parallel:
+        for ray in range(count):
+            u, v = rays[_U, ray], rays[_V, ray]
+            rays[_OX, ray] = ex + m00 * u + m01 * v
+            rays[_OY, ray] = ey + m10 * u + m11 * v
+            rays[_OZ, ray] = ez + m20 * u + m21 * v
+            rays[_DX, ray], rays[_DY, ray], rays[_DZ, ray] = -m02, -m12, -m22
+    else:
+        for ray in range(count):
+            u, v = rays[_U, ray], rays[_V, ray]
+            rays[_DX, ray] = m00 * u + m01 * v - m02
+            rays[_DY, ray] = m10 * u + m11 * v - m12
+            rays[_DZ, ray] = m20 * u + m21 * v - m22
+            rays[_OX, ray], rays[_OY, ray], rays[_OZ, ray] = ex, ey, ez
+
+
+@kernel
+def _bounded(count, rays, places, low, high, kind):  # type: ignore[no-untyped-def]
+    """Keeps the rays that pass through a box before they end; ``_T`` and ``_END`` are then where they do."""
+    lx, ly, lz, hx, hy, hz = low[0], low[1], low[2], high[0], high[1], high[2]
+    for ray in range(count):
+        dx, dy, dz = rays[_DX, ray], rays[_DY, ray], rays[_DZ, ray]
+        ox, oy, oz = rays[_OX, ray], rays[_OY, ray], rays[_OZ, ray]
+        ix = _ONE / dx if abs(dx) > _TINY else _FAR
+        iy = _ONE / dy if abs(dy) > _TINY else _FAR
+        iz = _ONE / dz if abs(dz) > _TINY else _FAR
+        ax, bx, ay, by = (lx - ox) * ix, (hx - ox) * ix, (ly - oy) * iy, (hy - oy) * iy
+        az, bz = (lz - oz) * iz, (hz - oz) * iz
+        nx, ny, nz = min(ax, bx), min(ay, by), min(az, bz)
+        enter = max(nx, ny, nz)
+        rays[_AXIS, ray] = _ZERO if enter == nx else _ONE if enter == ny else np.float32(2)
+        begin = max(enter, rays[_T, ray])
+        rays[_END, ray] = min(max(ax, bx), max(ay, by), max(az, bz), rays[_END, ray])
+        rays[_D, ray] = begin
+        # Only what is marched along may begin later: a box or a capsule is met where its ray enters it.
+        rays[_T, ray] = begin if kind == 2 else enter
+    kept = 0
+    for ray in range(count):
+        if rays[_END, ray] > rays[_D, ray]:
+            for row in (_OX, _OY, _OZ, _DX, _DY, _DZ, _T, _END, _AXIS):
+                rays[row, kept] = rays[row, ray]
+            places[kept] = places[ray]
+            kept += 1
+    return kept
+
+
+@kernel
+def _solid(count, rays, places, near, kind, half, found, found_places):  # type: ignore[no-untyped-def]
+    """Enters in ``found`` the rays that meet a box, or a capsule ``half`` as long between its ends; how many."""
+    met = 0
+    for ray in range(count):
+        ox, oy, oz, dx, dy, dz = (
+            rays[_OX, ray], rays[_OY, ray], rays[_OZ, ray], rays[_DX, ray], rays[_DY, ray], rays[_DZ, ray],
+        )  # fmt: skip
+        t = rays[_T, ray]
+        if kind == 1:
+            t = _capsule(ox, oy, oz, dx, dy, dz, half)
+            if t >= rays[_END, ray]:
+                continue
+        if t <= near:  # a box around the camera is not drawn
+            continue
+        gx, gy, gz = _ZERO, _ZERO, _ZERO
+        if kind == 1:
+            y = oy + t * dy
+            gx, gy, gz = ox + t * dx, y - min(max(y, -half), half), oz + t * dz
+        elif rays[_AXIS, ray] == 0:
+            gx = -np.sign(dx)
+        elif rays[_AXIS, ray] == 1:
+            gy = -np.sign(dy)
+        else:
+            gz = -np.sign(dz)
+        _keep(rays, ray, t, found, met)
+        found[_NX, met], found[_NY, met], found[_NZ, met] = gx, gy, gz
+        found_places[met] = places[ray]
+        met += 1
+    return met
+
+
+@kernel
+def _keep(rays, ray, t, found, met):  # type: ignore[no-untyped-def]
+    for row in (_OX, _OY, _OZ, _DX, _DY, _DZ):
+        found[row, met] = rays[row, ray]
+    found[_T, met] = t
+
+
+@kernel
+def _face(x, y, z):  # type: ignore[no-untyped-def]
+    """Which side of the cube [-1, 1]^3 a place lies on, as its normal."""
+    if abs(x) >= abs(y) and abs(x) >= abs(z):
+        return np.sign(x), _ZERO, _ZERO
+    if abs(y) >= abs(z):
+        return _ZERO, np.sign(y), _ZERO
+    return _ZERO, _ZERO, np.sign(z)
+
+
+@kernel
+def _reached(rays, ray):  # type: ignore[no-untyped-def]
+    """Where a ray is at its depth."""
+    t = rays[_T, ray]
+    return (
+        rays[_OX, ray] + t * rays[_DX, ray], rays[_OY, ray] + t * rays[_DY, ray], rays[_OZ, ray] + t * rays[_DZ, ray]
     )  # fmt: skip
 
 
 @kernel
 def _capsule(ox, oy, oz, dx, dy, dz, half):  # type: ignore[no-untyped-def]
     """Where a ray enters a capsule of unit radius along y; -1 if it misses (Quilez, "capsule intersection")."""
-    a = max(dx * dx + dz * dz, 1e-12)
+    a = max(dx * dx + dz * dz, _TINY)
     b = ox * dx + oz * dz
-    h = b * b - a * (ox * ox + oz * oz - 1)
-    side = (-b - np.sqrt(max(h, 0.0))) / a
+    h = b * b - a * (ox * ox + oz * oz - _ONE)
+    side = (-b - np.sqrt(max(h, _ZERO))) / a
     y = oy + side * dy
     if h >= 0 and abs(y) <= half:
         return side
@@ -237,101 +274,216 @@ def _capsule(ox, oy, oz, dx, dy, dz, half):  # type: ignore[no-untyped-def]
     cy = oy - half if y >= 0 else oy + half
     dd = a + dy * dy
     b = b + cy * dy
-    h = b * b - dd * (ox * ox + cy * cy + oz * oz - 1)
-    return (-b - np.sqrt(h)) / dd if h >= 0 else -1.0
+    h = b * b - dd * (ox * ox + cy * cy + oz * oz - _ONE)
+    return (-b - np.sqrt(h)) / dd if h >= 0 else -_ONE
 
 
 @kernel
-def _distance(x, y, z, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def]
-    """The distance at a place in a volume's grid, in spacings, interpolated between the eight samples around."""
-    x = min(max(x, 0.0), sx - 1.001)
-    y = min(max(y, 0.0), sy - 1.001)
-    z = min(max(z, 0.0), sz - 1.001)
-    i, j, k = int(x), int(y), int(z)
-    x, y, z = x - i, y - j, z - k
-    row, slab = sz, sy * sz
-    at = first + i * slab + j * row + k
-    a = distance[at] * (1 - z) + distance[at + 1] * z
-    b = distance[at + row] * (1 - z) + distance[at + row + 1] * z
-    c = distance[at + slab] * (1 - z) + distance[at + slab + 1] * z
-    d = distance[at + slab + row] * (1 - z) + distance[at + slab + row + 1] * z
-    a = a * (1 - y) + b * y
-    c = c * (1 - y) + d * y
-    return (a * (1 - x) + c * x) / DISTANCE_STEPS
-
-
-@kernel
-def _march(rays, columns, count, near, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def]
-    """Where the first ``count`` rays meet the surface between two depths, coming from outside; keeps those that do.
+def _march(  # type: ignore[no-untyped-def]
+    count, rays, places, near, size, first, distance, found, found_places, bytes_, at
+):
+    """Enters in ``found`` the rays that meet the surface between two depths, coming from outside; how many.
 
     Steps are longer than is safe, and taken back where the spheres of two steps do not touch (Keinert et al. 2014).
-    All rays take a step in turn: a step waits for its eight loads and what is reckoned from them, and the steps of
-    different rays can wait together.
     """
     for ray in range(count):
-        dx, dy, dz = rays[3, ray], rays[4, ray], rays[5, ray]
-        rays[6, ray] = max(rays[6, ray], near)
-        rays[8, ray] = 1 / max(np.sqrt(dx * dx + dy * dy + dz * dz), 1e-12)  # spacings to depth
-        rays[9, ray] = -1  # the distance at the last place outside; before there is one, negative
-        rays[10, ray], rays[11, ray] = 0, _EAGER
-    alive = np.arange(count)
-    living = count
+        dx, dy, dz = rays[_DX, ray], rays[_DY, ray], rays[_DZ, ray]
+        rays[_T, ray] = max(rays[_T, ray], near)
+        rays[_SPACING, ray] = _ONE / max(np.sqrt(dx * dx + dy * dy + dz * dz), _TINY)  # spacings to depth
+        rays[_OUTSIDE, ray] = -_ONE  # the distance at the last place outside; before there is one, negative
+        rays[_STEP, ray], rays[_EAGERNESS, ray] = _ZERO, _EAGER
+    met, living = 0, count
     for _ in range(_STEPS):
-        kept = 0
-        for place in range(living):
-            ray = alive[place]
-            t, end, spacing = rays[6, ray], rays[7, ray], rays[8, ray]
-            last, step, eager = rays[9, ray], rays[10, ray], rays[11, ray]
-            x, y, z = rays[0, ray] + t * rays[3, ray], rays[1, ray] + t * rays[4, ray], rays[2, ray] + t * rays[5, ray]
-            d = _distance(x, y, z, sx, sy, sz, first, distance)
-            outside = last >= 0
-            if outside and eager > 1 and max(d, np.float32(0)) + last < step:
-                # A way back also from inside: within a shape, other surfaces may seem near that nobody can see.
-                rays[6, ray] = t - (step - last) * spacing
-                rays[10, ray], rays[11, ray] = last, 1.0
-                alive[kept] = ray
-                kept += 1
-                continue
-            if d < _TOUCH:
-                if outside:
-                    if d < 0:  # it went a little too far: the surface lies between this place and the last
-                        t -= step * spacing * -d / (last - d)
-                    rays[6, ray] = t if t < end else -1.0
-                    continue
-                step = max(-d, 0.3)  # inside from the start, as a camera in a wall: go on until outside
-            else:
-                outside, last = True, d
-                step = max(d * eager, _LEAST_STEP)
-            t += step * spacing
-            if t >= end:
-                # The last step may have been too long: what lies within reach of the last place is still to be seen.
-                if not outside or eager == 1 or t - (step - last) * spacing >= end:
-                    rays[6, ray] = -1.0
-                    continue
-                t -= (step - last) * spacing
-                step, eager = last, 1.0
-            rays[6, ray], rays[9, ray], rays[10, ray], rays[11, ray] = t, last, step, eager
-            alive[kept] = ray
-            kept += 1
-        living = kept
         if living == 0:
             break
-    for place in range(living):
-        rays[6, alive[place]] = -1.0
-    met = 0
-    for ray in range(count):
-        if rays[6, ray] >= 0:
-            columns[met] = columns[ray]
-            for k in range(7):
-                rays[k, met] = rays[k, ray]
-            met += 1
+        _distances(living, rays, size, first, distance, bytes_, at)
+        for ray in range(living - 1, -1, -1):
+            t, end, spacing = rays[_T, ray], rays[_END, ray], rays[_SPACING, ray]
+            last, step, eager, d = rays[_OUTSIDE, ray], rays[_STEP, ray], rays[_EAGERNESS, ray], rays[_D, ray]
+            outside = last >= 0
+            if outside and eager > 1 and max(d, _ZERO) + last < step:
+                # A way back also from inside: within a shape, other surfaces may seem near that nobody can see.
+                rays[_T, ray] = t - (step - last) * spacing
+                rays[_STEP, ray], rays[_EAGERNESS, ray] = last, _ONE
+                continue
+            gone = False
+            if d < _TOUCH and outside:
+                if d < 0:  # it went a little too far: the surface lies between this place and the last
+                    t -= step * spacing * -d / (last - d)
+                if t < end:
+                    _keep(rays, ray, t, found, met)
+                    found_places[met] = places[ray]
+                    met += 1
+                gone = True
+            else:
+                if d < _TOUCH:
+                    step = max(-d, _INWARD_STEP)  # inside from the start, as a camera in a wall: on until outside
+                else:
+                    outside, last = True, d
+                    step = max(d * eager, _LEAST_STEP)
+                t += step * spacing
+                if t >= end:
+                    # The last step may have been too long: what is in reach of the last place is still to be seen.
+                    gone = not outside or eager == 1 or t - (step - last) * spacing >= end
+                    t -= (step - last) * spacing
+                    step, eager = last, _ONE
+            if not gone:
+                rays[_T, ray], rays[_OUTSIDE, ray], rays[_STEP, ray], rays[_EAGERNESS, ray] = t, last, step, eager
+                continue
+            living -= 1
+            if ray < living:  # the last, which had its turn, takes the place of the one that is gone
+                for row in range(_D):
+                    rays[row, ray] = rays[row, living]
+                places[ray] = places[living]
     return met
+
+
+@kernel
+def _distances(count, rays, size, first, distance, bytes_, at):  # type: ignore[no-untyped-def]
+    """The distance where each ray is, in spacings, mixed between the eight samples around."""
+    row, slab = np.int32(size[2]), np.int32(size[1] * size[2])
+    hx, hy, hz = np.float32(size[0]) - _LAST, np.float32(size[1]) - _LAST, np.float32(size[2]) - _LAST
+    for ray in range(count):
+        t = rays[_T, ray]
+        x = min(max(rays[_OX, ray] + t * rays[_DX, ray], _ZERO), hx)
+        y = min(max(rays[_OY, ray] + t * rays[_DY, ray], _ZERO), hy)
+        z = min(max(rays[_OZ, ray] + t * rays[_DZ, ray], _ZERO), hz)
+        i, j, k = np.int32(x), np.int32(y), np.int32(z)
+        rays[_X, ray], rays[_Y, ray], rays[_Z, ray] = x - np.float32(i), y - np.float32(j), z - np.float32(k)
+        at[ray] = i * slab + j * row + k
+    for ray in range(count):
+        a = np.uint64(first) + np.uint64(at[ray])
+        b, c = a + np.uint64(row), a + np.uint64(slab)
+        d = c + np.uint64(row)
+        one = np.uint64(1)
+        bytes_[0, ray], bytes_[1, ray] = distance[a], distance[a + one]
+        bytes_[2, ray], bytes_[3, ray] = distance[b], distance[b + one]
+        bytes_[4, ray], bytes_[5, ray] = distance[c], distance[c + one]
+        bytes_[6, ray], bytes_[7, ray] = distance[d], distance[d + one]
+    for ray in range(count):
+        x, y, z = rays[_X, ray], rays[_Y, ray], rays[_Z, ray]
+        a, b = _mixed(bytes_[0, ray], bytes_[1, ray], z), _mixed(bytes_[2, ray], bytes_[3, ray], z)
+        c, d = _mixed(bytes_[4, ray], bytes_[5, ray], z), _mixed(bytes_[6, ray], bytes_[7, ray], z)
+        rays[_D, ray] = _mixed(_mixed(a, b, y), _mixed(c, d, y), x) * _PER_STEP
+
+
+@kernel
+def _mixed(a, b, share):  # type: ignore[no-untyped-def]
+    return np.float32(a) + (np.float32(b) - np.float32(a)) * share
+
+
+@kernel
+def _enter(  # type: ignore[no-untyped-def]
+    count, met, places, bytes_, at, to_grid, kind, size, first, distance, normal, out_grid, out_normal, out_sample
+):
+    """Enters what rays that have ``met`` a primitive see of it. Of a box or a capsule they bring the normal."""
+    if kind == 2:
+        _read_volume(count, met, places, bytes_, at, size, first, distance, normal, out_sample)
+    g00, g01, g02 = to_grid[0, 0], to_grid[0, 1], to_grid[0, 2]
+    g10, g11, g12 = to_grid[1, 0], to_grid[1, 1], to_grid[1, 2]
+    g20, g21, g22 = to_grid[2, 0], to_grid[2, 1], to_grid[2, 2]
+    for ray in range(count):
+        dx, dy, dz = met[_DX, ray], met[_DY, ray], met[_DZ, ray]
+        gx, gy, gz = met[_NX, ray], met[_NY, ray], met[_NZ, ray]
+        # Normals map by the transpose of the inverse, which is here the transpose of the map to the grid.
+        nx, ny, nz = g00 * gx + g10 * gy + g20 * gz, g01 * gx + g11 * gy + g21 * gz, g02 * gx + g12 * gy + g22 * gz
+        scale = _ONE / max(np.sqrt(nx * nx + ny * ny + nz * nz), _TINY)
+        scale = -scale if gx * dx + gy * dy + gz * dz > 0 else scale
+        met[_NX, ray], met[_NY, ray], met[_NZ, ray] = nx * scale, ny * scale, nz * scale
+    grids, normals = out_grid.reshape(-1, 3), out_normal.reshape(-1, 3)
+    samples = out_sample.reshape(-1)
+    for ray in range(count):
+        place = places[ray]
+        grids[place, 0], grids[place, 1], grids[place, 2] = _reached(met, ray)
+        normals[place, 0], normals[place, 1], normals[place, 2] = met[_NX, ray], met[_NY, ray], met[_NZ, ray]
+        if kind != 2:
+            samples[place] = -1
+
+
+@kernel
+def _read_volume(  # type: ignore[no-untyped-def]
+    count, met, places, bytes_, at, size, first, distance, normal, out_sample
+):
+    """The samples and normals that are seen where rays meet a volume.
+
+    They are read a little before the surface, where the closest triangle is one that can be seen: a thin cloth, and
+    not the table below. A first look along the ray says which way "before" is.
+    """
+    row, slab = np.int32(size[2]), np.int32(size[1] * size[2])
+    ex, ey, ez = np.float32(size[0] - 1), np.float32(size[1] - 1), np.float32(size[2] - 1)
+    for ray in range(count):
+        dx, dy, dz = met[_DX, ray], met[_DY, ray], met[_DZ, ray]
+        length = _BEFORE / max(np.sqrt(dx * dx + dy * dy + dz * dz), _TINY)
+        t = met[_T, ray] - length
+        x, y, z = met[_OX, ray] + t * dx, met[_OY, ray] + t * dy, met[_OZ, ray] + t * dz
+        met[_PX, ray], met[_PY, ray], met[_PZ, ray], met[_LENGTH, ray] = x, y, z, length
+        at[ray] = _nearest(x, ex) * slab + _nearest(y, ey) * row + _nearest(z, ez)
+    for ray in range(count):
+        place = np.uint64(first) + np.uint64(at[ray])
+        bytes_[0, ray], bytes_[1, ray], bytes_[2, ray] = normal[place, 0], normal[place, 1], normal[place, 2]
+    for ray in range(count):
+        nx, ny, nz = np.float32(bytes_[0, ray]), np.float32(bytes_[1, ray]), np.float32(bytes_[2, ray])
+        # How far it lies outward by then: hardly, where the ray grazes.
+        facing = (nx * met[_DX, ray] + ny * met[_DY, ray] + nz * met[_DZ, ray]) * met[_LENGTH, ray] * _PER_NORMAL
+        lacking = max(_BEFORE - abs(facing), _ZERO) * _PER_NORMAL
+        lacking = -lacking if facing > 0 else lacking
+        lacking = lacking if abs(nx) + abs(ny) + abs(nz) > _FAINT else _ZERO
+        x, y, z = met[_PX, ray] + nx * lacking, met[_PY, ray] + ny * lacking, met[_PZ, ray] + nz * lacking
+        met[_PX, ray], met[_PY, ray], met[_PZ, ray] = x, y, z
+        at[ray] = _nearest(x, ex) * slab + _nearest(y, ey) * row + _nearest(z, ez)
+    samples = out_sample.reshape(-1)
+    for ray in range(count):
+        samples[places[ray]] = first + at[ray]
+    _normals(count, met, bytes_, at, size, first, normal)
+    for ray in range(count):
+        if abs(met[_NX, ray]) + abs(met[_NY, ray]) + abs(met[_NZ, ray]) < _FAINT:
+            x, y, z = _reached(met, ray)
+            met[_NX, ray], met[_NY, ray], met[_NZ, ray] = _slope(x, y, z, size[0], size[1], size[2], first, distance)
+
+
+@kernel
+def _nearest(x, end):  # type: ignore[no-untyped-def]
+    return np.int32(min(max(x, _ZERO), end) + _HALF)
+
+
+@kernel
+def _normals(count, met, bytes_, at, size, first, normal):  # type: ignore[no-untyped-def]
+    """The stored normals, mixed between the eight samples around the places to read; not of unit length."""
+    row, slab = np.int32(size[2]), np.int32(size[1] * size[2])
+    hx, hy, hz = np.float32(size[0]) - _LAST, np.float32(size[1]) - _LAST, np.float32(size[2]) - _LAST
+    for ray in range(count):
+        x, y, z = (
+            min(max(met[_PX, ray], _ZERO), hx), min(max(met[_PY, ray], _ZERO), hy), min(max(met[_PZ, ray], _ZERO), hz)
+        )  # fmt: skip
+        i, j, k = np.int32(x), np.int32(y), np.int32(z)
+        met[_PX, ray], met[_PY, ray], met[_PZ, ray] = x - np.float32(i), y - np.float32(j), z - np.float32(k)
+        at[ray] = i * slab + j * row + k
+    for ray in range(count):
+        a = np.uint64(first) + np.uint64(at[ray])
+        one = np.uint64(1)
+        for edge in range(4):
+            b = a + np.uint64((edge >> 1) * slab + (edge & 1) * row)
+            for axis in range(3):
+                bytes_[6 * edge + axis, ray] = normal[b, axis]
+                bytes_[6 * edge + 3 + axis, ray] = normal[b + one, axis]
+    for axis in range(3):
+        for ray in range(count):
+            x, y, z = met[_PX, ray], met[_PY, ray], met[_PZ, ray]
+            a, b = (
+                _mixed(bytes_[axis, ray], bytes_[3 + axis, ray], z),
+                _mixed(bytes_[6 + axis, ray], bytes_[9 + axis, ray], z),
+            )
+            c, d = (
+                _mixed(bytes_[12 + axis, ray], bytes_[15 + axis, ray], z),
+                _mixed(bytes_[18 + axis, ray], bytes_[21 + axis, ray], z),
+            )
+            met[_NX + axis, ray] = _mixed(_mixed(a, b, y), _mixed(c, d, y), x)
 
 
 @kernel
 def _slope(x, y, z, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def]
     """The gradient of the distance."""
-    e = 0.5
+    e = _HALF
     gx = _distance(x + e, y, z, sx, sy, sz, first, distance) - _distance(x - e, y, z, sx, sy, sz, first, distance)
     gy = _distance(x, y + e, z, sx, sy, sz, first, distance) - _distance(x, y - e, z, sx, sy, sz, first, distance)
     gz = _distance(x, y, z + e, sx, sy, sz, first, distance) - _distance(x, y, z - e, sx, sy, sz, first, distance)
@@ -339,20 +491,17 @@ def _slope(x, y, z, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def
 
 
 @kernel
-def _normal(x, y, z, sx, sy, sz, first, normal):  # type: ignore[no-untyped-def]
-    """The stored normal at a place in a volume's grid, mixed between the eight samples around; not of unit length."""
-    x = min(max(x, 0.0), sx - 1.001)
-    y = min(max(y, 0.0), sy - 1.001)
-    z = min(max(z, 0.0), sz - 1.001)
-    i, j, k = int(x), int(y), int(z)
-    x, y, z = x - i, y - j, z - k
-    nx, ny, nz = 0.0, 0.0, 0.0
-    for a in range(2):
-        for b in range(2):
-            for c in range(2):
-                at = first + ((i + a) * sy + j + b) * sz + k + c
-                share = (x if a else 1 - x) * (y if b else 1 - y) * (z if c else 1 - z)
-                nx += share * normal[at, 0]
-                ny += share * normal[at, 1]
-                nz += share * normal[at, 2]
-    return nx, ny, nz
+def _distance(x, y, z, sx, sy, sz, first, distance):  # type: ignore[no-untyped-def]
+    """``_distances`` of one place."""
+    x = min(max(x, _ZERO), np.float32(sx) - _LAST)
+    y = min(max(y, _ZERO), np.float32(sy) - _LAST)
+    z = min(max(z, _ZERO), np.float32(sz) - _LAST)
+    i, j, k = np.int32(x), np.int32(y), np.int32(z)
+    x, y, z = x - np.float32(i), y - np.float32(j), z - np.float32(k)
+    row, slab = sz, sy * sz
+    at = first + i * slab + j * row + k
+    a = _mixed(distance[at], distance[at + 1], z)
+    b = _mixed(distance[at + row], distance[at + row + 1], z)
+    c = _mixed(distance[at + slab], distance[at + slab + 1], z)
+    d = _mixed(distance[at + slab + row], distance[at + slab + row + 1], z)
+    return _mixed(_mixed(a, b, y), _mixed(c, d, y), x) * _PER_STEP
