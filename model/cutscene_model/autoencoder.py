@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cutscene_model.decoder import Decoder, Residual
+from cutscene_model.decoder import Decoder, Residual, mixed
+from cutscene_model.sketch import Sketch
 from cutscene_model.surface import Surface, SurfaceEncoder
 from cutscene_model.volumes import Volumes
 
@@ -58,6 +59,7 @@ class Autoencoder(nn.Module):
         self.encoder = Encoder(latent)
         self.surface = SurfaceEncoder(costumes, looks, volumes)
         self.decoder = Decoder(latent)
+        self.sketch = Sketch()
         self.register_buffer("mean", torch.zeros(1, latent, 1, 1))
         self.register_buffer("std", torch.ones(1, latent, 1, 1))
 
@@ -68,3 +70,7 @@ class Autoencoder(nn.Module):
     def decode(self, latents: Tensor, surface: Surface) -> Tensor:
         """Normalised latents and what the greybox shows to pictures (B, 3, H, W), about -1 to 1, not clipped."""
         return self.decoder(latents * self.std + self.mean, surface)
+
+    def sketched(self, surface: Surface) -> Tensor:
+        """What the greybox shows as the draft tier draws it: pictures as of ``decode``."""
+        return mixed(surface, *self.sketch(surface))

@@ -92,16 +92,10 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.detail.weight)
         nn.init.normal_(self.choose.weight, std=0.01)
         self.detail.bias = nn.Parameter(torch.zeros(3 * pixels))
-        # A cell's own colour is the first guess, the background the last.
-        guess = torch.zeros(CHOICES, pixels)
-        guess[0], guess[-1] = 3, -3
-        self.choose.bias = nn.Parameter(guess.flatten())
+        self.choose.bias = nn.Parameter(first_guess())
 
     def forward(self, latents: Tensor, surface: Surface) -> Tensor:
-        logits, detail = self.terms(latents, surface)
-        # The finest level's channels are its greybox cells', one after the other, choice by choice and pixel by pixel.
-        logits, detail = F.pixel_shuffle(logits, LEVEL_CELL), F.pixel_shuffle(detail, LEVEL_CELL)
-        return F.pixel_shuffle(_chosen(surface, logits) + detail, CELL)
+        return mixed(surface, *self.terms(latents, surface))
 
     def terms(self, latents: Tensor, surface: Surface) -> tuple[Tensor, Tensor]:
         """What each pixel chooses, as logits (B, CHOICES * 16, 72, 128), and what it adds (B, 3 * 16, 72, 128)."""
@@ -118,6 +112,20 @@ class Decoder(nn.Module):
         x = F.silu(x)
         x = F.silu(x + self.fine(x))
         return self.choose(x).float(), self.detail(x).float()
+
+
+def first_guess() -> Tensor:
+    """Biases of what a pixel chooses, before anything is learnt: its cell's own colour first, the background last."""
+    guess = torch.zeros(CHOICES, (CELL * LEVEL_CELL) ** 2)
+    guess[0], guess[-1] = 3, -3
+    return guess.flatten()
+
+
+def mixed(surface: Surface, logits: Tensor, detail: Tensor) -> Tensor:
+    """The picture (B, 3, 288, 512) that ``Decoder.terms`` of a surface make."""
+    # The finest level's channels are its greybox cells', one after the other, choice by choice and pixel by pixel.
+    logits, detail = F.pixel_shuffle(logits, LEVEL_CELL), F.pixel_shuffle(detail, LEVEL_CELL)
+    return F.pixel_shuffle(_chosen(surface, logits) + detail, CELL)
 
 
 def _chosen(surface: Surface, logits: Tensor) -> Tensor:

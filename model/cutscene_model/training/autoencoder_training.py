@@ -27,7 +27,7 @@ from cutscene_model.precision import autocast
 from cutscene_model.primitives import HEAD_PART
 from cutscene_model.scene import MAX_CAST
 from cutscene_model.surface import GreyboxBatch
-from cutscene_model.training.metrics import gradient_energy_ratio, gradient_loss, psnr, ssim
+from cutscene_model.training.metrics import energy_loss, gradient_energy_ratio, gradient_loss, psnr, ssim
 from cutscene_model.training.optimizer import MuonAdam
 from cutscene_model.training.prepared import GRID, Crops, PreparedFrames
 from cutscene_model.training.progress import (
@@ -45,6 +45,7 @@ from cutscene_model.vocabulary import SHIPPED, Vocabulary
 from cutscene_model.volumes import Volumes
 
 CONTRAST = 0.12  # of the high tier: see ``manifest``
+STRENGTH = 2.0  # of the loss of gradients' strength, among the others
 CROP = (80, 128)  # greybox cells: 160 x 256 pixels
 
 
@@ -103,10 +104,12 @@ def degraded(latents: Tensor, noise: float, true: float) -> Tensor:
 
 
 def picture_loss(result: Tensor, pictures: Tensor, greybox: GreyboxBatch) -> Tensor:
-    """L1, L2 and gradients; the cast counts thrice and its faces six times, for there a viewer looks."""
+    """L1, L2, gradients and their strength; the cast counts thrice and its faces six times, for there a viewer looks."""
     focus = 1 + F.interpolate((2 * cast_mask(greybox) + 3 * face_mask(greybox))[:, None], scale_factor=CELL)
     error = result - pictures
-    return (focus * (error.abs() + 6 * error.square())).mean() + 0.5 * gradient_loss(result, pictures)
+    return (focus * (error.abs() + 6 * error.square())).mean() + (
+        0.5 * gradient_loss(result, pictures) + STRENGTH * energy_loss(result, pictures)
+    )
 
 
 def cast_mask(greybox: GreyboxBatch) -> Tensor:

@@ -163,13 +163,18 @@ def _losses(model: Both, item: Sample) -> tuple[Tensor, Tensor]:
     latent_loss = (weight * (error.square() + 0.3 * error.abs())).mean()
     if surface is None or pictures is None:
         return latent_loss, torch.zeros(())
+    with autocast():
+        # The draft tier's decoder learns from the surface as it is made for the others.
+        finest = dataclasses.replace(surface, shaded=surface.shaded.detach(), levels=(surface.levels[0].detach(),))
+        drafts = autoencoder.sketched(finest)
     if item.pixels is not None:
         surface = refined(surface, item.greybox.slot, item.pixels)
     # A quarter of the pictures is drawn from true latents, so that the decoder remains the autoencoder's.
     latents = torch.cat([item.latents[: batch // 4], clean[batch // 4 :]])
     with autocast():
         result = autoencoder.decode(latents.contiguous(memory_format=torch.channels_last), surface)
-    return latent_loss, picture_loss(result.float(), pictures, item.greybox)
+    drafted = picture_loss(drafts.float(), pictures, item.greybox)
+    return latent_loss, picture_loss(result.float(), pictures, item.greybox) + drafted
 
 
 def train_denoiser(run: DenoiserRun) -> None:
@@ -280,6 +285,9 @@ def evaluate_checkpoint(checkpoint: Path, run: DenoiserRun, count: int = 32) -> 
             if steps == 1:
                 label = f"{values['psnr_1'][-1]:.1f} dB"
                 sheet.append(Comparison(label, to_picture(reference), to_picture(result)))
+        drafted = (model.autoencoder.sketched(surface)[0] / 2 + 0.5).clip(0, 1)
+        values.setdefault("draft_psnr", []).append(psnr(drafted, reference))
+        values.setdefault("draft_gradient", []).append(gradient_energy_ratio(drafted, reference))
         ceiling = (model.autoencoder.decode(item.latents, surface)[0] / 2 + 0.5).clip(0, 1)
         values.setdefault("ceiling", []).append(psnr(ceiling, reference))
     write_sheet(checkpoint.with_suffix(".png"), sheet[:16], width=256)

@@ -52,6 +52,21 @@ def gradient_energy_ratio(result: Tensor, reference: Tensor) -> float:
     return gradient_energy(result) / max(gradient_energy(reference), 1e-9)
 
 
+def energy_loss(result: Tensor, reference: Tensor, window: int = 16) -> Tensor:
+    """By how much edges and textures of (B, 3, H, W) are stronger or weaker than the reference's, wherever they lie.
+
+    L1 between root mean square gradients in windows. A picture that is right on average is smooth where it is not
+    sure; this asks for as much contrast as there should be.
+    """
+
+    def strength(picture: Tensor) -> Tensor:
+        across = (picture[..., :-1, 1:] - picture[..., :-1, :-1]).square()
+        down = (picture[..., 1:, :-1] - picture[..., :-1, :-1]).square()
+        return (F.avg_pool2d((across + down).mean(dim=1, keepdim=True), window) + 1e-6).sqrt()
+
+    return (strength(result) - strength(reference)).abs().mean()
+
+
 def gradient_loss(result: Tensor, reference: Tensor, scales: int = 3) -> Tensor:
     """L1 between picture gradients at several scales of (B, 3, H, W): keeps edges that L1 alone would smear."""
     total = result.new_zeros(())
