@@ -12,11 +12,12 @@ from torch import Tensor
 
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.composition import compose
+from cutscene_model.marks import lay_marks
 from cutscene_model.shading import light_cells, light_pixels, paint_cells
 from cutscene_model.surface import BACKGROUND, CELL_FEATURES, LIGHT, GreyboxBatch, SlotLooks, Surface
 
 
-def surface_of(coder: Autoencoder, greybox: GreyboxBatch, looks: SlotLooks) -> Surface:
+def surface_of(coder: Autoencoder, greybox: GreyboxBatch, looks: SlotLooks, *, only_finest: bool = False) -> Surface:
     """What ``coder.surface`` makes of a batch of one, in ``torch.inference_mode``."""
     height, width = greybox.slot.shape[1:]
     albedo, glows = _painted(coder, greybox, looks, skip_empty=False)
@@ -26,7 +27,7 @@ def surface_of(coder: Autoencoder, greybox: GreyboxBatch, looks: SlotLooks) -> S
         greybox.slot[0].numpy(), greybox.part[0].numpy(), greybox.field[0].numpy(), LIGHT.start,
         albedo[0].numpy(), glows[0].numpy(), background[0].numpy(), shaded[0].numpy(), cells[0].numpy(),
     )  # fmt: skip
-    return Surface(shaded, background, coder.surface.levels(cells.permute(0, 3, 1, 2)))
+    return Surface(shaded, background, coder.surface.levels(cells.permute(0, 3, 1, 2), only_finest=only_finest))
 
 
 def fine_of(
@@ -50,7 +51,15 @@ def fine_of(
 
 def pixels_of(coder: Autoencoder, latents: Tensor, surface: Surface) -> npt.NDArray[np.uint8]:
     """What ``coder.decode`` makes of a batch of one, as bytes (288, 512, 3), in ``torch.inference_mode``."""
-    terms = coder.decoder.terms(latents * coder.std + coder.mean, surface)
+    return _composed(coder.decoder.terms(latents * coder.std + coder.mean, surface), surface)
+
+
+def sketch_of(coder: Autoencoder, surface: Surface) -> npt.NDArray[np.uint8]:
+    """What ``coder.sketched`` makes of a batch of one, as ``pixels_of`` gives it."""
+    return _composed(coder.sketch(surface), surface)
+
+
+def _composed(terms: tuple[Tensor, Tensor], surface: Surface) -> npt.NDArray[np.uint8]:
     logits, detail = (term[0].permute(1, 2, 0).numpy() for term in terms)
     fine = None if surface.fine is None else surface.fine[0].numpy()
     return compose(logits, detail, surface.shaded[0].numpy(), surface.background[0].numpy(), fine)
@@ -67,4 +76,5 @@ def _painted(coder: Autoencoder, greybox: GreyboxBatch, looks: SlotLooks, *, ski
         encoder.materials.linear.numpy(), looks.tint[0].numpy(), looks.plain[0].numpy(),
         albedo[0].numpy(), glows[0].numpy(), skip_empty,
     )  # fmt: skip
-    return encoder.faces(albedo, greybox, looks.costume), glows
+    lay_marks(encoder.faces, albedo[0], greybox, looks.costume[0])
+    return albedo, glows

@@ -75,19 +75,29 @@ def _compose(  # type: ignore[no-untyped-def]
             for color in range(3):
                 for lane in range(_PIXELS):
                     total[color, lane] = weights[CHOICES - 1, lane] * background[color]
-            for choice in range(CHOICES - 1):
+            if has_own:
                 for color in range(3):
                     for lane in range(_PIXELS):
-                        # The greybox cell of this pixel, within the four of the cell.
-                        i, j = (lane >> 1) & 1, lane & 1
-                        seen = around[color, 2 * row + i + _TOPS[choice], 2 * column + j + _LEFTS[choice]]
-                        if has_own and choice == 0:
-                            i, j = 2 * i + (lane >> 3), 2 * j + ((lane >> 2) & 1)
-                            seen = own[color, _SPAN * row + i, _SPAN * column + j]
-                        total[color, lane] += weights[choice, lane] * seen
+                        i, j = _pixel(lane)
+                        total[color, lane] += weights[0, lane] * own[color, _SPAN * row + i, _SPAN * column + j]
+            for choice in range(1 if has_own else 0, CHOICES - 1):
+                top, left = 2 * row + _TOPS[choice], 2 * column + _LEFTS[choice]
+                for color in range(3):
+                    # What the four greybox cells of the cell see, one after the other; each is that of every fourth.
+                    a, b = around[color, top, left], around[color, top, left + 1]
+                    c, d = around[color, top + 1, left], around[color, top + 1, left + 1]
+                    for lane in range(_PIXELS):
+                        upper, lower = b if lane & 1 else a, d if lane & 1 else c
+                        total[color, lane] += weights[choice, lane] * (lower if lane & 2 else upper)
             for color in range(3):
                 for lane in range(_PIXELS):
                     value = total[color, lane] / share[lane] + added[color * _PIXELS + lane]
                     level = np.rint((min(max(value, np.float32(-1)), np.float32(1)) + 1) * np.float32(127.5))
-                    i, j = 2 * ((lane >> 1) & 1) + (lane >> 3), 2 * (lane & 1) + ((lane >> 2) & 1)
+                    i, j = _pixel(lane)
                     pixels[_SPAN * row + i, _SPAN * column + j, color] = np.uint8(level)
+
+
+@kernel
+def _pixel(lane):  # type: ignore[no-untyped-def]
+    """The row and column of a channel's pixel within its cell of the finest level."""
+    return 2 * ((lane >> 1) & 1) + (lane >> 3), 2 * (lane & 1) + ((lane >> 2) & 1)

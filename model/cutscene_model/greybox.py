@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cutscene_model.bands import in_bands, kernel
-from cutscene_model.interpolation import cast_sparsely
 from cutscene_model.lighting import LIGHT_CHANNELS, ShadowMap, Sunlight, shade
 from cutscene_model.primitives import HEAD_PART, Primitives, SceneShapes, joined
-from cutscene_model.raycast import Hits, RaySource, View, camera_view, cast_rays
+from cutscene_model.raycast import Hits, View, camera_view, cast_rays
 from cutscene_model.scene import EMOTIONS, MAX_CAST, FloatArray, SceneState, Stage
 from cutscene_model.vectors import rotation_matrix
 from cutscene_model.volumes import Volumes
@@ -70,16 +69,12 @@ class GreyboxRaster:
         self._still = self._shapes.still()
         self._shadows = ShadowMap(self._still, volumes)
 
-    def draw(self, state: SceneState, *, sparse: bool = False) -> Greybox:
-        """The control map of ``state``: some ten milliseconds on two cores.
-
-        If ``sparse``, from a quarter of the rays: those in even rows and columns, whose cells show the same either way.
-        """
+    def draw(self, state: SceneState) -> Greybox:
+        """The control map of ``state``: some ten milliseconds on two cores."""
         moving = self._shapes.moving(state)
         sun = self._shadows.cast(moving, state.lights) if max(state.lights.sun_color) > 0 else None
         primitives, view = joined(self._still, moving), camera_view(state.camera, WIDTH, HEIGHT, ASPECT)
-        cast = cast_sparsely if sparse else cast_rays
-        return self._describe(Scene(state, primitives, sun), cast(primitives, view, self._volumes), view)
+        return self._describe(Scene(state, primitives, sun), cast_rays(primitives, view, self._volumes), view)
 
     def refine(self, greybox: Greybox, cells: npt.NDArray[np.bool_]) -> Greybox:
         """The same scene once more, twice as fine (288, 512), in those of its ``cells`` (144, 256) that are true.
@@ -91,8 +86,8 @@ class GreyboxRaster:
         within = np.empty((2, HEIGHT, WIDTH), np.float32)
         in_bands(HEIGHT, lambda first, last: _reach(first, last, cells, greybox.field[0], within))
         view = camera_view(scene.state.camera, 2 * WIDTH, 2 * HEIGHT, ASPECT)
-        hits, wanted = Hits.nothing(2 * HEIGHT, 2 * WIDTH), cells.repeat(2, axis=0).repeat(2, axis=1).view(np.uint8)
-        RaySource(scene.primitives, view, self._volumes).trace(hits, wanted, 1, within=within)
+        wanted = cells.repeat(2, axis=0).repeat(2, axis=1).view(np.uint8)
+        hits = cast_rays(scene.primitives, view, self._volumes, wanted, within)
         return self._describe(scene, hits, view)
 
     def _describe(self, scene: Scene, hits: Hits, view: View) -> Greybox:

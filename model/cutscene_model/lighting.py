@@ -8,7 +8,7 @@ import numpy as np
 
 from cutscene_model.bands import in_bands, kernel
 from cutscene_model.primitives import Primitives
-from cutscene_model.raycast import Hits, View, cast_rays, light_view
+from cutscene_model.raycast import Hits, View, light_view, lower_depths
 from cutscene_model.scene import FloatArray, Lights
 from cutscene_model.volumes import Volumes
 
@@ -20,6 +20,9 @@ LIGHT_CHANNELS = (
 SHADOW_SIZE = 448
 SHADOW_BIAS = 0.05  # metres
 AMBIENT_UP, AMBIENT_SIDE = 0.3, 0.7  # how much of the ambient light depends on facing up
+# In the kernels all is single precision: one double among their numbers would make all of it double.
+_ZERO, _ONE, _TWO, _HALF, _NEAREST = (np.float32(number) for number in (0, 1, 2, 0.5, 1e-8))
+_BIAS, _UP, _SIDE = np.float32(SHADOW_BIAS), np.float32(AMBIENT_UP), np.float32(AMBIENT_SIDE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,12 @@ class ShadowMap:
         """The shadows of the set and of what moves."""
         view = light_view(np.asarray(lights.sun_direction, np.float32), self._center, self._radius, SHADOW_SIZE)
         if self._key != lights.sun_direction:
-            self._depth = cast_rays(self._casters, view, self._volumes, only_depth=True).depth
+            self._depth = np.full((SHADOW_SIZE, SHADOW_SIZE), np.inf, np.float32)
+            lower_depths(self._depth, self._casters, view, self._volumes)
             self._key = lights.sun_direction
-        depth = cast_rays(moving, view, self._volumes, only_depth=True).depth
-        return Sunlight(view, np.minimum(self._depth, depth, out=depth))
+        depth = self._depth.copy()
+        lower_depths(depth, moving, view, self._volumes)
+        return Sunlight(view, depth)
 
 
 def _extent(primitives: Primitives) -> tuple[FloatArray, FloatArray]:
@@ -107,14 +112,14 @@ def _shade(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     height, width = primitive.shape
     for row in range(first_row, last_row):
-        v = (1 - (row + 0.5) / height * 2) * half_height
+        v = (_ONE - (np.float32(row) + _HALF) / np.float32(height) * _TWO) * np.float32(half_height)
         for column in range(width):
             who = primitive[row, column]
             if who < 0:
                 for k in range(3):
                     channels[2 + k, row, column] = background[k]
                 continue
-            u = ((column + 0.5) / width * 2 - 1) * half_width
+            u = ((np.float32(column) + _HALF) / np.float32(width) * _TWO - _ONE) * np.float32(half_width)
             t = depth[row, column]
             x = eye[0] + t * (rotation[0, 0] * u + rotation[0, 1] * v - rotation[0, 2])
             y = eye[1] + t * (rotation[1, 0] * u + rotation[1, 1] * v - rotation[1, 2])
@@ -126,13 +131,13 @@ def _shade(  # type: ignore[no-untyped-def]
                     nx, ny, nz = sheets[who, 0], sheets[who, 1], sheets[who, 2]
                     if nx == 0 and ny == 0 and nz == 0:
                         break
-                level = AMBIENT_SIDE + AMBIENT_UP * ny
+                level = _SIDE + _UP * ny
                 r, g, b = ambient[0] * level, ambient[1] * level, ambient[2] * level
                 if sunny:
                     facing = -(nx * sun_direction[0] + ny * sun_direction[1] + nz * sun_direction[2])
                     if facing > 0:  # only what faces the sun can be in its light
-                        e = SHADOW_BIAS
-                        lit = _reached(x + e * nx, y + e * ny, z + e * nz, sun_depth, sun_eye, sun_rotation, sun_half)
+                        px, py, pz = x + _BIAS * nx, y + _BIAS * ny, z + _BIAS * nz
+                        lit = _reached(px, py, pz, sun_depth, sun_eye, sun_rotation, np.float32(sun_half))
                         if layer == 0:
                             channels[0, row, column] = facing * lit
                             channels[1, row, column] = lit
@@ -142,17 +147,21 @@ def _shade(  # type: ignore[no-untyped-def]
                 for p in range(point_count):
                     lx, ly, lz = points[p, 0] - x, points[p, 1] - y, points[p, 2] - z
                     squared = lx * lx + ly * ly + lz * lz
-                    distance = np.sqrt(max(squared, 1e-8))
-                    fade = max(1 - distance / points[p, 6], 0.0)
-                    cosine = max(nx * lx + ny * ly + nz * lz, 0.0) / distance
-                    strength = fade * fade / (1 + squared) * cosine
+                    distance = np.sqrt(max(squared, _NEAREST))
+                    fade = max(_ONE - distance / points[p, 6], _ZERO)
+                    cosine = max(nx * lx + ny * ly + nz * lz, _ZERO) / distance
+                    strength = fade * fade / (_ONE + squared) * cosine
                     r += strength * points[p, 3]
                     g += strength * points[p, 4]
                     b += strength * points[p, 5]
                 if layer == 0:
-                    channels[2, row, column], channels[3, row, column], channels[4, row, column] = r / 2, g / 2, b / 2
+                    channels[2, row, column], channels[3, row, column], channels[4, row, column] = (
+                        r * _HALF, g * _HALF, b * _HALF
+                    )  # fmt: skip
                 else:
-                    sheet[0, row, column], sheet[1, row, column], sheet[2, row, column] = r / 2, g / 2, b / 2
+                    sheet[0, row, column], sheet[1, row, column], sheet[2, row, column] = (
+                        r * _HALF, g * _HALF, b * _HALF
+                    )  # fmt: skip
 
 
 @kernel
@@ -162,11 +171,13 @@ def _reached(x, y, z, depth, eye, rotation, half):  # type: ignore[no-untyped-de
     x, y, z = x - eye[0], y - eye[1], z - eye[2]
     u = rotation[0, 0] * x + rotation[1, 0] * y + rotation[2, 0] * z
     v = rotation[0, 1] * x + rotation[1, 1] * y + rotation[2, 1] * z
-    near = -(rotation[0, 2] * x + rotation[1, 2] * y + rotation[2, 2] * z) - SHADOW_BIAS
-    u = min(max((u / half + 1) / 2 * size - 0.5, 0.0), size - 1.001)
-    v = min(max((1 - v / half) / 2 * size - 0.5, 0.0), size - 1.001)
-    i, j = int(v), int(u)
-    u, v = u - j, v - i
-    top = (1 - u) * (near <= depth[i, j]) + u * (near <= depth[i, j + 1])
-    bottom = (1 - u) * (near <= depth[i + 1, j]) + u * (near <= depth[i + 1, j + 1])
-    return top * (1 - v) + bottom * v
+    near = -(rotation[0, 2] * x + rotation[1, 2] * y + rotation[2, 2] * z) - _BIAS
+    across, last = np.float32(size) * _HALF, np.float32(size) - np.float32(1.001)
+    u = min(max((u / half + _ONE) * across - _HALF, _ZERO), last)
+    v = min(max((_ONE - v / half) * across - _HALF, _ZERO), last)
+    i, j = np.int32(v), np.int32(u)
+    u, v = u - np.float32(j), v - np.float32(i)
+    a, b = _ONE if near <= depth[i, j] else _ZERO, _ONE if near <= depth[i, j + 1] else _ZERO
+    c, d = _ONE if near <= depth[i + 1, j] else _ZERO, _ONE if near <= depth[i + 1, j + 1] else _ZERO
+    top, bottom = a + (b - a) * u, c + (d - c) * u
+    return top + (bottom - top) * v

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _FRAME_STEPS = 2  # denoising steps that the rest of a frame takes the time of, or nearly so
 
 
@@ -41,7 +41,7 @@ class Manifest:
     # Cells that differ in what they show always are; tiers that are not named shade cells only.
     contrast: dict[str, float] = field(default_factory=dict)
     references: int = 0  # reference pictures that a stage may have; 0: the model has nothing to see them with
-    sparse: tuple[str, ...] = ()  # tiers whose greyboxes are drawn from a quarter of their rays
+    sketched: tuple[str, ...] = ()  # tiers whose pictures the small decoder draws: see ``sketch``
     # Tier name -> what its frame takes, of one of the default tier: a server's first guess. Where it is not said, it is
     # told from the denoising steps.
     work: dict[str, float] = field(default_factory=dict)
@@ -76,7 +76,7 @@ def read_manifest(directory: Path) -> Manifest:
         raise ManifestError(f"{path}: {error}") from error
     if not isinstance(plain, dict) or plain.pop("format_version", None) != FORMAT_VERSION:
         raise ManifestError(f"{path}: not a manifest of format version {FORMAT_VERSION}")
-    for name in ("latent_shape", "greybox_shape", "costumes", "looks", "emotions", "files", "sparse"):
+    for name in ("latent_shape", "greybox_shape", "costumes", "looks", "emotions", "files", "sketched"):
         if isinstance(plain.get(name), list):
             plain[name] = tuple(plain[name])
     try:

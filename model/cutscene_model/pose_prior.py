@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cutscene_model.scene import JOINT_INDEX, JOINTS, FloatArray
+from cutscene_model.vectors import cross
 
 FEATURES = 3 * len(JOINTS)
 _HIPS, _CHEST, _NECK = (JOINT_INDEX[name] for name in ("hips", "chest", "neck"))
@@ -66,7 +67,7 @@ def rotations_of(six: FloatArray) -> FloatArray:
     a = a / np.maximum(np.linalg.norm(a, axis=1, keepdims=True), 1e-6)
     b = b - (a * b).sum(axis=1, keepdims=True) * a
     b = b / np.maximum(np.linalg.norm(b, axis=1, keepdims=True), 1e-6)
-    return np.stack([a, b, np.cross(a, b)], axis=-1).astype(np.float32)
+    return np.stack([a, b, cross(a, b)], axis=-1).astype(np.float32)
 
 
 def _silu(x: FloatArray) -> FloatArray:

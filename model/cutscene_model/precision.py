@@ -36,5 +36,5 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
 def set_picture_dtype(autoencoder: Autoencoder, dtype: torch.dtype) -> None:
     """Converts the layers that run once a frame. Colours stay float32: eight bits of mantissa would show as bands."""
     surface = autoencoder.surface
-    for part in (surface.enter, surface.shrink, surface.faces, autoencoder.decoder):
+    for part in (surface.enter, surface.shrink, surface.faces, autoencoder.decoder, autoencoder.sketch):
         part.to(dtype)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from cutscene_model.scene import MAX_CAST, ActorState, CastMember, ElementClass, FloatArray, Stage
 from cutscene_model.scene import SceneState as State
-from cutscene_model.skeleton import BONE_ENDS, BONES, bone_lengths, bone_rotations
+from cutscene_model.skeleton import BONE_ENDS, BONES, body_frames, bone_lengths, bone_rotations
 from cutscene_model.vectors import frame_along, rotation_matrix, unit
 from cutscene_model.volumes import Volumes
 
@@ -104,6 +104,7 @@ class SceneShapes:
         self._element_box = _with_last(volumes.element_box, unit_box)
         self._prop_box = _with_last(volumes.prop_box, unit_box)
         self._rest = volumes.rest_joints if len(volumes.names) else None
+        self._rest_frames = None if self._rest is None else body_frames(self._rest)
         self._prior = volumes.pose_prior
 
     def still(self) -> Primitives:
@@ -178,7 +179,7 @@ class SceneShapes:
     def _body(self, actor: ActorState, member: CastMember) -> Primitives:
         """One actor's bones: volumes where the costume has them, else capsules."""
         rest = actor.joints if self._rest is None else self._rest
-        rotations = bone_rotations(actor.joints, rest, self._prior)
+        rotations = bone_rotations(actor.joints, rest, self._prior, self._rest_frames)
         radii = np.asarray(member.radii or DEFAULT_RADII, np.float32)
         found = [self._index.get(f"{member.costume}:{bone}", -1) for bone in BONES]
         numbers = np.asarray(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from cutscene_model.bands import in_bands
 from cutscene_model.primitives import Primitives
 from cutscene_model.scene import Camera, FloatArray
-from cutscene_model.tracing import NEAR, look_up, trace
+from cutscene_model.tracing import NEAR, trace
 from cutscene_model.vectors import frame_along, rotation_matrix
 from cutscene_model.volumes import Volumes
 
@@ -74,63 +74,54 @@ class Hits:
         )
 
 
-def cast_rays(primitives: Primitives, view: View, volumes: Volumes, only_depth: bool = False) -> Hits:
-    """Finds what every ray of ``view`` meets first; without grid, normal and sample if ``only_depth``."""
+def cast_rays(
+    primitives: Primitives,
+    view: View,
+    volumes: Volumes,
+    wanted: npt.NDArray[np.uint8] | None = None,
+    within: FloatArray | None = None,
+) -> Hits:
+    """Finds what every ray of ``view`` meets first.
+
+    ``wanted`` (height, width) is 1 for rays to cast, else 0: all by default. ``within`` (2, height / 2, width / 2) says
+    between which two depths the four rays of a cell are looked along: none where the second is not the greater.
+    """
     hits = Hits.nothing(view.height, view.width)
-    RaySource(primitives, view, volumes).trace(hits, np.ones((view.height, view.width), np.uint8), 1, only_depth)
+    out = (hits.primitive, hits.depth, hits.grid, hits.normal, hits.sample, False)
+    _trace(primitives, view, volumes, out, wanted, within)
     return hits
 
 
-class RaySource:
-    """A view of primitives, made ready for casting some of its rays now and others later."""
+def lower_depths(depth: FloatArray, primitives: Primitives, view: View, volumes: Volumes) -> None:
+    """Lowers the ``depth`` (height, width) of rays, infinite where they meet nothing, to where they meet primitives."""
+    unused = np.empty((1, 1), np.int32), np.empty((1, 1, 3), np.float32)
+    _trace(primitives, view, volumes, (unused[0], depth, unused[1], unused[1], unused[0], True))
 
-    def __init__(self, primitives: Primitives, view: View, volumes: Volumes) -> None:
-        self.view = view
-        self.rectangles, nearest = (
-            _bounds(primitives, view) if len(primitives) else (np.zeros((0, 4), np.int32), np.zeros(0, np.float32))
-        )
-        order = np.argsort(nearest, kind="stable")
-        self.order = order[self.rectangles[order, 2] > self.rectangles[order, 0]].astype(np.int64)
-        self.lens = (view.width, view.height, view.half_width, view.half_height, view.parallel)
+
+def _trace(
+    primitives: Primitives,
+    view: View,
+    volumes: Volumes,
+    out: tuple[Any, ...],
+    wanted: npt.NDArray[np.uint8] | None = None,
+    within: FloatArray | None = None,
+) -> None:
+    if not len(primitives):
+        return
+    rectangles, nearest = _bounds(primitives, view)
+    order = np.argsort(nearest, kind="stable")
+    order = order[rectangles[order, 2] > rectangles[order, 0]].astype(np.int64)
+    chosen = np.ones((view.height, view.width), np.uint8) if wanted is None else wanted
+    given = (
+        view.width, view.height, view.half_width, view.half_height, view.parallel,
+        chosen, _EVERYWHERE if within is None else within, within is not None,
         # What a kernel wants to know of every primitive: the view in its grid, its bounds, and its volume.
-        self.bounds: tuple[Any, ...] = (
-            np.ascontiguousarray(primitives.to_grid @ view.rotation),
-            np.einsum("nij,nj->ni", primitives.to_grid, view.origin - primitives.origin).astype(np.float32),
-            primitives.low, primitives.high,
-        )  # fmt: skip
-        self.shapes: tuple[Any, ...] = (
-            primitives.to_grid, primitives.kind, primitives.size, primitives.first, volumes.distance, volumes.normal
-        )  # fmt: skip
-
-    def trace(
-        self,
-        hits: Hits,
-        wanted: npt.NDArray[np.uint8],
-        which: int,
-        only_depth: bool = False,
-        within: FloatArray | None = None,
-    ) -> None:
-        """Casts the rays whose ``wanted`` (height, width) is ``which``, and enters in ``hits`` what they meet.
-
-        ``within`` (2, height / 2, width / 2) says between which two depths the four rays of a cell are looked along:
-        none where the second is not the greater.
-        """
-        limits = (_EVERYWHERE if within is None else within, within is not None)
-        out = (hits.primitive, hits.depth, hits.grid, hits.normal, hits.sample, only_depth)
-        given = (*self.lens, wanted, which, *limits, *self.bounds, *self.shapes)
-        in_bands(
-            self.view.height,
-            lambda first, last: trace(self.order, self.rectangles, first, last, *given, *out),
-        )
-
-    def look_up(self, hits: Hits, wanted: npt.NDArray[np.uint8], which: int) -> None:
-        """Enters what is seen by rays of a perspective view whose primitive and depth are in ``hits`` already."""
-        given = (*self.lens[:4], wanted, which, *self.bounds, *self.shapes)
-        out = (hits.primitive, hits.depth, hits.grid, hits.normal, hits.sample)
-        in_bands(
-            self.view.height,
-            lambda first, last: look_up(self.order, self.rectangles, first, last, *given, *out),
-        )
+        np.ascontiguousarray(primitives.to_grid @ view.rotation),
+        np.einsum("nij,nj->ni", primitives.to_grid, view.origin - primitives.origin).astype(np.float32),
+        primitives.low, primitives.high, primitives.to_grid, primitives.kind, primitives.size, primitives.first,
+        volumes.distance, volumes.normal,
+    )  # fmt: skip
+    in_bands(view.height, lambda first, last: trace(order, rectangles, first, last, *given, *out))
 
 
 def _bounds(primitives: Primitives, view: View) -> tuple[npt.NDArray[np.int32], FloatArray]:

@@ -14,10 +14,7 @@ def levels(steps: int) -> list[float]:
 
 
 def sample(denoiser: Denoiser, noise: Tensor, conditioning: Conditioning, memory: Memory, steps: int) -> Tensor:
-    """Deterministic Euler steps of the straight flow; the last prediction is the latent. Shapes (B, C, 9, 16).
-
-    Without steps it is the mean of all latents, nil, from which a decoder draws what the surface says.
-    """
+    """Deterministic Euler steps of the straight flow; the last prediction is the latent. Shapes (B, C, 9, 16)."""
     x, level = noise, 1.0
     clean = torch.zeros_like(noise)
     for index, level in enumerate(schedule := levels(steps)):

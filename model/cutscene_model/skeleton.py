@@ -11,7 +11,7 @@ import numpy as np
 
 from cutscene_model.pose_prior import PosePrior, pose_features
 from cutscene_model.scene import JOINT_INDEX, FloatArray
-from cutscene_model.vectors import frame_along, shortest_turn, unit
+from cutscene_model.vectors import cross, frame_along, shortest_turn, unit
 
 _J = JOINT_INDEX
 BONE_JOINTS: dict[str, tuple[int, int]] = {
@@ -56,10 +56,15 @@ _LIMBS = (  # and what they hang on, parents first
 )
 
 
-def bone_rotations(joints: FloatArray, rest: FloatArray, prior: PosePrior | None = None) -> FloatArray:
-    """(len(BONES), 3, 3): how each bone has turned since the rest pose. ``joints`` and ``rest`` are (19, 3) metres."""
+def bone_rotations(
+    joints: FloatArray, rest: FloatArray, prior: PosePrior | None = None, rest_frames: FloatArray | None = None
+) -> FloatArray:
+    """(len(BONES), 3, 3): how each bone has turned since the rest pose. ``joints`` and ``rest`` are (19, 3) metres.
+
+    ``rest_frames`` are the ``body_frames`` of ``rest``, if they are known already.
+    """
     frames = body_frames(joints)
-    hips, chest, head = frames @ np.swapaxes(body_frames(rest), -1, -2)
+    hips, chest, head = frames @ np.swapaxes(body_frames(rest) if rest_frames is None else rest_frames, -1, -2)
     turned = np.empty((len(BONES), 3, 3), np.float32)
     turned[_HEADS], turned[_HIPS], turned[_CHEST] = head, hips, chest
     for limbs, parents in _LIMBS:
@@ -89,7 +94,6 @@ def body_frames(joints: FloatArray) -> FloatArray:
     along = np.stack([chest - hips, neck - chest, top - neck])
     across_hips = joints[_J["hip_l"]] - joints[_J["hip_r"]]
     across_chest = joints[_J["shoulder_l"]] - joints[_J["shoulder_r"]]
-    forward = np.stack(
-        [np.cross(unit(across_hips), along[0]), np.cross(unit(across_chest), along[1]), joints[_J["face"]] - neck]
-    )
+    hips_forward, chest_forward = cross(unit(np.stack([across_hips, across_chest])), along[:2])
+    forward = np.stack([hips_forward, chest_forward, joints[_J["face"]] - neck])
     return frame_along(along.astype(np.float32), forward.astype(np.float32))

@@ -25,8 +25,8 @@ class Sketch(nn.Module):
         self.choose = Pointwise(width, CHOICES * pixels)
         self.detail = Pointwise(width, 3 * pixels)
         nn.init.zeros_(self.detail.weight)
-        nn.init.zeros_(self.detail.bias)
         nn.init.normal_(self.choose.weight, std=0.01)
+        self.detail.bias = nn.Parameter(torch.zeros(3 * pixels))
         self.choose.bias = nn.Parameter(first_guess())
 
     def forward(self, surface: Surface) -> tuple[Tensor, Tensor]:

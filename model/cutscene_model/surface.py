@@ -59,7 +59,7 @@ class Surface:
 
     shaded: Tensor  # (B, 3, 144, 256): each cell's own colour under its light, -1 to 1
     background: Tensor  # (B, 3): what is seen past everything, -1 to 1
-    levels: tuple[Tensor, ...]  # (B, LEVEL_WIDTHS[k], 72 / 2**k, 128 / 2**k)
+    levels: tuple[Tensor, ...]  # (B, LEVEL_WIDTHS[k], 72 / 2**k, 128 / 2**k); only the first for a sketch
     fine: Tensor | None = None  # (B, 3, 288, 512): ``shaded`` by pixels, its cell's colour where no more is known
 
 
@@ -141,7 +141,7 @@ class SurfaceEncoder(nn.Module):
         features = self.slots(anchors)
         return SlotLooks(features, anchors.tint, torch.sigmoid(self.plain(features)), anchors.costume)
 
-    def forward(self, greybox: GreyboxBatch, looks: SlotLooks) -> Surface:
+    def forward(self, greybox: GreyboxBatch, looks: SlotLooks, *, only_finest: bool = False) -> Surface:
         albedo, glows = self.materials(greybox, looks)
         albedo = self.faces(albedo, greybox, looks.costume)
         background = greybox.globals[:, BACKGROUND] * 2 - 1
@@ -163,7 +163,7 @@ class SurfaceEncoder(nn.Module):
             ],
             dim=1,
         )
-        return Surface(shaded, background, self.levels(cells))
+        return Surface(shaded, background, self.levels(cells, only_finest=only_finest))
 
     def fine(
         self, greybox: GreyboxBatch, refined: GreyboxBatch, cells: Tensor, looks: SlotLooks, surface: Surface
@@ -183,14 +183,14 @@ class SurfaceEncoder(nn.Module):
         wanted = F.interpolate(cells.to(shaded.device).float()[:, None], scale_factor=2) > 0
         return torch.where(wanted, shaded, coarse)
 
-    def levels(self, cells: Tensor) -> tuple[Tensor, ...]:
+    def levels(self, cells: Tensor, *, only_finest: bool = False) -> tuple[Tensor, ...]:
         """The feature levels of ``Surface``, of what is known of each greybox cell: (B, CELL_FEATURES, 144, 256)."""
         cells = cells.to(self.enter.weight.dtype, memory_format=torch.channels_last)
         # The same as ``self.enter`` of the unshuffled cells, without having to unshuffle them.
         kernel = F.pixel_shuffle(self.enter.weight, LEVEL_CELL)
         x = F.conv2d(cells, kernel, self.enter.bias, stride=LEVEL_CELL, padding=LEVEL_CELL)
         levels = [x]
-        for layer in self.shrink:
+        for layer in () if only_finest else self.shrink:
             x = layer(F.silu(x))
             levels.append(x)
         return tuple(levels)

@@ -43,7 +43,7 @@ _NX, _NY, _NZ, _PX, _PY, _PZ, _LENGTH = _SPACING, _OUTSIDE, _STEP, _EAGERNESS, _
 @kernel
 def trace(  # type: ignore[no-untyped-def]
     order, rectangles, first_row, last_row, width, height,
-    half_width, half_height, parallel, wanted, which, within, limited,
+    half_width, half_height, parallel, wanted, within, limited,
     view_to_grid, eye, low, high, to_grid, kind, size, first, distance, normal,
     out_primitive, out_depth, out_grid, out_normal, out_sample, only_depth,
 ):  # fmt: skip
@@ -51,16 +51,15 @@ def trace(  # type: ignore[no-untyped-def]
     near = _ZERO if parallel else np.float32(NEAR)
     room = max(width, _BATCH)
     rays, places, found, found_places, bytes_, at = _batch(room)
-    lens = (width, height, np.float32(half_width), np.float32(half_height))
     for n in order:
         left, right = rectangles[n, 0], rectangles[n, 2]
         row, end_row = max(rectangles[n, 1], first_row), min(rectangles[n, 3], last_row)
         while row < end_row:
             count = 0
             while row < end_row and count + right - left <= room:
-                v = _across(row, height, -lens[3])
+                v = _across(row, height, -np.float32(half_height))
                 for column in range(left, right):
-                    if wanted[row, column] != which:
+                    if not wanted[row, column]:
                         continue
                     begin, end = near, out_depth[row, column]
                     if limited:
@@ -68,7 +67,7 @@ def trace(  # type: ignore[no-untyped-def]
                         end = min(end, within[1, row >> 1, column >> 1])
                         if end <= begin:
                             continue
-                    rays[_U, count], rays[_V, count] = _across(column, width, lens[2]), v
+                    rays[_U, count], rays[_V, count] = _across(column, width, np.float32(half_width)), v
                     rays[_T, count], rays[_END, count] = begin, end
                     places[count] = row * width + column
                     count += 1
@@ -90,46 +89,6 @@ def trace(  # type: ignore[no-untyped-def]
                     met, found, found_places, bytes_, at, to_grid[n], kind[n], size[n], first[n], distance, normal,
                     out_grid, out_normal, out_sample,
                 )  # fmt: skip
-
-
-@kernel
-def look_up(  # type: ignore[no-untyped-def]
-    order, rectangles, first_row, last_row, width, height, half_width, half_height, wanted, which,
-    view_to_grid, eye, low, high, to_grid, kind, size, first, distance, normal,
-    primitive, depth, out_grid, out_normal, out_sample,
-):  # fmt: skip
-    """Enters what diverging rays see of the primitive that they are known to meet at a known depth."""
-    room = max(width, _BATCH)
-    rays, places, _, _, bytes_, at = _batch(room)
-    lens = (width, height, np.float32(half_width), np.float32(half_height))
-    for n in order:
-        # A ray between others that meet a primitive may lie just outside of its rectangle.
-        left, right = max(rectangles[n, 0] - 1, 0), min(rectangles[n, 2] + 1, width)
-        row, end_row = max(rectangles[n, 1] - 1, first_row), min(rectangles[n, 3] + 1, last_row)
-        while row < end_row:
-            count = 0
-            while row < end_row and count + right - left <= room:
-                v = _across(row, height, -lens[3])
-                for column in range(left, right):
-                    if primitive[row, column] == n and wanted[row, column] == which:
-                        rays[_U, count], rays[_V, count] = _across(column, width, lens[2]), v
-                        rays[_T, count] = depth[row, column]
-                        places[count] = row * width + column
-                        count += 1
-                row += 1
-            _aim(count, rays, view_to_grid[n], eye[n], False)
-            if kind[n] != 2:
-                half = high[n, 1] - _ONE
-                for ray in range(count):
-                    x, y, z = _reached(rays, ray)
-                    if kind[n] == 0:
-                        rays[_NX, ray], rays[_NY, ray], rays[_NZ, ray] = _face(x, y, z)
-                    else:
-                        rays[_NX, ray], rays[_NY, ray], rays[_NZ, ray] = x, y - min(max(y, -half), half), z
-            _enter(
-                count, rays, places, bytes_, at, to_grid[n], kind[n], size[n], first[n], distance, normal,
-                out_grid, out_normal, out_sample,
-            )  # fmt: skip
 
 
 @kernel
@@ -239,16 +198,6 @@ def _keep(rays, ray, t, found, met):  # type: ignore[no-untyped-def]
     for row in (_OX, _OY, _OZ, _DX, _DY, _DZ):
         found[row, met] = rays[row, ray]
     found[_T, met] = t
-
-
-@kernel
-def _face(x, y, z):  # type: ignore[no-untyped-def]
-    """Which side of the cube [-1, 1]^3 a place lies on, as its normal."""
-    if abs(x) >= abs(y) and abs(x) >= abs(z):
-        return np.sign(x), _ZERO, _ZERO
-    if abs(y) >= abs(z):
-        return _ZERO, np.sign(y), _ZERO
-    return _ZERO, _ZERO, np.sign(z)
 
 
 @kernel

@@ -6,6 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ import torch
 from cutscene_model.anchors import anchor_table
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.block_pool import BlockPool
-from cutscene_model.compiled import fine_of, pixels_of, surface_of
+from cutscene_model.compiled import fine_of, pixels_of, sketch_of, surface_of
 from cutscene_model.denoiser import Conditioning, Denoiser, Memory, frame_summary, rotated
 from cutscene_model.engine import DrawnFrame, PastFrame, Pixels
 from cutscene_model.errors import ReferencesError
@@ -40,6 +41,14 @@ class _Remembered:
     camera: torch.Tensor  # (1, 12) float32
 
 
+@dataclass(slots=True)
+class _Entry:
+    """A frame of the window."""
+
+    source: _Remembered
+    made: bool = False  # whether this timeline has had its block before
+
+
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     """What a frame owes to its scene state alone."""
@@ -47,7 +56,8 @@ class _Prepared:
     greybox: Greybox
     maps: GreyboxBatch
     surface: Surface
-    conditioning: Conditioning
+    conditioning: Conditioning | None  # None if its tier takes no denoising steps
+    sketched: bool
 
 
 class TransformerEngine:
@@ -113,8 +123,9 @@ class TransformerTimeline:
                     torch.cat([self._anchors.keys, seen.keys], dim=3),
                     torch.cat([self._anchors.values, seen.values], dim=3),
                 )
-        self._window: deque[_Remembered] = deque()
+        self._window: deque[_Entry] = deque()
         self._pending: _Remembered | None = None
+        self._denoised = True  # whether frames like the last one read blocks
         self._next_frame = 0
         self._computed = 1  # the anchor block
 
@@ -125,7 +136,8 @@ class TransformerTimeline:
         for frame in past[-self._engine.manifest.window :]:
             greybox = self._raster.draw(frame.state)
             latent = torch.tensor(frame.latent)[None].to(self._engine.device)
-            self._take(self._remember(frame.frame_index, latent, greybox, greybox_batch([greybox], latent.device)))
+            maps = greybox_batch([greybox], latent.device)
+            self._take(self._remember(frame.frame_index, latent, greybox, maps))
         self._next_frame = next_frame
 
     @property
@@ -137,17 +149,23 @@ class TransformerTimeline:
     def prepare(self, state: SceneState, tier: str) -> _Prepared:
         """See ``engine.Timeline.prepare``."""
         engine = self._engine
-        greybox = self._raster.draw(state, sparse=tier in engine.manifest.sparse)
+        greybox = self._raster.draw(state)
         maps = greybox_batch([greybox], engine.device)
-        surface = self._surface(greybox, maps, engine.manifest.contrast.get(tier))
-        return _Prepared(greybox, maps, surface, engine.denoiser.condition(maps.globals, surface.levels[-1]))
+        surface = self._surface(greybox, maps, tier)
+        denoised = engine.manifest.tiers[tier] > 0
+        conditioning = engine.denoiser.condition(maps.globals, surface.levels[-1]) if denoised else None
+        return _Prepared(greybox, maps, surface, conditioning, tier in engine.manifest.sketched)
 
-    def _surface(self, greybox: Greybox, maps: GreyboxBatch, contrast: float | None) -> Surface:
-        """What the greybox shows; pixel by pixel where its cells differ by more than ``contrast`` from one another."""
+    def _surface(self, greybox: Greybox, maps: GreyboxBatch, tier: str) -> Surface:
+        """What the greybox shows; pixel by pixel where its cells differ by more than the tier's contrast."""
         coder, looks, device = self._engine.autoencoder, self._looks, self._engine.device
+        manifest = self._engine.manifest
+        only_finest = tier in manifest.sketched and not manifest.tiers[tier]
+        contrast = manifest.contrast.get(tier)
         on_cpu = device.type == "cpu"
-        surface = surface_of(coder, maps, looks) if on_cpu else coder.surface(maps, looks)
-        if contrast is None:
+        make = partial(surface_of, coder) if on_cpu else coder.surface
+        surface = make(maps, looks, only_finest=only_finest)
+        if contrast is None or only_finest:
             return surface
         cells = contrasted(greybox.slot, surface.shaded[0].cpu().numpy(), contrast)
         refined = greybox_batch([self._raster.refine(greybox, cells)], device)
@@ -162,9 +180,14 @@ class TransformerTimeline:
         self.commit()
         engine = self._engine
         shape = engine.manifest.latent_shape
-        noise = torch.tensor(frame_noise(self._seed, self._next_frame, (1, *shape)), device=engine.device)
-        steps = engine.manifest.tiers[tier]
-        clean = sample(engine.denoiser, noise, prepared.conditioning, self._read(), steps)
+        self._denoised = prepared.conditioning is not None
+        if prepared.conditioning is None:
+            # The mean of all latents, nil, from which a decoder draws what the surface says.
+            clean = torch.zeros(1, *shape, device=engine.device)
+        else:
+            noise = torch.tensor(frame_noise(self._seed, self._next_frame, (1, *shape)), device=engine.device)
+            steps = engine.manifest.tiers[tier]
+            clean = sample(engine.denoiser, noise, prepared.conditioning, self._read(), steps)
         # Rounded to its stored form before anything reads it, so that memory, disk and other servers agree.
         # In one memory order too, that of a latent from disk.
         latent = clean.to(torch.float16).contiguous()
@@ -173,7 +196,7 @@ class TransformerTimeline:
             latent=latent[0].cpu().numpy(),
             tier=tier,
             # Blocks that were made for a window that a cut then emptied are not read.
-            blocks_reused=max(0, len(self._window) + 1 - self._computed),
+            blocks_reused=max(0, len(self._window) + 1 - self._computed) if self._denoised else 0,
             blocks_computed=self._computed,
         )
         self._pending = self._remember(self._next_frame, latent, prepared.greybox, prepared.maps)
@@ -187,8 +210,12 @@ class TransformerTimeline:
         device, coder = self._engine.device, self._engine.autoencoder
         clean = torch.tensor(latent)[None].to(device).float().contiguous(memory_format=torch.channels_last)
         if device.type == "cpu":
+            if prepared.sketched:
+                return sketch_of(coder, prepared.surface)
             return pixels_of(coder, clean, prepared.surface)
-        levels = ((coder.decode(clean, prepared.surface)[0].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        surface = prepared.surface
+        picture = coder.sketched(surface) if prepared.sketched else coder.decode(clean, surface)
+        levels = ((picture[0].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
         return pixels
 
@@ -197,12 +224,12 @@ class TransformerTimeline:
         """See ``engine.Timeline.commit``."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
-            self._take(pending)
+            self._take(pending, make=self._denoised)
 
     def cut(self) -> None:
         """See ``engine.Timeline.cut``."""
         while self._window:
-            self._engine.pool.release(self._window.popleft().key)
+            self._engine.pool.release(self._window.popleft().source.key)
         self._pending = None
 
     def close(self) -> None:
@@ -217,28 +244,31 @@ class TransformerTimeline:
             digest.update(piece.cpu().numpy().tobytes())
         return _Remembered(index, digest.digest(), latent, summary, camera)
 
-    def _take(self, source: _Remembered) -> None:
-        """Puts a frame into the window, its block into the pool."""
+    def _take(self, source: _Remembered, *, make: bool = True) -> None:
+        """Puts a frame into the window, and its block into the pool; not yet unless ``make``."""
         pool = self._engine.pool
-        self._computed += not pool.has(source.key)
         pool.hold(source.key)
-        self._window.append(source)
-        pool.read(source.key, lambda: self._make(source), expected=False)
+        self._window.append(_Entry(source))
+        if make:
+            self._block(self._window[-1])
         if len(self._window) > self._engine.manifest.window:
-            pool.release(self._window.popleft().key)
+            pool.release(self._window.popleft().source.key)
 
     def _make(self, source: _Remembered) -> Memory:
         return self._engine.denoiser.block(source.latent.float(), source.summary, source.camera)
 
-    def _block(self, source: _Remembered) -> Memory:
-        return self._engine.pool.read(source.key, lambda: self._make(source), expected=True)
+    def _block(self, entry: _Entry) -> Memory:
+        pool, source = self._engine.pool, entry.source
+        self._computed += not pool.has(source.key)
+        expected, entry.made = entry.made, True
+        return pool.read(source.key, lambda: self._make(source), expected=expected)
 
     def _read(self) -> Memory:
         """Anchors and window as one memory, each block's keys turned by its age."""
         if not self._window:
             return self._anchors
-        blocks = [self._block(source) for source in self._window]
-        ages = [self._next_frame - source.frame_index for source in self._window]
+        blocks = [self._block(entry) for entry in self._window]
+        ages = [self._next_frame - entry.source.frame_index for entry in self._window]
         cells = blocks[0].keys.shape[3]
         age = torch.tensor([ages], dtype=torch.float32, device=self._engine.device).repeat_interleave(cells, dim=1)
         keys = rotated(torch.cat([block.keys for block in blocks], dim=3), age)

@@ -9,7 +9,7 @@ from cutscene_model.scene import FloatArray
 
 def rotation_matrix(quaternions: FloatArray) -> FloatArray:
     """Turns unit quaternions (..., 4) x y z w into rotation matrices (..., 3, 3) whose columns are the local axes."""
-    x, y, z, w = np.moveaxis(quaternions, -1, 0)
+    x, y, z, w = (quaternions[..., axis] for axis in range(4))
     rows = (
         (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
         (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
@@ -23,6 +23,13 @@ def unit(vectors: FloatArray) -> FloatArray:
     """Scales vectors (..., 3) to unit length; a vector of length zero stays zero."""
     length = np.sqrt((vectors * vectors).sum(axis=-1, keepdims=True))
     return (vectors / np.maximum(length, 1e-9)).astype(np.float32)
+
+
+def cross(a: FloatArray, b: FloatArray) -> FloatArray:
+    """The cross product of vectors (..., 3): as numpy's, which looks for axes for longer than it multiplies."""
+    (ax, ay, az), (bx, by, bz) = ((v[..., 0], v[..., 1], v[..., 2]) for v in (a, b))
+    product: FloatArray = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
+    return product
 
 
 def frame_along(axis: FloatArray, forward: FloatArray) -> FloatArray:
@@ -39,7 +46,7 @@ def frame_along(axis: FloatArray, forward: FloatArray) -> FloatArray:
     spare = spare - (spare * y).sum(axis=-1, keepdims=True) * y
     short = (z * z).sum(axis=-1, keepdims=True) < 1e-5  # less, and its direction is what rounding left of it
     z = unit(np.where(short, spare, z).astype(np.float32))
-    return np.stack([np.cross(y, z), y, z], axis=-1).astype(np.float32)
+    return np.stack([cross(y, z), y, z], axis=-1).astype(np.float32)
 
 
 def shortest_turn(start: FloatArray, end: FloatArray) -> FloatArray:

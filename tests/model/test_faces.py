@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from cutscene_model.anchors import anchor_table
 from cutscene_model.faces import LIFTS, SKULL_STEP, FaceEncoder
+from cutscene_model.greybox import GreyboxRaster
+from cutscene_model.loading import load_engine
+from cutscene_model.marks import marked_cells
+from cutscene_model.tensors import anchor_batch, greybox_batch
+from small_scenes import stage, state
 
 FORWARD = 0.3  # metres: where the skull is, everywhere
 EYE_LIFT = LIFTS[1][1]
@@ -50,3 +56,30 @@ def test_without_a_known_skull_marks_are_painted_on_what_is_seen(faces: FaceEnco
 def test_skulls_survive_any_precision(faces: FaceEncoder) -> None:
     before = on_marks(faces, [0.1, 0.35, FORWARD], [1.1, 0.35, FORWARD + 1])
     assert on_marks(faces.to(torch.bfloat16), [0.1, 0.35, FORWARD], [1.1, 0.35, FORWARD + 1]) == before
+
+
+def test_the_painter_is_asked_only_where_marks_may_be() -> None:
+    engine = load_engine(precision="float32")
+    coder = engine.autoencoder
+    greybox = greybox_batch([GreyboxRaster(stage(), engine.volumes).draw(state())], torch.device("cpu"))
+    table = anchor_table(stage(), engine.manifest.costumes, engine.manifest.looks)
+    costume = anchor_batch([table], torch.device("cpu")).costume
+    sought = marked_cells(coder.surface.faces, greybox, costume[0])
+    albedo = torch.full((1, 144, 256, 3), 0.5)
+    with torch.inference_mode():
+        painted = coder.surface.faces(albedo, greybox, costume)
+        coder.surface.faces.marked.fill_(1)
+        everywhere = marked_cells(coder.surface.faces, greybox, costume[0])
+        assert 0 < len(sought.cell) < 0.6 * len(everywhere.cell)
+        assert set(sought.cell) <= set(everywhere.cell)
+        torch.testing.assert_close(coder.surface.faces(albedo, greybox, costume), painted, atol=0.01, rtol=0)
+        assert (painted != albedo).any()
+
+
+def test_marks_are_found_in_every_mood_where_the_painter_covers(faces: FaceEncoder) -> None:
+    torch.nn.init.constant_(faces.paint.bias, -9.0)  # bare,
+    faces.find_marks()
+    assert not faces.marked.any()
+    torch.nn.init.constant_(faces.paint.bias, 3.0)  # or painted all over
+    faces.find_marks()
+    assert faces.marked.all()

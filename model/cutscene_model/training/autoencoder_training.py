@@ -104,7 +104,7 @@ def degraded(latents: Tensor, noise: float, true: float) -> Tensor:
 
 
 def picture_loss(result: Tensor, pictures: Tensor, greybox: GreyboxBatch) -> Tensor:
-    """L1, L2, gradients and their strength; the cast counts thrice and its faces six times, for there a viewer looks."""
+    """L1, L2, gradients and their strength. The cast counts thrice, its faces six times, for there a viewer looks."""
     focus = 1 + F.interpolate((2 * cast_mask(greybox) + 3 * face_mask(greybox))[:, None], scale_factor=CELL)
     error = result - pictures
     return (focus * (error.abs() + 6 * error.square())).mean() + (

@@ -57,10 +57,10 @@ def release(
         height=288,
         latent_shape=(64, 9, 16),
         greybox_shape=(HEIGHT, WIDTH),
-        # Steps have given nothing that could be measured (TRAINING.md): what tiers differ in is rays.
+        # Steps have given nothing that could be measured (TRAINING.md): tiers differ in decoder and rays.
         tiers={"draft": 0, "standard": 1, "high": 1},
         contrast={"high": CONTRAST},
-        sparse=("draft",),
+        sketched=("draft",),
         default_tier="standard",
         window=HISTORY,
         costumes=vocabulary.costumes,

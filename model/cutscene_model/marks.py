@@ -1,0 +1,149 @@
+"""Where on heads marks may be seen, and laying them there, compiled: what ``faces`` says in tensors, for one frame.
+
+Of the cells that show a head's front a tenth are marked; only those are worth asking the painter about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cutscene_model.bands import in_bands, kernel
+from cutscene_model.faces import (
+    BRIGHTER,
+    CENTER,
+    FRONT,
+    IRRADIANCE,
+    LIFTS,
+    LONGEST,
+    MARK_CELLS,
+    REACH,
+    SECANTS,
+    SKULL_CELLS,
+    SKULL_HIGH,
+    SKULL_LOW,
+    SKULL_STEP,
+    UNKNOWN_SKULL,
+    FaceEncoder,
+)  # fmt: skip
+from cutscene_model.primitives import HEAD_PART
+from cutscene_model.scene import FloatArray
+from cutscene_model.surface import GreyboxBatch
+
+_ZERO, _ONE = np.float32(0), np.float32(1)
+_CENTER, _REACH, _LOW = (tuple(np.float32(v) for v in pair) for pair in (CENTER, REACH, SKULL_LOW))
+_PER_METRE = tuple(
+    np.float32((SKULL_CELLS - 1) / (high - low)) for low, high in zip(SKULL_LOW, SKULL_HIGH, strict=True)
+)
+_MARKS_PER_METRE = tuple(np.float32(MARK_CELLS / 2 / reach) for reach in REACH)
+_LAST_CELL, _STEP = np.float32(SKULL_CELLS - 1.001), np.float32(SKULL_STEP)
+_MOUTH, _EYE = (np.float32(height) for height, _ in LIFTS[:2])
+_MOUTH_LIFT, _EYE_LIFT, _BROW_LIFT = (np.float32(lift) for _, lift in LIFTS)
+_FRONT, _LONGEST, _BRIGHTER = np.float32(FRONT), np.float32(LONGEST), np.float32(BRIGHTER)
+_FLATTEST, _SHORTEST, _DARKEST, _GENTLEST = np.float32(0.3), np.float32(1e-5), np.float32(1e-3), np.float32(-0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """The n cells of a greybox that may show marks."""
+
+    cell: npt.NDArray[np.int64]  # (n,) row by row
+    place: FloatArray  # (n, 2) seen from the front, metres in the head's frame
+    person: npt.NDArray[np.int64]  # (n,) cast index
+
+
+def marked_cells(faces: FaceEncoder, greybox: GreyboxBatch, costume: Tensor) -> Marked:
+    """Those of a batch of one; ``costume`` (65,) by slot."""
+    slot = greybox.slot[0].numpy()
+    places, found = np.empty((*slot.shape, 2), np.float32), np.zeros(slot.shape, np.bool_)
+    given = (
+        slot, greybox.part[0].numpy(), greybox.field[0].numpy(), costume.numpy(), greybox.viewpoints[0].numpy(),
+        faces.skulls.numpy(), faces.marked.numpy(), greybox.actors[0, :, :-1].argmax(dim=-1).numpy(),
+    )  # fmt: skip
+    in_bands(len(slot), lambda first, last: _find(first, last, *given, places, found))
+    cell = np.flatnonzero(found)
+    return Marked(cell, places.reshape(-1, 2)[cell], slot.reshape(-1)[cell].astype(np.int64) - 1)
+
+
+def lay_marks(faces: FaceEncoder, albedo: Tensor, greybox: GreyboxBatch, costume: Tensor) -> None:
+    """Paints faces over the ``albedo`` (H, W, 3) of a batch of one, as ``faces`` does; ``costume`` (65,) by slot."""
+    marked = marked_cells(faces, greybox, costume)
+    if not len(marked.cell):
+        return
+    actors = greybox.actors[0]
+    state = faces.mood(actors.to(faces.mood.weight.dtype)) + faces.wearer(costume[1 : 1 + len(actors)])
+    # In torch's own memory: see ``tensors``.
+    place, person = torch.tensor(marked.place), torch.tensor(marked.person)
+    paint = faces.painted(place - place.new_tensor(CENTER), state[person])
+    field, sheet = greybox.field[0].numpy(), greybox.sheet[0].numpy()
+    _lay(marked.cell, paint.numpy(), field, sheet, albedo.numpy())
+
+
+@kernel
+def _find(  # type: ignore[no-untyped-def]
+    first_row, last_row, slot, part, field, costume, eyes, skulls, marked, moods, places, found
+):
+    for row in range(first_row, last_row):
+        for column in range(slot.shape[1]):
+            x, y, z = field[1, row, column], field[2, row, column], field[3, row, column]
+            if part[row, column] != HEAD_PART or z <= _FRONT:
+                continue
+            if abs(x - _CENTER[0]) >= _REACH[0] or abs(y - _CENTER[1]) >= _REACH[1]:
+                continue
+            who = slot[row, column]
+            wearer, eye = costume[who], eyes[who - 1]
+            bx, by, bz = eye[0] - x, eye[1] - y, eye[2] - z
+            scale = _ONE / max(np.sqrt(bx * bx + by * by + bz * bz), np.float32(1e-12))
+            bx, by, bz = bx * scale, by * scale, bz * scale
+            z -= _MOUTH_LIFT if y < _MOUTH else _EYE_LIFT if y < _EYE else _BROW_LIFT
+            way = _ZERO
+            before = _skull(x, y, wearer, skulls) - z
+            if not np.isnan(before):
+                if before < _ZERO:  # hidden
+                    continue
+                following = before / max(bz, _FLATTEST)
+                for _ in range(SECANTS):
+                    following = min(max(following, _ZERO), _LONGEST)
+                    after = _skull(x + following * bx, y + following * by, wearer, skulls) - (z + following * bz)
+                    slope = (after - before) / max(following - way, _SHORTEST)
+                    way, before = following, after
+                    following = _ZERO if np.isnan(slope) else way - after / min(slope, _GENTLEST)
+                way = min(max(following, _ZERO), _LONGEST)
+            px, py = x + way * bx, y + way * by
+            i = min(max(np.int32((py - _CENTER[1] + _REACH[1]) * _MARKS_PER_METRE[1]), 0), MARK_CELLS - 1)
+            j = min(max(np.int32((px - _CENTER[0] + _REACH[0]) * _MARKS_PER_METRE[0]), 0), MARK_CELLS - 1)
+            if marked[wearer, moods[who - 1], i, j]:
+                places[row, column, 0], places[row, column, 1] = px, py
+                found[row, column] = True
+
+
+@kernel
+def _skull(x, y, wearer, skulls):  # type: ignore[no-untyped-def]
+    """How far forward a skull lies, metres; not a number where that is not known."""
+    x = min(max((x - _LOW[0]) * _PER_METRE[0], _ZERO), _LAST_CELL)
+    y = min(max((y - _LOW[1]) * _PER_METRE[1], _ZERO), _LAST_CELL)
+    i, j = np.int32(y), np.int32(x)
+    x, y = x - np.float32(j), y - np.float32(i)
+    a, b, c, d = skulls[wearer, i, j], skulls[wearer, i, j + 1], skulls[wearer, i + 1, j], skulls[wearer, i + 1, j + 1]
+    if min(a, b, c, d) == UNKNOWN_SKULL:
+        return np.float32(np.nan)
+    low = np.float32(a) + (np.float32(b) - np.float32(a)) * x
+    high = np.float32(c) + (np.float32(d) - np.float32(c)) * x
+    return (low + (high - low) * y) * _STEP
+
+
+@kernel
+def _lay(cell, paint, field, sheet, albedo):  # type: ignore[no-untyped-def]
+    width = albedo.shape[1]
+    for n in range(len(cell)):
+        row, column = cell[n] // width, cell[n] % width
+        cover = paint[n, 3]
+        for color in range(3):
+            skull = max(field[IRRADIANCE[color], row, column], _DARKEST)
+            brighter = min(sheet[color, row, column] / skull, _BRIGHTER)
+            under = albedo[row, column, color]
+            albedo[row, column, color] = under + cover * (paint[n, color] * paint[n, color] * brighter - under)
