@@ -99,8 +99,8 @@ class Shipped:
         self._state = states[-1]
         dtype = picture_dtype("auto", torch.device("cpu"))
         self.precision = str(dtype).removeprefix("torch.")
-        set_picture_dtype(engine.autoencoder, dtype)
-        self.ways = {"denoiser": REFERENCE, "levels": f"eager_{self.precision}", "decoder": f"eager_{self.precision}"}
+        set_picture_dtype(engine.autoencoder, engine.denoiser, dtype)
+        self.ways = dict.fromkeys(NETWORKS, f"eager_{self.precision}")
         self.counts = {"denoiser": self.steps, "levels": 1, "decoder": 1}
 
     def time(self, threads: int, frames: int = FRAMES) -> Times:

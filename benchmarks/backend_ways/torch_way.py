@@ -76,15 +76,17 @@ class Way:
                 if network == "levels":
                     continue  # it has no linear layers
                 module = in_int8(module)
+            elif dtype != torch.float32 and network == "denoiser":
+                module = copy.deepcopy(module)
+                denoiser: Any = module.get_submodule("network")
+                denoiser.set_product_dtype(dtype)  # as the engine has it: only the products
             elif dtype != torch.float32:
                 module = copy.deepcopy(module).to(dtype)
-                given = list(self._given[network])
-                # Colours and the latent's noise level stay float32 until the network rounds them itself.
-                stay = {"denoiser": (1,), "levels": (0,), "decoder": (0, 5, 6)}[network]
-                self._given[network] = tuple(x if i in stay else x.to(dtype) for i, x in enumerate(given))
-                if network == "denoiser":
-                    signal: Any = module.get_submodule("network.signal")
-                    signal.level = _Rounding(signal.level)
+                # Colours stay float32 until the network rounds them itself.
+                stay = {"levels": (0,), "decoder": (0, 5, 6)}[network]
+                self._given[network] = tuple(
+                    x if i in stay else x.to(dtype) for i, x in enumerate(self._given[network])
+                )
             for count in threads:
                 torch.set_num_threads(count)
                 run: Callable[..., Any] = module
@@ -110,15 +112,3 @@ class Way:
     def arrays(result: Any) -> list[npt.NDArray[np.float32]]:
         """What a pass gave."""
         return [np.ascontiguousarray(x.float().numpy()) for x in result]
-
-
-class _Rounding(nn.Module):
-    """A linear layer that rounds its input to what its weights are in, for what comes in float32 whatever is said."""
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        made: Tensor = self.layer(x.to(self.layer.weight.dtype))
-        return made

@@ -60,7 +60,9 @@ def sketch_of(coder: Autoencoder, surface: Surface) -> npt.NDArray[np.uint8]:
 
 
 def _composed(terms: tuple[Tensor, Tensor], surface: Surface) -> npt.NDArray[np.uint8]:
-    logits, detail = (term[0].permute(1, 2, 0).numpy() for term in terms)
+    # As the bits they are, for numpy knows nothing of bfloat16.
+    raw = (term.view(torch.uint16) if term.dtype is torch.bfloat16 else term for term in terms)
+    logits, detail = (term[0].permute(1, 2, 0).numpy() for term in raw)
     fine = None if surface.fine is None else surface.fine[0].numpy()
     return compose(logits, detail, surface.shaded[0].numpy(), surface.background[0].numpy(), fine)
 

@@ -14,6 +14,7 @@ from cutscene_model.decoder import CELL, CHOICES, PLACES
 from cutscene_model.scene import FloatArray
 from cutscene_model.surface import LEVEL_CELL
 
+Terms = npt.NDArray[np.float32] | npt.NDArray[np.uint16]
 _SPAN = CELL * LEVEL_CELL  # pixels along a cell of the finest level
 _PIXELS = _SPAN**2
 _LOG2_E = np.float32(1.4426950408889634)
@@ -23,12 +24,13 @@ _TOPS, _LEFTS = (tuple(int(p[axis]) for p in PLACES) for axis in (0, 1))
 
 
 def compose(
-    logits: FloatArray, detail: FloatArray, shaded: FloatArray, background: FloatArray, fine: FloatArray | None = None
+    logits: Terms, detail: Terms, shaded: FloatArray, background: FloatArray, fine: FloatArray | None = None
 ) -> npt.NDArray[np.uint8]:
     """Pixels (288, 512, 3) of one picture.
 
     ``logits`` (72, 128, CHOICES * 16) and ``detail`` (72, 128, 3 * 16) as the decoder's last layers leave them, their
-    channels last; ``shaded`` (3, 144, 256), ``background`` (3,) and ``fine`` (3, 288, 512) from the surface, -1 to 1.
+    channels last: float32, or the bits of bfloat16 as uint16. ``shaded`` (3, 144, 256), ``background`` (3,) and
+    ``fine`` (3, 288, 512) are the surface's, -1 to 1.
     """
     rows, columns = logits.shape[:2]
     pixels = np.empty((rows * _SPAN, columns * _SPAN, 3), np.uint8)
@@ -47,10 +49,12 @@ def _compose(  # type: ignore[no-untyped-def]
     whole = np.empty((CHOICES, _PIXELS), np.int32)
     powers = whole.view(np.float32)
     total = np.empty((3, _PIXELS), np.float32)
+    given, added = np.empty(CHOICES * _PIXELS, np.float32), np.empty(3 * _PIXELS, np.float32)
     share = np.empty(_PIXELS, np.float32)
     for row in range(first_row, last_row):
         for column in range(logits.shape[1]):
-            given, added = logits[row, column], detail[row, column]
+            _widen(logits[row, column], given)
+            _widen(detail[row, column], added)
             # A channel is (choice, pixel of the greybox cell, greybox cell), the last the fastest.
             for lane in range(_PIXELS):
                 most = given[lane]
@@ -95,6 +99,17 @@ def _compose(  # type: ignore[no-untyped-def]
                     level = np.rint((min(max(value, np.float32(-1)), np.float32(1)) + 1) * np.float32(127.5))
                     i, j = _pixel(lane)
                     pixels[_SPAN * row + i, _SPAN * column + j, color] = np.uint8(level)
+
+
+@kernel
+def _widen(terms, out):  # type: ignore[no-untyped-def]
+    """Numbers as float32, whose upper half bfloat16 is."""
+    bits = out.view(np.uint32)
+    for place in range(len(out)):
+        if terms.itemsize == 2:
+            bits[place] = np.uint32(terms[place]) << np.uint32(16)
+        else:
+            out[place] = terms[place]
 
 
 @kernel

@@ -53,18 +53,20 @@ class _Up(nn.Module):
     Where channels do not divide, it fills the first of them and leaves the others to the convolution.
     """
 
+    shortcut: Tensor
+
     def __init__(self, inner: int, outer: int) -> None:
         super().__init__()
         self.conv = Pointwise(inner, outer * 4)
-        self.outer = outer
+        # The shortcut as a product: on the CPU cheaper than adding channels where they belong.
+        repeats = outer * 4 // inner if outer * 4 % inner == 0 else 1
+        shortcut = torch.zeros(outer * 4, inner)
+        shortcut[: repeats * inner] = torch.eye(inner).repeat_interleave(repeats, dim=0)
+        self.register_buffer("shortcut", shortcut, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv(F.silu(x))
-        # The shortcut is added where it belongs, for to build it first costs more than the convolution.
-        have = x.shape[1]
-        repeats = y.shape[1] // have if y.shape[1] % have == 0 else 1
-        y[:, : repeats * have].unflatten(1, (have, repeats)).add_(x[:, :, None])
-        return F.pixel_shuffle(y, 2)
+        carried = F.linear(x.permute(0, 2, 3, 1), self.shortcut.to(x.dtype)).permute(0, 3, 1, 2)
+        return F.pixel_shuffle(self.conv(F.silu(x)) + carried, 2)
 
 
 class Decoder(nn.Module):
@@ -111,7 +113,7 @@ class Decoder(nn.Module):
             x = x + self.join_pixels(F.pixel_unshuffle(lacking.to(dtype), CELL * LEVEL_CELL))
         x = F.silu(x)
         x = F.silu(x + self.fine(x))
-        return self.choose(x).float(), self.detail(x).float()
+        return self.choose(x), self.detail(x)
 
 
 def first_guess() -> Tensor:
@@ -124,7 +126,7 @@ def first_guess() -> Tensor:
 def mixed(surface: Surface, logits: Tensor, detail: Tensor) -> Tensor:
     """The picture (B, 3, 288, 512) that ``Decoder.terms`` of a surface make."""
     # The finest level's channels are its greybox cells', one after the other, choice by choice and pixel by pixel.
-    logits, detail = F.pixel_shuffle(logits, LEVEL_CELL), F.pixel_shuffle(detail, LEVEL_CELL)
+    logits, detail = F.pixel_shuffle(logits.float(), LEVEL_CELL), F.pixel_shuffle(detail.float(), LEVEL_CELL)
     return F.pixel_shuffle(_chosen(surface, logits) + detail, CELL)
 
 

@@ -136,14 +136,14 @@ class _Block(nn.Module):
         """``keys`` and ``values`` (B, heads, n, head_width) are those of anchors and window, rotated already."""
         shift, scale, gate, feed_shift, feed_scale, feed_gate = self.modulation(signal)[:, None].chunk(6, dim=-1)
         y = F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
-        q, k, v = self._split(self.qkv(y), 3)
-        attended = F.scaled_dot_product_attention(
-            _normalised(q), torch.cat([_normalised(k), keys], dim=2), torch.cat([v, values], dim=2), mask
-        )
-        x = x + (1 + gate) * self.out(attended.transpose(1, 2).flatten(2))
+        narrow = self.qkv.weight.dtype  # of products; sums stay as they come
+        q, k, v = self._split(self.qkv(y.to(narrow)), 3)
+        keys, values = torch.cat([_normalised(k), keys.to(narrow)], dim=2), torch.cat([v, values.to(narrow)], dim=2)
+        attended = F.scaled_dot_product_attention(_normalised(q), keys, values, mask)
+        x = x + (1 + gate) * self.out(attended.transpose(1, 2).flatten(2)).to(x.dtype)
         y = F.layer_norm(x, x.shape[-1:]) * (1 + feed_scale) + feed_shift
-        a, b = self.up(y).chunk(2, dim=-1)
-        return x + (1 + feed_gate) * self.down(F.silu(a) * b)
+        a, b = self.up(y.to(narrow)).chunk(2, dim=-1)
+        return x + (1 + feed_gate) * self.down(F.silu(a) * b).to(x.dtype)
 
 
 def _normalised(x: Tensor) -> Tensor:
@@ -191,6 +191,12 @@ class Denoiser(nn.Module):
         nn.init.zeros_(self.leave.bias)
         # Last, so that the weights before it begin alike with and without it.
         self.reference = _ReferenceEncoder(latent, width) if references else None
+
+    def set_product_dtype(self, dtype: torch.dtype) -> None:
+        """The number format of the blocks' products, which are most of the work."""
+        for block in self.blocks:
+            for layer in (block.qkv, block.out, block.up, block.down):
+                layer.to(dtype)
 
     def condition(self, scene: Tensor, coarse: Tensor) -> Conditioning:
         """The part that is done once a frame, from the greybox's globals and the surface's coarsest level."""

@@ -58,7 +58,7 @@ def load_engine(
             module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
     except (SafetensorError, VolumesError, RuntimeError, OSError) as error:
         raise WeightsError(f"{directory}: {error}") from error
-    set_picture_dtype(autoencoder, dtype)
+    set_picture_dtype(autoencoder, denoiser, dtype)
     _compile_kernels(volumes)
     return TransformerEngine(manifest, volumes, autoencoder, denoiser, torch.device(device))
 

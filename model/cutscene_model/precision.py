@@ -1,7 +1,7 @@
-"""In which number format the picture's layers compute: those of the surface, the faces and the decoder.
+"""In which number format layers compute: those of the surface, the faces, the decoder, and the denoiser's products.
 
 A layer in bfloat16 takes half the time where the processor multiplies such numbers, and several times as long where it
-does not. Latents and the memory are always computed in float32.
+does not. The memory, and the sums that become latents, are always computed in float32.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from cutscene_model.autoencoder import Autoencoder
+from cutscene_model.denoiser import Denoiser
 from cutscene_model.engine import PRECISIONS
 
 
@@ -33,8 +34,9 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def set_picture_dtype(autoencoder: Autoencoder, dtype: torch.dtype) -> None:
+def set_picture_dtype(autoencoder: Autoencoder, denoiser: Denoiser, dtype: torch.dtype) -> None:
     """Converts the layers that run once a frame. Colours stay float32: eight bits of mantissa would show as bands."""
     surface = autoencoder.surface
     for part in (surface.enter, surface.shrink, surface.faces, autoencoder.decoder, autoencoder.sketch):
         part.to(dtype)
+    denoiser.set_product_dtype(dtype)

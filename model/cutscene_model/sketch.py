@@ -35,4 +35,4 @@ class Sketch(nn.Module):
         shaded = F.pixel_unshuffle(surface.shaded.to(dtype), LEVEL_CELL)
         x = F.silu(self.join(torch.cat([F.silu(surface.levels[0].to(dtype)), shaded], dim=1)))
         x = F.silu(x + self.fine(x))
-        return self.choose(x).float(), self.detail(x).float()
+        return self.choose(x), self.detail(x)

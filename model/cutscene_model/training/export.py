@@ -49,6 +49,7 @@ def release(
     sees = sees_references(checkpoint)
     model = Both(Autoencoder(*vocabulary.sizes, volumes), sees)
     load_average(checkpoint, model)
+    model.autoencoder.surface.faces.find_marks()
     manifest = Manifest(
         name=name,
         version=version,

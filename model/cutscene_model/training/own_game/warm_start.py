@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cutscene_model.autoencoder import Autoencoder
-from cutscene_model.faces import UNKNOWN_SKULL
+from cutscene_model.faces import MARK_CELLS, UNKNOWN_SKULL
 from cutscene_model.loading import AUTOENCODER_FILE, DENOISER_FILE
 from cutscene_model.manifest import Manifest
-from cutscene_model.scene import MAX_CAST
+from cutscene_model.scene import EMOTIONS, MAX_CAST
 from cutscene_model.surface import LIGHT, SlotEncoder
 from cutscene_model.training.denoiser_training import Both
 from cutscene_model.training.prepared import GRID, PreparedFrames
@@ -28,7 +28,7 @@ from cutscene_model.vocabulary import Vocabulary
 from cutscene_model.volumes import Volumes
 
 _COSTUME_ROWS = ("surface.slots.costume.weight", "surface.faces.wearer.weight")
-_SKULLS = "surface.faces.skulls"
+_SKULLS, _MARKED = "surface.faces.skulls", "surface.faces.marked"
 _HEADGEAR_ROWS = ("surface.slots.headgear.weight",)  # two a costume: without and with
 _LOOK_ROWS = ("surface.slots.look.weight",)
 SAMPLED = 200  # frames whose pictures tell plain colours
@@ -73,6 +73,8 @@ def warm_model(
     state |= {name: remapped(state[name], costumes) for name in _COSTUME_ROWS}
     if _SKULLS in state:
         state[_SKULLS] = known_skulls(state[_SKULLS], vocabulary.costumes, manifest.costumes)
+    # Where the base's faces are marked says nothing of other wearers' once they learn; an export finds it anew.
+    state[_MARKED] = torch.ones(1 + len(vocabulary.costumes), len(EMOTIONS), MARK_CELLS, MARK_CELLS)
     state |= {name: remapped(state[name], costumes, 2) for name in _HEADGEAR_ROWS}
     state |= {name: remapped(state[name], looks) for name in _LOOK_ROWS}
     model = Both(Autoencoder(*vocabulary.sizes, volumes, manifest.latent_shape[0]), manifest.references > 0)
