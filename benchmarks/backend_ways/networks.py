@@ -132,9 +132,9 @@ def _noted(engine: TransformerEngine) -> Iterator[dict[str, tuple[Any, ...]]]:
     surface = engine.autoencoder.surface
     levels: Any = surface.levels
 
-    def noted(cells: Tensor) -> tuple[Tensor, ...]:
+    def noted(cells: Tensor, **options: bool) -> tuple[Tensor, ...]:
         seen["levels"] = (cells.clone(),)
-        made: tuple[Tensor, ...] = levels(cells)
+        made: tuple[Tensor, ...] = levels(cells, **options)
         return made
 
     hook = engine.denoiser.register_forward_pre_hook(lambda _module, given: seen.update(denoiser=given))
