@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from cutscene_client import remembered, shipped
 from cutscene_client.client import Client, connect
+from cutscene_client.commands.arguments import Commands, add_server
 from cutscene_client.errors import CutsceneError
 from cutscene_client.frames import TIERS
 from cutscene_client.rendering import Render, RenderItem, RenderProgress
@@ -23,10 +24,8 @@ from cutscene_client.rendering import Render, RenderItem, RenderProgress
 SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 MAX_RATE_FACTOR = 40
 
-AddServer = Callable[[argparse.ArgumentParser], None]
 
-
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser], add_server: AddServer) -> None:
+def add_commands(commands: Commands) -> None:
     """Adds ``render`` and ``renders`` to the tool's commands."""
     render = commands.add_parser(
         "render",
