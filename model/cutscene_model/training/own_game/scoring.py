@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,15 +57,16 @@ def score_runs(
     scores: list[Score] = []
     ceiling: list[Score] = []
     shown: list[Shown] = []
-    with tqdm(unit="frame", desc=f"playing {engine.manifest.name}", mininterval=2.0) as bar:
+    chosen = {run.name: _chosen(run, most) for run in runs}
+    total = sum(map(len, chosen.values()))
+    stride = max(1, total // SHOWN)
+    with tqdm(total=total, unit="frame", desc=f"playing {engine.manifest.name}", mininterval=2.0) as bar:
         for run in runs:
-            chosen = _chosen(run, most)
-            stride = max(1, len(runs) * len(chosen) // SHOWN)
-            for one, (played, coded, reference, result) in enumerate(_play(engine, run, chosen, tier)):
+            for played, coded, reference, result in _play(engine, run, chosen[run.name], tier):
+                if len(scores) % stride == stride // 2:
+                    shown.append(Shown(f"{run.name}: {played.psnr_db:.1f} dB", reference, result))
                 scores.append(played)
                 ceiling.append(coded)
-                if one % stride == stride // 2:
-                    shown.append(Shown(f"{run.name}: {played.psnr_db:.1f} dB", reference, result))
                 bar.update()
     return CaptureScore(len(scores), summary(scores), summary(ceiling), tuple(shown[:SHOWN]))
 
@@ -85,7 +86,9 @@ def _chosen(run: CapturedRun, most: int) -> list[CapturedFrame]:
     return chosen[:most]
 
 
-def _play(engine: TransformerEngine, run: CapturedRun, frames: list[CapturedFrame], tier: str) -> Any:
+def _play(
+    engine: TransformerEngine, run: CapturedRun, frames: list[CapturedFrame], tier: str
+) -> Iterator[tuple[Score, Score, Pixels, Pixels]]:
     """Scores and pictures, frame after frame on one timeline."""
     raster = GreyboxRaster(run.stage, engine.volumes)
     timeline = engine.begin(run.stage, seed=1)
