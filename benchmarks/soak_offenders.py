@@ -22,6 +22,7 @@ from cutscene_proto.v1 import scene_pb2 as spb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
 from cutscene_proto.v1.render_pb2_grpc import RenderServiceStub
 from raw_client import RawStream
+from spoiling import spoiled
 
 PERFORM = "/cutscene_proto.v1.CutsceneService/Perform"
 NARROW = [("grpc.http2.lookahead_bytes", 1 << 14), ("grpc.http2.bdp_probe", 0)]  # takes 64 KiB unread, then no more
@@ -79,7 +80,7 @@ async def noise(churn: Churn, chance: random.Random) -> None:
                 if chance.random() < 0.5:
                     await call.write(whole[0].SerializeToString())
                 for _ in range(3):
-                    await call.write(_spoiled(chance, chance.choice(whole).SerializeToString()))
+                    await call.write(spoiled(chance, chance.choice(whole).SerializeToString()))
                 async with asyncio.timeout(0.5):
                     await call.read()
             call.cancel()
@@ -186,20 +187,6 @@ async def _refused(call: Awaitable[Any], code: str) -> None:
             raise
         return
     raise Unexpected(f"what should be answered with {code} was taken")
-
-
-def _spoiled(chance: random.Random, message: bytes) -> bytes:
-    noise = bytearray(message)
-    for _ in range(chance.randrange(1, 8)):
-        place = chance.randrange(len(noise))
-        match chance.randrange(3):
-            case 0:
-                noise[place] = chance.randrange(256)
-            case 1:
-                del noise[place + 1 :]
-            case 2:
-                noise[place:place] = chance.randbytes(3)
-    return bytes(noise)
 
 
 SLOW: dict[str, tuple[int, Kind]] = {"slow_reader": (2, slow_reader), "stops_reading": (2, stops_reading)}
