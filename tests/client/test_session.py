@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import queue
+import signal
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +14,7 @@ import grpc
 import pytest
 
 import cutscene_client as cc
+from cutscene_client import blocking
 from cutscene_client.errors import ConnectionLost, ServerUnreachable
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceServicer, add_CutsceneServiceServicer_to_server
@@ -127,27 +131,54 @@ async def test_streams_that_break_as_soon_as_they_are_there_are_tried_with_growi
     assert 2 <= servicer.resumed <= 12
 
 
+class Line(CutsceneServiceServicer):
+    """Whoever opens a session waits in line, for ever."""
+
+    def __init__(self) -> None:
+        self.left = threading.Event()
+
+    async def Perform(self, _stream: object, context: Context) -> None:  # noqa: N802
+        await context.read()
+        queued = pb.Notice(kind=pb.NOTICE_KIND_QUEUED, position=1)
+        await context.write(pb.PerformResponse(notice=queued))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.left.set()
+
+
 async def test_what_a_caller_s_own_code_raises_while_it_waits_in_line_leaves_the_line() -> None:
-    left = asyncio.Event()
-
-    class Line(CutsceneServiceServicer):
-        async def Perform(self, _stream: object, context: Context) -> None:  # noqa: N802
-            await context.read()
-            queued = pb.Notice(kind=pb.NOTICE_KIND_QUEUED, position=1)
-            await context.write(pb.PerformResponse(notice=queued))
-            try:
-                await asyncio.Event().wait()
-            finally:
-                left.set()
-
     def tell(position: int) -> None:
         raise RuntimeError("the window was closed")
 
-    async with serving(Line()) as address, cc.connect(address) as client:
+    line = Line()
+    async with serving(line) as address, cc.connect(address) as client:
         with pytest.raises(RuntimeError, match="window"):
             await client.open_request(pb.Open(wait=True), on_position=tell)
-        async with asyncio.timeout(30):
-            await left.wait()
+        assert await asyncio.to_thread(line.left.wait, 30)
+
+
+def test_ctrl_c_in_blocking_code_leaves_the_line_too() -> None:
+    line, address, over = Line(), queue.Queue[str](), threading.Event()
+
+    async def serve() -> None:
+        async with serving(line) as at:
+            address.put(at)
+            await asyncio.to_thread(over.wait)
+
+    def interrupt(position: int) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    server = threading.Thread(target=asyncio.run, args=(serve(),))
+    server.start()
+    try:
+        with blocking.connect(address.get(timeout=30)) as client:
+            with pytest.raises(KeyboardInterrupt):
+                client.open(cast=[], set=[], wait=True, on_position=interrupt)
+            assert line.left.wait(30)
+    finally:
+        over.set()
+        server.join()
 
 
 async def test_a_server_that_is_gone_is_named_as_such_however_it_shows() -> None:

@@ -37,9 +37,16 @@ def add_session(parser: argparse.ArgumentParser) -> None:
 
 def session_of(options: argparse.Namespace) -> tuple[str, str]:
     """The id and token of the session that is meant. Raises ``UnknownRecording``."""
-    if options.token:
-        return options.session, options.token
-    entry = remembered.find(options.session)
+    return meant(options.session, options.token)
+
+
+def meant(beginning: str, token: str, kind: str = remembered.SESSIONS) -> tuple[str, str]:
+    """The id and token of a session or job: with a token as they are said, else what is remembered. Raises
+    ``UnknownRecording``.
+    """
+    if token:
+        return beginning, token
+    entry = remembered.find(beginning, kind)
     return entry.session_id, entry.token
 
 
