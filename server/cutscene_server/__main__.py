@@ -87,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"cutscene-server: {error}", file=sys.stderr)
         return 2
+    # grpc's own threads write a line whenever a client's connection tells of an error, and wait if nobody reads them.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         with (
             logs.to_standard_error(config.log_level, as_json=config.log_json),

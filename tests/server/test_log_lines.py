@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 import weakref
@@ -92,6 +94,29 @@ async def test_a_client_that_resumes_in_a_loop_makes_no_more_lines_than_a_few(tm
     assert 0 < log.count("detached at frame 0\n") <= MOST_REPEATS
     (told,) = re.findall(r"detached at frame 0 \((\d+) times more within", log)
     assert int(told) >= times - MOST_REPEATS
+
+
+async def test_what_a_broken_client_does_to_its_connection_writes_no_line(tmp_path: Path) -> None:
+    """grpc's C core would write one from a thread of its own, past every bound there is here."""
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # RFC 9113: and empty settings
+    goaway = bytes([0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2])
+
+    def break_connections(host: str, port: int) -> None:
+        for _ in range(3):
+            with socket.create_connection((host, port)) as connection:
+                connection.sendall(preface)
+                connection.recv(9)  # the server's settings
+                connection.sendall(goaway)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(4096):
+                    pass
+
+    async with serving(tmp_path) as server:
+        host, _, port = server.address.partition(":")
+        await asyncio.to_thread(break_connections, host, int(port))
+        log = await server.stop()
+    assert "listening" in log
+    assert "goaway" not in log.lower()
 
 
 def test_what_finds_the_queue_full_is_counted_and_told_where_the_gap_is() -> None:
