@@ -35,7 +35,7 @@ from cutscene_model.training.autoencoder_training import AutoencoderRun, train_a
 from cutscene_model.training.denoiser_training import REFERENCED, Both, DenoiserRun, train_denoiser
 from cutscene_model.training.own_game.capture_folder import census, read_capture
 from cutscene_model.training.own_game.errors import MeshesError, OwnGameError
-from cutscene_model.training.own_game.importing import HELD_OUT, TRAIN, Split, import_capture, split_runs
+from cutscene_model.training.own_game.importing import HELD_OUT, TRAIN, Split, import_capture, split_runs, vocabulary_of
 from cutscene_model.training.own_game.meshes import MeshList, fit_meshes, read_meshes, volumes_for
 from cutscene_model.training.own_game.scoring import CaptureScore, score_runs, write_rows
 from cutscene_model.training.own_game.warm_start import fit_plain_colors, plain_colors, warm_model
@@ -99,7 +99,6 @@ class Prepared:
 
 def adapt(job: Adaptation) -> Manifest:
     """Does what is still to be done. Raises ``OwnGameError``, ``ValueError`` for what cannot be used."""
-    job.run.mkdir(parents=True, exist_ok=True)
     ready = prepare(job)
     start = _start(job, ready)
     after = start if not job.minutes else _trained(job, ready)
@@ -122,8 +121,7 @@ def prepare(job: Adaptation) -> Prepared:
     runs = read_capture(job.capture)
     print(census(runs))
     split = split_runs(runs, job.held_out)
-    vocabulary = import_capture(split, job.run / "data")
-    base = read_manifest(job.model)
+    vocabulary, base = vocabulary_of((*split.train, *split.held_out)), read_manifest(job.model)
     meshes = read_meshes(job.meshes) if job.meshes else None
     if meshes is not None:
         _check_like(meshes, vocabulary, base)
@@ -133,8 +131,11 @@ def prepare(job: Adaptation) -> Prepared:
         "looks": list(vocabulary.looks),
         "meshes": _digest(job.meshes),
         "shapes": _digest(job.shapes),
+        "held_out": sorted(run.name for run in split.held_out),  # else scores would be of what was trained on
     }
+    job.run.mkdir(parents=True, exist_ok=True)
     _same_inputs(job.run / "inputs.json", inputs)
+    import_capture(split, job.run / "data")
     volumes = _volumes(job, vocabulary, meshes)
     return Prepared(split, base, vocabulary, volumes, meshes.like if meshes else {})
 
@@ -174,7 +175,7 @@ def _same_inputs(path: Path, inputs: dict[str, Any]) -> None:
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))
         for key, value in inputs.items():
-            if found.get(key) != value:
+            if found.get(key, value) != value:
                 raise OwnGameError(path, key, "is not what this run was begun with; give another folder with --run")
     path.write_text(json.dumps(inputs, indent=1) + "\n", encoding="utf-8")
 

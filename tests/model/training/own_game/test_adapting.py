@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cutscene_model.training.own_game.adapting import Adaptation, prepare
-from cutscene_model.training.own_game.errors import MeshesError
+from cutscene_model.training.own_game.errors import MeshesError, OwnGameError
+from cutscene_model.training.shards import shard_paths
 from small_meshes import CUBE, SIDES, write_glb
 from toy_game import record
 
@@ -34,3 +35,14 @@ def test_a_name_that_is_like_none_of_the_base_is_refused_before_shapes_are_fitte
         prepare(job(tmp_path, meshes=meshes))
     assert caught.value.field == "looks.toy/planks.like"
     assert not (tmp_path / "run" / "shapes.npz").exists()
+
+
+def test_what_was_trained_on_is_never_measured_on_after_all(tmp_path: Path) -> None:
+    record(tmp_path / "capture", runs=3, frames=1)
+    first = prepare(job(tmp_path, held_out=("run-0",)))
+    assert [run.name for run in first.split.held_out] == ["run-0"]
+    with pytest.raises(OwnGameError, match="another folder") as caught:
+        prepare(job(tmp_path, held_out=("run-1",)))
+    assert caught.value.field == "held_out"
+    assert [path.name[:5] for path in shard_paths(tmp_path / "run" / "data" / "held-out")] == ["run-0"]
+    prepare(job(tmp_path, held_out=("run-0",)))
