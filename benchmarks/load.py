@@ -85,7 +85,7 @@ async def measure(options: argparse.Namespace) -> dict[str, object]:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--only", choices=["model", "clockwork", "service"], help="one part (default: both)")
+    found.add_argument("--only", choices=["model", "clockwork", "service"], help="one part (default: all)")
     found.add_argument("--rounds", type=int, default=3, help="of what is compared in turns (default: %(default)s)")
     found.add_argument("--warm-up", type=float, default=3.0, help="seconds left out (default: %(default)s)")
     found.add_argument("--script", default="tavern_dialogue", help="whose states (default: %(default)s)")

@@ -25,6 +25,7 @@ from arrivals import largest_that_holds, lateness, percentile
 from live import states_of
 from load_echo import METHOD
 from load_streams import CREDIT, Playing, Stream, channels, opened
+from proc_files import children_of, is_inference, text_of
 from ready_engine import DRAW_MS, PICTURES
 
 from cutscene_client import shipped
@@ -65,8 +66,10 @@ class Processes:
     """The server's processes as Linux sees them, and this one."""
 
     def __init__(self) -> None:
-        (self._server,) = [child for child in _children(os.getpid()) if "cutscene_server" in _command(child)]
-        self._inference = [child for child in _children(self._server) if "multiprocessing.spawn" in _command(child)]
+        (self._server,) = [
+            child for child in children_of(os.getpid()) if "cutscene_server" in text_of(child, "cmdline")
+        ]
+        self._inference = [child for child in children_of(self._server) if is_inference(child)]
 
     def memory_mb(self) -> float:
         """Resident, of server and inference process."""
@@ -86,20 +89,6 @@ class Processes:
     @property
     def _all(self) -> list[int]:
         return [self._server, *self._inference]
-
-
-def _children(process: int) -> list[int]:
-    return [int(child) for task in _tasks(process) for child in (task / "children").read_text().split()]
-
-
-def _command(process: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{process}/cmdline").read_text()
-    return ""
-
-
-def _tasks(process: int) -> list[Path]:
-    return list(Path(f"/proc/{process}/task").iterdir())
 
 
 def _thread_s(process: int, thread: int) -> float:

@@ -21,7 +21,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,14 +40,6 @@ MEMORIES = ("nothing", "window", "recalled", "other")
 _METRES, _RADIANS = 1.0, 0.35  # within which two cameras are at the same place
 
 
-@dataclass(frozen=True)
-class Return:
-    """One frame after the camera has come back, in every memory's version."""
-
-    shot_frame: int  # 0 directly after the cut
-    psnr_db: dict[str, float]
-
-
 def apart(one: Camera, other: Camera) -> float:
     """How far two cameras are from each other: 1 is a metre, or a third of a radian between their lines of sight."""
     ahead = [rotation_matrix(np.asarray(camera.rotation, np.float32))[:, 2] for camera in (one, other)]
@@ -59,16 +50,16 @@ def apart(one: Camera, other: Camera) -> float:
 
 def play(
     engine: TransformerEngine, renderer: StageRenderer, performance: Performance, tier: str, frames: int
-) -> list[Return]:
-    """Plays the first ``frames`` of every shot, and the returns among them with every memory."""
+) -> list[dict[str, float]]:
+    """Plays the first ``frames`` of every shot. Of each at which the camera has come back: its PSNR, dB, by memory."""
     renderer.open(performance.stage)
     timeline = engine.begin(performance.stage, performance.seed)
     seen: list[PastFrame] = []  # of all shots before
-    returns: list[Return] = []
+    returns: list[dict[str, float]] = []
     for shot in performance.shots:
         timeline.cut()
         since_cut: list[PastFrame] = []
-        for number, frame in enumerate(range(shot.start, min(shot.end, shot.start + frames))):
+        for frame in range(shot.start, min(shot.end, shot.start + frames)):
             state, index = performance.states(frame), timeline.next_frame
             order = sorted(seen, key=lambda past: apart(past.state.camera, state.camera))
             if order and apart(order[0].state.camera, state.camera) < 1:
@@ -88,7 +79,7 @@ def play(
                     pixels: Pixels = forked.decode(prepared, forked.draw(prepared, tier).latent)
                     scores[name] = psnr(as_tensor(pixels), reference)
                     forked.close()
-                returns.append(Return(number, scores))
+                returns.append(scores)
             drawn = timeline.draw(timeline.prepare(state, tier), tier)
             since_cut.append(PastFrame(index, state, drawn.latent))
         seen += since_cut
@@ -110,7 +101,7 @@ def main() -> int:
         parser.error("--assets or CUTSCENE_ASSETS must name the folder of the art packs")
     print(describe_machine())
     engine = load_engine(options.model)
-    returns: list[Return] = []
+    returns: list[dict[str, float]] = []
     with StageRenderer(Path(options.assets)) as renderer:
         performances = held_out_performances(Path(options.assets), options.performances, seconds=20.0)
         for performance in tqdm(performances, total=options.performances, unit="performance", mininterval=5.0):
@@ -118,7 +109,7 @@ def main() -> int:
     if not returns:
         print("the camera never came back: play more performances", file=sys.stderr)
         return 1
-    values = {name: np.asarray([one.psnr_db[name] for one in returns]) for name in MEMORIES}
+    values = {name: np.asarray([one[name] for one in returns]) for name in MEMORIES}
     result: dict[str, object] = {"frames": len(returns), "tier": options.tier}
     print(f"{engine.manifest.name} {engine.manifest.version}, {options.tier} tier: "
           f"{len(returns)} frames drawn where the camera had been before")  # fmt: skip

@@ -44,9 +44,12 @@ DOUBLES = Path(__file__).resolve().parents[1] / "tests" / "doubles"
 sys.path.insert(0, str(DOUBLES))  # the bare client, and the synthetic engine with its messages
 
 from live import add_server_options, describe_machine, server_arguments, states_of  # noqa: E402
-from soak_clients import Churn, Play  # noqa: E402
+from proc_files import children_of, is_inference, text_of  # noqa: E402
+from soak_churn import Churn, Play  # noqa: E402
+from soak_clients import BEHAVING, LEAVING  # noqa: E402
+from soak_offenders import OFFENDING, SLOW  # noqa: E402
 from soak_plot import plot  # noqa: E402
-from soak_samples import KINDS, Row, Sampler, children_of, growth, text_of  # noqa: E402
+from soak_samples import KINDS, Row, Sampler, growth  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 import cutscene_client as cc  # noqa: E402
@@ -103,8 +106,8 @@ class Server:
     def kill_inference(self) -> None:
         """``kill -9`` of the inference process; another one takes its place."""
         for child in children_of(self.process.pid):
-            with contextlib.suppress(OSError):
-                if "multiprocessing.spawn" in Path(f"/proc/{child}/cmdline").read_text():
+            if is_inference(child):
+                with contextlib.suppress(OSError):  # it has just ended
                     os.kill(child, signal.SIGKILL)
 
     def stop(self) -> int:
@@ -214,7 +217,8 @@ async def measure(options: argparse.Namespace, folder: Path) -> dict[str, object
     server = await asyncio.to_thread(Server, folder, options)
     sampler = Sampler(server.process.pid, server.metrics_address)
     try:
-        churn = Churn(server.address, play_of(options), options.turn, WRITE_TIMEOUT_S)
+        kinds = {**BEHAVING, **LEAVING, **SLOW, **OFFENDING}
+        churn = Churn(server.address, play_of(options), options.turn, WRITE_TIMEOUT_S, kinds)
         warm_s, whole_s = 60 * options.warm_up, 60 * options.minutes
         await churning(churn, sampler, options, warm_s / 2, "warm-up")
         if not options.no_kill:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import statistics
 import time
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from proc_files import children_of, is_inference, text_of
 
 SHARED_MEMORY = "/dev/shm/psm_"  # noqa: S108 - the names that Python gives blocks of shared memory
 MB = 1024 * 1024
@@ -33,7 +34,7 @@ class Sampler:
         """Takes one sample and keeps it. Blocks for some milliseconds."""
         row: Row = {"at": time.monotonic() - self._began}
         children = children_of(self.process_id)
-        inference = [child for child in children if "multiprocessing.spawn" in text_of(child, "cmdline")]
+        inference = [child for child in children if is_inference(child)]
         for kind, members in (("front", [self.process_id]), ("inference", inference)):
             for name, measure in MEASURES.items():
                 row[f"{kind}_{name}"] = sum(measure(member) for member in members)
@@ -83,28 +84,11 @@ METRICS = {
 """Series by name: the metric, summed over its labels, and a factor."""
 
 
-def children_of(process_id: int) -> list[int]:
-    """A process's children; the kernel lists them by the thread that started them."""
-    found: list[int] = []
-    for listed in Path(f"/proc/{process_id}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(child) for child in listed.read_text().split()]
-    return found
-
-
 def segments_of(process_id: int) -> set[Path]:
     """The blocks of shared memory that a process has mapped, those whose names are gone included."""
     lines = text_of(process_id, "maps").splitlines()
     return {Path(line.partition(SHARED_MEMORY)[1] + line.partition(SHARED_MEMORY)[2]) for line in lines
             if SHARED_MEMORY in line}  # fmt: skip
-
-
-def text_of(process_id: int, name: str) -> str:
-    """A file of a process's in /proc; empty if the process has ended."""
-    try:
-        return Path(f"/proc/{process_id}/{name}").read_text()
-    except OSError:  # it has just ended
-        return ""
 
 
 def _field(process_id: int, file: str, name: str) -> float:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from arrivals import percentile
 
 Figures = dict[str, float]
 
@@ -27,13 +28,6 @@ class TurnTimes:
     def gaps(self) -> list[float]:
         """Seconds between one frame and the next."""
         return [later - earlier for earlier, later in itertools.pairwise(self.arrivals)]
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """By nearest rank: the smallest value that at least ``share`` (0 to 1) of all do not exceed."""
-    if not values:
-        raise ValueError("a percentile of no values")
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def misses(turn: TurnTimes, fps: float, latency: float) -> int:

@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from proc_files import children_of, text_of
+
 BENCHMARKS = Path(__file__).resolve().parents[1]
 STOP_S = 15.0
 INSTALL = "pip install -e '.[client,server,peers]'"
@@ -92,20 +94,15 @@ def descendants(pid: int) -> dict[int, str]:
     found: dict[int, str] = {}
     waiting = [pid]
     while waiting:
-        for children in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                for child in map(int, children.read_text().split()):
-                    began = _began(child)
-                    if began is not None and child not in found:
-                        found[child] = began
-                        waiting.append(child)
+        for child in children_of(waiting.pop()):
+            began = _began(child)
+            if began is not None and child not in found:
+                found[child] = began
+                waiting.append(child)
     return found
 
 
 def _began(pid: int) -> str | None:
     """The moment a living process began, in the kernel's words; None for one that is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else fields[19]
+    fields = text_of(pid, "stat").rpartition(")")[2].split()
+    return None if not fields or fields[0] == "Z" else fields[19]

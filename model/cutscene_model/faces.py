@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _WAVES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # half turns over a quarter of a metre: the finest is 1.6 centimetres long
 # Metres that marks lie in front of the skull, as seen from the front, between heights in the head's frame:
-# a mouth's, an eye's, a brow's.
+# a mouth's, an eye's, a brow's. The stage draws its faces by these (``training.face``).
 LIFTS = ((0.28, 0.024), (0.45, 0.022), (1.0, 0.032))
 SKULL_CELLS = 96  # along both sides of a skull's height field
 SKULL_STEP, UNKNOWN_SKULL = 1e-4, -32768  # metres; and what stands for no skull

@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from cutscene_model.allocator import keep_few_primitives, keep_freed_memory
 from cutscene_model.autoencoder import Autoencoder
-from cutscene_model.denoiser import Denoiser
+from cutscene_model.decoder import CELL
+from cutscene_model.denoiser import LATENT_COLUMNS, LATENT_ROWS, Denoiser
 from cutscene_model.errors import WeightsError
-from cutscene_model.greybox import GreyboxRaster
+from cutscene_model.greybox import HEIGHT, WIDTH, GreyboxRaster
 from cutscene_model.manifest import Manifest, ManifestError, read_manifest, weights_digest
 from cutscene_model.precision import picture_dtype, set_picture_dtype
 from cutscene_model.scene import Box, Camera, ElementClass, SceneState, SetElement, Stage
@@ -50,6 +51,7 @@ def load_engine(
         raise WeightsError(f"no model in {directory}: {error}") from error
     if found != manifest.digest:
         raise WeightsError(f"{directory}: the weights' digest is {found}, the manifest says {manifest.digest}")
+    _check(directory, manifest)
     try:
         volumes = read_volumes(directory / VOLUMES_FILE)
         autoencoder, denoiser = build(manifest, volumes)
@@ -61,6 +63,23 @@ def load_engine(
     set_picture_dtype(autoencoder, denoiser, dtype)
     _compile_kernels(volumes)
     return TransformerEngine(manifest, volumes, autoencoder, denoiser, torch.device(device))
+
+
+def _check(directory: Path, manifest: Manifest) -> None:
+    """Raises ``WeightsError`` if the manifest leaves a file out of its digest, or tells of another size than this
+    package draws: the networks would fit, and the pictures would not be what was said.
+    """
+    if missing := {VOLUMES_FILE, AUTOENCODER_FILE, DENOISER_FILE} - set(manifest.files):
+        raise WeightsError(f"{directory}: files: {', '.join(sorted(missing))} is not among them")
+    for name, found, drawn in (
+        ("height and width", (manifest.height, manifest.width), (HEIGHT * CELL, WIDTH * CELL)),
+        ("greybox_shape", manifest.greybox_shape, (HEIGHT, WIDTH)),
+        ("latent_shape", manifest.latent_shape[1:], (LATENT_ROWS, LATENT_COLUMNS)),
+    ):
+        if found != drawn:
+            raise WeightsError(f"{directory}: {name}: found {found}; this version draws {drawn}")
+    if manifest.default_tier not in manifest.tiers:
+        raise WeightsError(f"{directory}: default_tier: {manifest.default_tier!r} is not one of the tiers")
 
 
 def _compile_kernels(volumes: Volumes) -> None:

@@ -87,9 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"cutscene-server: {error}", file=sys.stderr)
         return 2
-    logs.set_up(config.log_level, as_json=config.log_json)
+    # grpc's own threads write a line whenever a client's connection tells of an error, and wait if nobody reads them.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        with (
+            logs.to_standard_error(config.log_level, as_json=config.log_json),
+            asyncio.Runner(loop_factory=loop_factory()) as runner,
+        ):
             runner.run(_serve(config))
     except ConfigError as error:
         print(f"cutscene-server: {error}", file=sys.stderr)

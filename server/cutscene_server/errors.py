@@ -12,6 +12,7 @@ ServerError
     NotServing              UNAVAILABLE          starting, stopping, or without its inference process
     Late                    DEADLINE_EXCEEDED    the client did not say in time what it wants
     EngineFailed            INTERNAL             the model could not do what it was asked
+        FilmFailed                               (``rendering.film``) a film's encoder ended too early
     StorageFailed           UNAVAILABLE          what must be durable could not be written or read
     RecordingDamaged        DATA_LOSS            what was stored of this session is not what was written
     OtherModel              FAILED_PRECONDITION  the session was drawn by a model that this server does not play

@@ -8,17 +8,23 @@ which session it is. No token is ever logged: nothing here is given one.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import MutableMapping
+import sys
+from collections.abc import Iterator, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
+
+from cutscene_server.log_lines import LineQueue
 
 FIELDS = ("session", "session_id", "turn_id", "frame")
 """``session`` is its number within this run of the server, ``session_id`` what clients know it by."""
 
 PLAIN = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+STOP_S = 1.0  # that the last lines may take to be written
 
 
 class SessionLogger(logging.LoggerAdapter[logging.Logger]):
@@ -69,9 +75,18 @@ def _add_fields(record: logging.LogRecord) -> bool:
     return True
 
 
-def set_up(level: str, *, as_json: bool) -> None:
-    """Sends this process's log lines to standard error."""
-    handler = logging.StreamHandler()
+@contextlib.contextmanager
+def to_standard_error(level: str, *, as_json: bool) -> Iterator[None]:
+    """Sends this process's log lines to standard error, if it has one, while the block lasts: see ``log_lines``."""
+    if sys.stderr is None:
+        logging.basicConfig(handlers=[logging.NullHandler()])
+        yield
+        return
+    handler = LineQueue(sys.stderr.fileno())
     handler.addFilter(_add_fields)
     handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(PLAIN))
     logging.basicConfig(level=level, handlers=[handler])
+    try:
+        yield
+    finally:
+        handler.stop(STOP_S)

@@ -1,8 +1,9 @@
 """One session as a table of states and events, with no I/O in it.
 
-The session numbers frames, queues turns, counts credit and keeps what is not yet acknowledged. Whoever owns it tells it
-what happened (a turn came, a frame was drawn, a client left) and asks it what to do next: which frame to draw, which
-entries to deliver. It never waits, never reads a clock and never imports a transport: times are given to it.
+The session numbers frames, counts credit and keeps what is not yet acknowledged; its ``TurnQueue`` has the turns that
+are not over. Whoever owns it tells it what happened (a turn came, a frame was drawn, a client left) and asks it what to
+do next: which frame to draw, which entries to deliver. It never waits, never reads a clock and never imports a
+transport: times are given to it.
 
 A session that keeps a cadence has a clock of its own (``scheduling.Cadence``). With pacing "lockstep" every state is
 drawn; with "live" the latest one whose time has come, and those before it that were not drawn are skipped, counted, and
@@ -14,18 +15,15 @@ that is away until its credit is used up, and what it drew stays in ``log`` unti
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 
-from cutscene_server.errors import FieldViolation, IllegalEvent, InvalidRequest, OutOfRange, WrongMoment
+from cutscene_server.errors import IllegalEvent, OutOfRange
 from cutscene_server.scheduling import Cadence, Rank, Wish
 from cutscene_server.session_log import DrawnFigures, FrameReady, Rewound, SessionLog, TurnCompleted, TurnStarted
 from cutscene_server.session_states import EDGES, REASON_OF, CloseReason, Event, State
 from cutscene_server.terms import Pacing, Terms
-from cutscene_server.turns import DrawOrder, InFlight, Performed, PlacedTurn, Turn, TurnIds, Usage
-
-MAX_WAITING_TURNS = 8
-MAX_WAITING_BYTES = 32 << 20  # packed scene states of the turns that wait: one turn as large as a message may always
+from cutscene_server.turn_queue import TurnQueue
+from cutscene_server.turns import DrawOrder, InFlight, Performed, PlacedTurn, Turn, Usage
 
 
 class Session:
@@ -48,20 +46,13 @@ class Session:
         self.acked_frame = 0  # every frame below it is acknowledged and forgotten
         self.durable_frame = 0  # every frame below it is stored: it is shown again rather than drawn
         self._ordered_frame = 0  # every frame below it was given to the model
-        self._queued_frame = 0  # every frame below it belongs to a turn that was taken
-        self._attachments = 0
-        self._turn_count = 0
-        self._incomplete: deque[Performed] = deque()  # turns whose last frame has not come back, the current one first
-        self._to_draw: deque[Performed] = deque()  # of these, the ones with frames not yet given to the model
+        self._turns = TurnQueue()
         self._stored_turns: tuple[PlacedTurn, ...] | None = None  # of a restored session that nobody has come back to
-        self._in_flight: deque[InFlight] = deque()
-        self._cut_asked = False
-        self._turn_ids = TurnIds()
+        self._attachments = 0
         self._credit_since_us = 0
         self._last_finished_us = 0
         self._throttle_noticed = False
         self._tier_noticed = terms.tier
-        self._skips: dict[int, int] = {}  # by turn number: states skipped, of which the store does not know yet
 
     @classmethod
     def restored(
@@ -87,10 +78,8 @@ class Session:
         session.acked_frame = first_frame
         session.durable_frame = session.ready_frame = session._ordered_frame = durable_frame
         session._stored_turns = tuple(turns)
-        session._turn_count = turn_count
-        session._queued_frame = max([durable_frame, *(placed.end_frame for placed in turns)])
-        for turn_id in turn_ids:
-            session._turn_ids.add(turn_id)
+        end_frame = max([durable_frame, *(placed.end_frame for placed in turns)])
+        session._turns = TurnQueue(turn_count=turn_count, end_frame=end_frame, turn_ids=turn_ids)
         if close_reason is not None:
             session.state, session.close_reason = State.CLOSED, close_reason
         return session
@@ -100,32 +89,19 @@ class Session:
     def place_turn(self, turn: Turn) -> PlacedTurn:
         """Where a turn would lie if it were added now. Raises what ``add_turn`` would; changes nothing."""
         self._require(Event.TURN, "turn")
-        if turn.turn_id in self._turn_ids.known:
-            raise InvalidRequest([FieldViolation("turn.turn_id", f"{turn.turn_id!r} was used before in this session")])
-        if self.turns_waiting >= MAX_WAITING_TURNS:
-            raise WrongMoment("turn", f"{MAX_WAITING_TURNS} turns wait already; send it once one of them has started")
-        waiting_bytes = sum(performed.turn.run.byte_size for performed in self._to_draw)
-        if waiting_bytes and waiting_bytes + turn.run.byte_size > MAX_WAITING_BYTES:
-            raise WrongMoment(
-                "turn", f"the turns that wait would hold over {MAX_WAITING_BYTES} bytes; send it once they are drawn"
-            )
-        return PlacedTurn(turn, self._turn_count, self._queued_frame, self._cut_asked)
+        return self._turns.place(turn)
 
     def add_turn(self, turn: Turn, now_us: int) -> None:
         """Queues a turn and writes its receipt. Turns are drawn in the order they came."""
-        performed = Performed(self.place_turn(turn), now_us)
-        self._turn_ids.add(turn.turn_id)
-        self._turn_count += 1
-        self._cut_asked = False
-        self._queued_frame = performed.end_frame
-        self._queue(performed)
+        self._require(Event.TURN, "turn")
+        self._say_started(self._turns.take(turn, now_us))
         self._step(Event.TURN)
         self._settle()
 
     def cut(self) -> None:
         """The next turn that comes starts with a shot change."""
         self._require(Event.CUT, "cut")
-        self._cut_asked = True
+        self._turns.cut_asked = True
         self._step(Event.CUT)
 
     def acknowledge(self, next_frame: int, now_us: int) -> None:
@@ -165,15 +141,12 @@ class Session:
         self._require(Event.REWIND, "rewind")
         if frame > self.ready_frame:
             raise OutOfRange("rewind.frame", f"found {frame}, but only frames below {self.ready_frame} have been drawn")
-        self._skips.clear()
         self._void_orders()
-        self._incomplete.clear()
-        self._to_draw.clear()
+        self._turns.rewind(frame)
         self.epoch += 1
         self.log.forget_from(frame)
-        self.durable_frame = self.ready_frame = self._ordered_frame = self._queued_frame = frame
+        self.durable_frame = self.ready_frame = self._ordered_frame = frame
         self.acked_frame = min(self.acked_frame, frame)
-        self._cut_asked = False
         self._step(Event.REWIND)
         return Rewound(self.epoch, frame)
 
@@ -198,7 +171,7 @@ class Session:
         self._require(Event.BEGIN, "session")
         self.begun = True
         self._step(Event.BEGIN)
-        if self._to_draw and self.state is State.IDLE:
+        if self._turns.has_frame and self.state is State.IDLE:
             self._step(Event.START)
         self._settle()
 
@@ -220,16 +193,17 @@ class Session:
         if not self.wants_frame:
             raise IllegalEvent("session", "there is no frame to draw now")
         stored = self._ordered_frame < self.durable_frame
-        skipped_before, due_us = self.usage.states_skipped, None
+        skipped, due_us = 0, None
         if self.cadence is not None and not stored:
             if self.terms.pacing is Pacing.LIVE:
-                self._skip_overtaken(self.cadence, now_us)
+                skipped = self._turns.skip_overtaken(self.cadence, self._credit_since_us, now_us)
+                self.usage.states_skipped += skipped
                 self._complete_turns(now_us, counted=True)
             if self.has_place:
                 due_us = self.cadence.due_us(self._known_us)
             self.cadence.take(self._known_us, now_us)
-        performed = self._to_draw[0]
-        position = performed.positions.popleft()
+        performed = self._turns.current
+        position = performed.positions[0]
         order = DrawOrder(
             frame_index=self._ordered_frame,
             generation=self.generation,
@@ -240,15 +214,8 @@ class Session:
             cut_before=performed.cut_before and self._ordered_frame == performed.first_frame,
             turn_id=performed.turn.turn_id,
         )
-        self._in_flight.append(
-            InFlight(
-                order.frame_index, performed, position, self._known_us, due_us,
-                self.usage.states_skipped - skipped_before,
-            )
-        )  # fmt: skip
+        self._turns.order(InFlight(order.frame_index, performed, position, self._known_us, due_us, skipped))
         self._ordered_frame += 1
-        if not performed.positions:
-            self._to_draw.popleft()
         self._step(Event.DRAW)
         return order
 
@@ -257,9 +224,10 @@ class Session:
     ) -> FrameReady:
         """A frame came back and is encoded: it goes to the log, and its turn is completed if it was the last one."""
         self._require(Event.FRAME, "session")
-        if not self._in_flight or self._in_flight[0].frame_index != figures.frame_index:
+        in_flight = self._turns.in_flight
+        if not in_flight or in_flight[0].frame_index != figures.frame_index:
             raise IllegalEvent("session", f"frame {figures.frame_index} came back out of order")
-        flight = self._in_flight.popleft()
+        flight = in_flight.popleft()
         performed = flight.performed
         wanted_us = max(flight.wanted_us, self._last_finished_us)
         missed = flight.due_us is not None and now_us > flight.due_us
@@ -321,9 +289,7 @@ class Session:
 
     def take_skips(self) -> list[tuple[int, int]]:
         """Turn numbers, and how many of their states were skipped since this was last asked: what is to be stored."""
-        skips = list(self._skips.items())
-        self._skips.clear()
-        return skips
+        return self._turns.take_skips()
 
     def take_tier_notice(self) -> str | None:
         """The tier that the client is to be told frames are drawn at now; None: it knows."""
@@ -341,7 +307,7 @@ class Session:
     @property
     def recent_turn_ids(self) -> list[str]:
         """The ids of the turns that came last: what a client that lost its connection need not send again."""
-        return list(self._turn_ids.order)[-2 * MAX_WAITING_TURNS :]
+        return self._turns.recent_ids
 
     @property
     def wants_frame(self) -> bool:
@@ -358,44 +324,39 @@ class Session:
     @property
     def throttled(self) -> bool:
         """Whether drawing stands still, and nothing but missing acks keeps it from going on."""
-        return self._has_frame_to_draw and self._credit_left == 0 and not self._in_flight
+        return self._has_frame_to_draw and self._credit_left == 0 and not self._turns.in_flight
 
     @property
     def in_flight(self) -> int:
         """How many frames the model is drawing for this session."""
-        return len(self._in_flight)
+        return len(self._turns.in_flight)
 
     def is_end_of_turn(self, frame_index: int) -> bool:
         """Whether the frame, which is being drawn, is its turn's last one."""
-        return any(
-            flight.frame_index == frame_index and flight.performed.end_frame == frame_index + 1
-            for flight in self._in_flight
-        )
+        return self._turns.is_end_of_turn(frame_index)
 
     @property
     def turns_waiting(self) -> int:
         """Turns behind the current one."""
-        return max(0, len(self._to_draw) - 1)
+        return self._turns.waiting
 
     @property
     def has_work(self) -> bool:
         """Whether frames will still come without another word from the client, credit allowing."""
-        return bool(self._to_draw or self._in_flight)
+        return self._turns.has_frame or bool(self._turns.in_flight)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
     @property
     def _has_frame_to_draw(self) -> bool:
         within_budget = self._ordered_frame < self.terms.frame_budget
-        return self.begun and bool(self._to_draw) and within_budget
+        return self.begun and self._turns.has_frame and within_budget
 
     @property
     def _credit_left(self) -> int:
         return max(0, self.terms.frame_credit - (self._ordered_frame - self.acked_frame))
 
-    def _queue(self, performed: Performed) -> None:
-        self._incomplete.append(performed)
-        self._to_draw.append(performed)
+    def _say_started(self, performed: Performed) -> None:
         self.log.append(
             max(performed.first_frame, self.acked_frame),
             TurnStarted(performed.turn.turn_id, performed.first_frame, performed.frame_count),
@@ -407,7 +368,9 @@ class Session:
         self.ready_frame = self._ordered_frame = self.acked_frame = next_frame
         for placed in turns:
             if placed.end_frame > next_frame:
-                self._queue(Performed(placed, now_us, drawn=max(0, next_frame - placed.first_frame)))
+                performed = Performed(placed, now_us, drawn=max(0, next_frame - placed.first_frame))
+                self._turns.take_back(performed)
+                self._say_started(performed)
             elif placed.end_frame == next_frame:  # whether its end was heard is not known; what it took is forgotten
                 turn_id, frames = placed.turn.turn_id, placed.frame_count
                 self.log.append(next_frame, TurnStarted(turn_id, placed.first_frame, frames))
@@ -417,19 +380,12 @@ class Session:
         """What the model is drawing will not be taken: it is to be ordered again of a timeline that begins anew."""
         self.generation += 1
         self.begun = False
-        while self._in_flight:
-            flight = self._in_flight.pop()
-            flight.performed.positions.appendleft(flight.position)
+        self._turns.void_orders()
         self._ordered_frame = self.ready_frame
-        self._to_draw = deque(self._incomplete)
 
     def _complete_turns(self, now_us: int, *, counted: bool) -> None:
         """Completes the turns that no frame will come of any more."""
-        while self._incomplete:
-            performed = self._incomplete[0]
-            if performed.positions or performed.end_frame > self.ready_frame:
-                return
-            self._incomplete.popleft()
+        for performed in self._turns.over(self.ready_frame):
             self.usage.turns += counted
             self._complete(performed, now_us)
 
@@ -451,44 +407,7 @@ class Session:
 
     @property
     def _known_us(self) -> int:
-        """Since when the next frame could be drawn: it was asked for, and there was credit for it."""
-        return max(self._to_draw[0].received_us, self._credit_since_us)
-
-    def _skip_overtaken(self, cadence: Cadence, now_us: int) -> None:
-        """Passes over the states whose successor's time has come, but never the last one there is.
-
-        A turn of one state takes no time of its own: it stands until another turn comes. So an engine that sends each
-        state as it simulates it has the latest one drawn, however its rate and the session's drift apart.
-        """
-        while True:
-            performed = self._to_draw[0]
-            left, known_us = len(performed.positions), self._known_us
-            if len(self._to_draw) > 1:
-                takes = left if performed.turn.run.frame_count > 1 else 0
-                over_us = cadence.release_us(known_us) + takes * cadence.period_us
-                if max(over_us, self._to_draw[1].received_us) <= now_us:
-                    self._skip(performed, left)
-                    cadence.skip(known_us, takes)
-                    following = self._to_draw[1]
-                    following.cut_before |= performed.cut_before and not performed.frame_count
-                    self._to_draw.popleft()
-                    continue
-            overtaken = min(cadence.passed_over(known_us, now_us), left - 1)
-            if overtaken:
-                self._skip(performed, overtaken)
-                cadence.skip(known_us, overtaken)
-            return
-
-    def _skip(self, performed: Performed, states: int) -> None:
-        """These next states of a turn get no frame; the frames of all that comes after it come so much earlier."""
-        for _ in range(states):
-            performed.positions.popleft()
-        performed.skipped += states
-        self.usage.states_skipped += states
-        self._skips[performed.number] = self._skips.get(performed.number, 0) + states
-        self._queued_frame -= states
-        for later in list(self._incomplete)[self._incomplete.index(performed) + 1 :]:
-            later.first_frame -= states
+        return self._turns.known_us(self._credit_since_us)
 
     def _check_position(self, name: str, next_frame: int) -> None:
         if next_frame < self.acked_frame:
@@ -500,9 +419,9 @@ class Session:
 
     def _settle(self) -> None:
         """Takes the edges that follow from there being nothing left to draw, or nothing left to draw it with."""
-        if self._in_flight or not self.begun or self.state not in (State.PERFORMING, State.ENDING):
+        if self._turns.in_flight or not self.begun or self.state not in (State.PERFORMING, State.ENDING):
             return
-        if not self._to_draw:
+        if not self._turns.has_frame:
             self._step(Event.RUN_OUT)
         elif self._ordered_frame >= self.terms.frame_budget:
             self._step(Event.EXHAUST)
@@ -516,6 +435,4 @@ class Session:
         self.state = EDGES[self.state][event]
         if self.state is State.CLOSED and self.close_reason is None:
             self.close_reason = REASON_OF[event]
-            self._incomplete.clear()
-            self._to_draw.clear()
-            self._in_flight.clear()
+            self._turns.clear()

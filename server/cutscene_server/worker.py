@@ -59,9 +59,9 @@ def main(
     """
     # Ctrl-C reaches the whole process group; stopping in order is the front end's business.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logs.set_up(log_level, as_json=log_json)
-    engine = _load(engine_path, Path(model) if model else None, placement)
-    Worker(engine, connection).run()
+    with logs.to_standard_error(log_level, as_json=log_json):
+        engine = _load(engine_path, Path(model) if model else None, placement)
+        Worker(engine, connection).run()
 
 
 class Worker:

@@ -15,6 +15,7 @@ TIMES = st.lists(st.floats(0.0, 100.0), min_size=1, max_size=50).map(sorted)
 def test_percentiles_are_by_nearest_rank() -> None:
     values = [float(number) for number in range(1, 101)]
     assert (percentile(values, 0.5), percentile(values, 0.99), percentile(values, 1.0)) == (50.0, 99.0, 100.0)
+    assert (percentile([3.0, 1.0, 5.0, 2.0, 4.0], 0.2), percentile([3.0, 1.0, 5.0, 2.0, 4.0], 0.21)) == (1.0, 2.0)
     assert percentile([7.0], 0.01) == percentile([7.0], 0.99) == 7.0
     assert percentile([3.0, 1.0, 2.0], 0.99) == 3.0, "of few values, the slow end is the slowest"
     assert math.isnan(percentile([], 0.5))

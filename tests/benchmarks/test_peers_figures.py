@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from peers_hosts.figures import (
     TurnTimes,
     best_peer,
@@ -10,21 +9,8 @@ from peers_hosts.figures import (
     medians,
     misses,
     paced_figures,
-    percentile,
     ratios,
 )
-
-
-def test_percentiles_are_values_that_occurred() -> None:
-    values = [5.0, 1.0, 4.0, 2.0, 3.0]
-    assert percentile(values, 0.5) == 3.0
-    assert percentile(values, 0.99) == 5.0
-    assert percentile(values, 0.2) == 1.0
-    assert percentile(values, 0.21) == 2.0
-    assert percentile(values, 0.0) == 1.0
-    assert percentile([float(n) for n in range(1, 201)], 0.99) == 198.0
-    with pytest.raises(ValueError, match="no values"):
-        percentile([], 0.5)
 
 
 def test_unpaced_figures_span_all_turns() -> None:

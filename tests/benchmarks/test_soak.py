@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from soak_samples import MEASURES, children_of, growth, segments_of, slope_per_hour
+from proc_files import children_of
+from soak_samples import MEASURES, growth, segments_of, slope_per_hour
 
 SOAK = Path(__file__).resolve().parents[2] / "benchmarks" / "soak.py"
 

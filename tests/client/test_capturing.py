@@ -11,6 +11,7 @@ from PIL import Image
 
 import cutscene_client as cc
 from cutscene_client import scene
+from cutscene_client.capturing import CaptureError
 from cutscene_proto.v1 import scene_pb2 as spb
 
 RGB = np.full((288, 512, 3), 90, np.uint8)
@@ -54,6 +55,18 @@ def test_a_run_is_json_and_pictures(tmp_path: Path) -> None:
     stored = np.asarray(Image.open(folder / str(second["depth"])))
     assert (stored[0, 0], stored[5, 5]) == (0, 2500)
     assert np.asarray(Image.open(folder / str(second["ids"]))).max() == 6
+
+
+def test_a_state_that_would_spoil_the_recording_is_refused_at_once(tmp_path: Path) -> None:
+    """A server, and training, take nobody twice."""
+    with cc.capture(tmp_path, cast=CAST, set=ROOM) as capture:
+        for field, message in (("actors", said().actors[0]), ("props", said().props[0])):
+            state = said()
+            getattr(state, field).append(message)
+            with pytest.raises(CaptureError, match="occurs twice") as caught:
+                capture.add(state, RGB)
+            assert caught.value.field == f"state.{field}"
+        assert capture.frames == 0
 
 
 def test_larger_pictures_are_averaged_down(tmp_path: Path) -> None:

@@ -118,10 +118,8 @@ def test_who_is_framed_is_in_the_picture_and_not_behind_furniture(name: str, exp
 
 def picture_place(camera: spb.Camera, point: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Where a point is in a 16:9 picture: both from -1 to 1 within it."""
-    q = (camera.rotation.x, camera.rotation.y, camera.rotation.z, camera.rotation.w)
-    local = rotations.rotate(
-        rotations.conjugate(q), point - np.array([camera.position.x, camera.position.y, camera.position.z])
-    )
+    undone = (-camera.rotation.x, -camera.rotation.y, -camera.rotation.z, camera.rotation.w)
+    local = rotations.rotate(undone, point - np.array([camera.position.x, camera.position.y, camera.position.z]))
     assert local[2] < 0, "behind the camera"
     half = math.tan(camera.vertical_fov / 2)
     return float(local[0] / -local[2] / half / (16 / 9)), float(local[1] / -local[2] / half)

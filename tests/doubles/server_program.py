@@ -21,7 +21,8 @@ from synthetic_server import DOUBLES, ENGINE, child_processes, eventually, proce
 class ServerProgram:
     """One data directory, and the processes that serve it one after the other."""
 
-    def __init__(self, directory: Path, *arguments: str, port: int = 0) -> None:
+    def __init__(self, directory: Path, *arguments: str, port: int = 0, standard_error: int | None = None) -> None:
+        """``standard_error``: a file descriptor; None: the log that ``stop`` returns."""
         directory.mkdir(parents=True, exist_ok=True)
         self._port_file = directory / "address"
         # Not a pipe: nobody would empty it, and once full it stops a server that says one more line.
@@ -30,6 +31,7 @@ class ServerProgram:
             sys.executable, "-m", "cutscene_server", "--listen", f"127.0.0.1:{port}", "--engine", ENGINE,
             "--port-file", str(self._port_file), "--data", str(directory / "data"), *arguments,
         ]  # fmt: skip
+        self._standard_error = standard_error
         self.program: subprocess.Popen[bytes] | None = None
         self.up = asyncio.Event()
 
@@ -42,7 +44,8 @@ class ServerProgram:
         path = os.pathsep.join([str(DOUBLES), *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = {**os.environ, "PYTHONPATH": path}
         with self._log_file.open("w") as log:
-            self.program = await asyncio.to_thread(subprocess.Popen, self._command, env=environment, stderr=log)
+            stderr = log if self._standard_error is None else self._standard_error
+            self.program = await asyncio.to_thread(subprocess.Popen, self._command, env=environment, stderr=stderr)
         await eventually(lambda: asyncio.to_thread(self._port_file.exists))
         self.up.set()
 
@@ -76,8 +79,10 @@ class ServerProgram:
 
 
 @contextlib.asynccontextmanager
-async def serving(directory: Path, *arguments: str, port: int = 0) -> AsyncIterator[ServerProgram]:
-    server = ServerProgram(directory, *arguments, port=port)
+async def serving(
+    directory: Path, *arguments: str, port: int = 0, standard_error: int | None = None
+) -> AsyncIterator[ServerProgram]:
+    server = ServerProgram(directory, *arguments, port=port, standard_error=standard_error)
     try:
         await server.start()
         yield server

@@ -14,9 +14,9 @@ import pytest
 
 from cutscene_client import remembered
 from cutscene_client.cli import main
+from cutscene_client.commands.render import film_name
 from cutscene_client.errors import CutsceneError
 from cutscene_client.local_server import local_server
-from cutscene_client.render_command import film_name
 from object_store import SECRET, object_store
 
 DOUBLES = Path(__file__).resolve().parents[1] / "doubles"

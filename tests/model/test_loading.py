@@ -60,6 +60,24 @@ def test_a_manifest_cannot_name_files_outside_its_folder(copy: Path) -> None:
         read_manifest(copy)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("greybox_shape", [72, 128]),
+        ("width", 1024),
+        ("latent_shape", [64, 18, 32]),
+        ("default_tier", "splendid"),
+        ("files", ["shapes.npz", "denoiser.safetensors"]),
+    ],
+)
+def test_a_manifest_of_another_size_or_with_a_file_left_out_is_refused(copy: Path, name: str, value: object) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text()) | {name: value}
+    manifest["digest"] = weights_digest(copy, tuple(manifest["files"]))
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(WeightsError, match=name):
+        load_engine(copy)
+
+
 def test_operations_are_shared_out_among_half_of_the_cores_unless_told() -> None:
     before = torch.get_num_threads()
     try:

@@ -18,6 +18,7 @@ from synthetic_server import synthetic_config
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 METRIC = re.compile(r"\b(?:cutscene|process|python)_[a-z_]+\b")
+GROUPED = re.compile(r"\b(?:by|without|ignoring|on)\s*\(([^)]*)\)")
 MATCHER = re.compile(r'(\w+)=(~?)"([^"]*)"')
 
 
@@ -63,6 +64,25 @@ async def test_every_metric_that_is_asked_for_is_exported(name: str, samples: Sa
             values = {dict(labels).get(label) for sample, labels in samples if sample == metric}
             for value in wanted.split("|") if is_pattern else [wanted]:
                 assert value in values, f"{metric} has no {label} {value}"
+
+
+@pytest.mark.parametrize("name", list(expressions()))
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_is_grouped_by_or_told_in_a_legend_is_a_label_of_the_metric(name: str, samples: Samples) -> None:
+    """A label that no series has groups everything into one, and says nothing of it."""
+    expression = expressions()[name]
+    labels = {label.strip() for group in GROUPED.findall(expression) for label in group.split(",")}
+    legends = [
+        target.get("legendFormat", "")
+        for panel in panels()
+        for target in panel.get("targets", [])
+        if name == f"{panel['title']} {target['refId']}"
+    ]
+    labels |= {label for legend in legends for label in re.findall(r"{{\s*(\w+)\s*}}", legend)}
+    asked = set(METRIC.findall(expression))
+    for label in labels - {"instance", "job"}:  # Prometheus' own
+        assert any(label in dict(having) for sample, having in samples if sample in asked), label
+    assert expression.count("(") == expression.count(")")
 
 
 @pytest.mark.asyncio(loop_scope="module")

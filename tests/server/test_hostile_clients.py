@@ -18,6 +18,7 @@ from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
 from cutscene_server.running import RunningServer, run_server
 from messages import keyframed_turn, lockstep_turn, open_message
 from raw_client import RawStream
+from spoiling import spoiled
 from synthetic_server import eventually, synthetic_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -59,18 +60,7 @@ async def test_noise_is_survived(channel: grpc.aio.Channel, seed: int) -> None:
             if chance.random() < 0.5:
                 await call.write(whole[0].SerializeToString())
             for _ in range(3):
-                noise = bytearray(chance.choice(whole).SerializeToString())
-                for _ in range(chance.randrange(1, 8)):
-                    place = chance.randrange(len(noise))
-                    match chance.randrange(3):
-                        case 0:
-                            noise[place] = chance.randrange(256)
-                        case 1:
-                            del noise[place:]
-                            noise.append(chance.randrange(256))
-                        case 2:
-                            noise[place:place] = chance.randbytes(3)
-                await call.write(bytes(noise))
+                await call.write(spoiled(chance, chance.choice(whole).SerializeToString()))
             async with asyncio.timeout(5):
                 await call.read()
         call.cancel()

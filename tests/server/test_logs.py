@@ -101,11 +101,10 @@ def test_fields_of_a_line_go_before_those_of_its_task(caplog: pytest.LogCaptureF
     assert (second["turn_id"], second["frame"]) == ("one", 0)
 
 
-async def test_a_tasks_lines_are_about_its_session_and_no_other_tasks_are(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_tasks_lines_are_about_its_session_and_no_other_tasks_are(capfd: pytest.CaptureFixture[str]) -> None:
     root, logger = logging.getLogger(), logging.getLogger("cutscene_server.test")
     before, level = root.handlers[:], root.level
     root.handlers.clear()
-    logs.set_up("INFO", as_json=True)
 
     async def call(key: int) -> None:
         logs.about(key, f"id-{key}")
@@ -114,11 +113,12 @@ async def test_a_tasks_lines_are_about_its_session_and_no_other_tasks_are(capsys
         logger.info("of another session", extra={"session_id": "other"})
 
     try:
-        await asyncio.gather(asyncio.create_task(call(1)), asyncio.create_task(call(2)))
-        logger.info("of none")
+        with logs.to_standard_error("INFO", as_json=True):
+            await asyncio.gather(asyncio.create_task(call(1)), asyncio.create_task(call(2)))
+            logger.info("of none")
     finally:
         root.handlers[:] = before
         root.setLevel(level)
-    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert [line.get("session_id") for line in lines] == ["id-1", "other", "id-2", "other", None]
     assert [line.get("session") for line in lines] == [1, None, 2, None, None]

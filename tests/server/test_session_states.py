@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import pytest
 
 from cutscene_server.errors import IllegalEvent, InvalidRequest, OutOfRange, WrongMoment
-from cutscene_server.session import MAX_WAITING_BYTES, MAX_WAITING_TURNS, Session
+from cutscene_server.session import Session
 from cutscene_server.session_log import DrawnFigures, FrameReady, TurnCompleted, TurnStarted
 from cutscene_server.session_states import EDGES, CloseReason, Event, State
 from cutscene_server.terms import Codec, Names, Terms
+from cutscene_server.turn_queue import MAX_WAITING_BYTES, MAX_WAITING_TURNS
 from cutscene_server.turns import PlacedTurn, Turn, Usage
 
 

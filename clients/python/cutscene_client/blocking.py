@@ -31,7 +31,12 @@ class _LoopThread:
         self._thread.start()
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:  # Ctrl-C, say: what nobody waits for any more must not go on
+            future.cancel()
+            raise
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
         async def step() -> T | None:

@@ -274,6 +274,8 @@ def _check_state(state: spb.SceneState, cast: frozenset[str], props: frozenset[s
     for index, prop in enumerate(state.props):
         if prop.prop_id not in props:
             raise CaptureError(f"state.props[{index}].prop_id", f"found {prop.prop_id!r}, which is not declared")
+    _unique("state.actors", [actor.cast_id for actor in state.actors])
+    _unique("state.props", [prop.prop_id for prop in state.props])
 
 
 def _scale(field: str, shape: tuple[int, ...], channels: tuple[int, ...]) -> int:

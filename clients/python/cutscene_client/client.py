@@ -301,15 +301,15 @@ class Client:
             while isinstance(response := await call.read(), pb.PerformResponse) and response.HasField("notice"):
                 if response.notice.kind == pb.NOTICE_KIND_QUEUED:
                     on_position(response.notice.position)
-        except asyncio.CancelledError:
-            call.cancel()  # whoever waited in line for room has left it
-            raise
         except asyncio.InvalidStateError as error:  # refused before the write was through; the status says why
-            raise refusal(await status_of(call)) from error
+            raise self._typed(await status_of(call)) from error
         except grpc.aio.AioRpcError as error:
             # A write to a call that the server has ended does not say how it ended.
             true = await status_of(call) if error.details() == LOST_STATUS else error
             raise self._typed(true) from error
+        except BaseException:
+            call.cancel()  # whoever waited in line for room has left it
+            raise
         if response is grpc.aio.EOF:
             raise self._typed(await status_of(call))
         if not isinstance(response, pb.PerformResponse) or response.WhichOneof("response") != "opened":

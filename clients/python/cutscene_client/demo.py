@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cutscene_client import shipped
-from cutscene_client.cli import play
+from cutscene_client.commands.play import play
 from cutscene_client.errors import CutsceneError
 from cutscene_client.frames import TIERS
 from cutscene_client.local_server import local_server

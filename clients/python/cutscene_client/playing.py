@@ -77,7 +77,7 @@ async def play_script(
     on_frame: Callable[[Frame], None] = lambda frame: None,
     on_encoded: Callable[[int], None] = lambda count: None,
 ) -> PlayFigures:
-    """Opens a session, performs every shot, closes it, and writes the files. ``references`` come after the script's."""
+    """Opens a session, performs every shot, closes it, writes the files. ``references`` come after the script's."""
     request = type(expansion.open_request)()
     request.CopyFrom(expansion.open_request)
     request.model = model
@@ -91,11 +91,12 @@ async def play_script(
     request.references.extend(references)
     session = await client.open_request(request, on_position=on_position)
     remember(session.id, session.token, client.address, expansion.title)
-    async with session:
-        with tempfile.TemporaryFile(prefix="cutscene-") as spool:
+    with tempfile.TemporaryFile(prefix="cutscene-") as spool:
+        async with session:
             sizes, figures = await _perform(session, expansion, spool, on_frame)
-            spool.seek(0)
-            _write_files(session, expansion, spool, sizes, film, sheet, on_encoded)
+        # Nobody else has to wait for its place any more while the film is made.
+        spool.seek(0)
+        _write_files(session, expansion, spool, sizes, film, sheet, on_encoded)
     return figures
 
 

@@ -71,12 +71,6 @@ def rotate(rotation: npt.ArrayLike, points: npt.ArrayLike) -> FloatArray:
     return turned
 
 
-def conjugate(rotation: npt.ArrayLike) -> FloatArray:
-    """The rotation that undoes ``rotation``, which is of unit length."""
-    x, y, z, w = np.asarray(rotation, np.float64)
-    return np.array([-x, -y, -z, w])
-
-
 def unit(rotation: npt.ArrayLike) -> FloatArray:
     """A rotation brought back to unit length."""
     q = np.asarray(rotation, np.float64)

@@ -112,6 +112,9 @@ class Session:
         self._outstanding: set[str] = set()
         self._unheard: deque[pb.PerformRequest] = deque()  # sent, and not known to be taken, in order
         self._rewinding: pb.PerformRequest | None = None
+        self._closing = False
+        self._give_up_at: float | None = None  # of the loop's time, while a broken stream is tried to be resumed
+        self._pause_s = 0.0  # before the next attempt
         self._left = False
         self._rejected: dict[str, TurnRejected] = {}
         self._writing = asyncio.Lock()
@@ -287,7 +290,8 @@ class Session:
 
     async def close(self) -> Usage:
         """Ends the session once the turns already sent are drawn; their unread frames are dropped. Safe to repeat."""
-        if self.usage is None:
+        if self.usage is None and not self._closing:
+            self._closing = True
             await self._write(pb.PerformRequest(close=pb.Close()))
         while self.usage is None:
             response = await self._read()
@@ -331,19 +335,26 @@ class Session:
     async def _write(self, request: pb.PerformRequest) -> None:
         if self.usage is not None:
             raise SessionClosed(f"session {self.id} has ended: {self._closed_reason}", self._closed_reason)
+        if await self._send(request):
+            return
+        # The stream is over. What it still holds says why (a typed refusal, a notice), so read that first.
+        await asyncio.wait([self._reader], timeout=LAST_WORDS_S)
+        while self._ended is None and not self._inbox.empty():
+            item = self._inbox.get_nowait()
+            if isinstance(item, _Ended):
+                self._ended = item
+            elif item.WhichOneof("response") != "frame":  # a frame comes again
+                self._note(item)
+        await self._resume(self._end(None if self._ended is None else self._ended.error))
+
+    async def _send(self, request: pb.PerformRequest) -> bool:
+        """Whether it could be handed to the stream; else that is over."""
         try:
             async with self._writing:
                 await self._call.write(request)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
-            # The stream is over. What it still holds says why (a typed refusal, a notice), so read that first.
-            await asyncio.wait([self._reader], timeout=LAST_WORDS_S)
-            while not self._inbox.empty():
-                response = await self._read()  # raises at the end
-                if response.WhichOneof("response") != "frame":
-                    self._note(response)
-            await self._resume(self._end(error if isinstance(error, grpc.aio.AioRpcError) else None))
-            if request.WhichOneof("request") == "close":
-                await self._write(request)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return False
+        return True
 
     async def _write_step(self, request: pb.PerformRequest) -> None:
         """Sends a turn or a cut, and keeps it until it is known to be taken."""
@@ -357,41 +368,57 @@ class Session:
             self._unheard.popleft()
 
     async def _resume(self, cause: CutsceneError) -> None:
-        """Finds the session again after its stream broke. Raises ``cause`` if that is not to be."""
+        """Finds the session again after its stream broke. Raises ``cause`` if that is not to be.
+
+        Streams that break before anything is heard on them count as one break: pauses grow, and patience ends.
+        """
         if self._left or self.patience <= 0 or not isinstance(cause, (ConnectionLost, ServerGoingAway)):
             raise cause
         loop = asyncio.get_running_loop()
-        give_up_at, pause_s = loop.time() + self.patience, FIRST_PAUSE_S
+        if self._give_up_at is None:
+            self._give_up_at, self._pause_s = loop.time() + self.patience, 0.0
+        failed: CutsceneError | None = None
+        while True:
+            if self._pause_s:
+                if loop.time() + self._pause_s > self._give_up_at:
+                    raise cause from failed
+                # Jitter: the clients of a server that comes back do not all come at once.
+                await asyncio.sleep(self._pause_s * random.uniform(0.5, 1.0))
+            self._pause_s = min(2 * self._pause_s or FIRST_PAUSE_S, LONGEST_PAUSE_S)
+            try:
+                return await self._take_up()
+            except (ServerUnreachable, ConnectionLost) as error:
+                failed = error
+
+    async def _take_up(self) -> None:
+        """Takes the session up on a new stream, and says again what the server may not have taken. If that stream
+        breaks as well, whoever reads from it next finds out.
+        """
         self._call.cancel()
         await asyncio.wait([self._reader])
         wanted = self.next_frame
         if self._rewinding is not None:  # the server may have gone back already
             wanted = min(wanted, self._rewinding.rewind.frame)
-        while True:
-            try:
-                resume = pb.Resume(session_id=self.id, token=self.token, next_frame=wanted)
-                self._call, opened = await self._reconnect(resume)
-                break
-            except (ServerUnreachable, ConnectionLost) as error:
-                if loop.time() + pause_s > give_up_at:
-                    raise cause from error
-                # Jitter: the clients of a server that comes back do not all come at once.
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        resume = pb.Resume(session_id=self.id, token=self.token, next_frame=wanted)
+        self._call, opened = await self._reconnect(resume)
         self.resumed += 1
         self._acked = self.next_frame
         self._going_away, self._ended, self._inbox = False, None, asyncio.Queue()
         self._reader = asyncio.create_task(self._read_all(), name=f"session {self.id}")
         if self._rewinding is not None:
             if opened.epoch == self.epoch:
-                await self._write(self._rewinding)
+                await self._send(self._rewinding)
             else:
                 done = pb.Rewound(epoch=opened.epoch, next_frame=self._rewinding.rewind.frame)
                 self._inbox.put_nowait(pb.PerformResponse(rewound=done))
             return
         self._forget_sent(set(opened.recent_turn_ids))
-        for request in list(self._unheard):
-            await self._write(request)
+        again = list(self._unheard)
+        if self._closing:  # nothing says whether it was taken; a session that is closed refuses it, and says so again
+            again.append(pb.PerformRequest(close=pb.Close()))
+        for request in again:
+            if not await self._send(request):
+                return
 
     async def _read_all(self) -> None:
         try:
@@ -408,6 +435,7 @@ class Session:
             if self._ended is None:
                 item = await self._inbox.get()
                 if not isinstance(item, _Ended):
+                    self._give_up_at = None
                     return item
                 self._ended = item
             await self._resume(self._end(self._ended.error))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from cutscene_model.faces import SKULL_CELLS, SKULL_HIGH, SKULL_LOW
+from cutscene_model.faces import LIFTS, SKULL_CELLS, SKULL_HIGH, SKULL_LOW
 from cutscene_model.scene import EMOTIONS
 from cutscene_model.training.costumes import costume_glb, head_origin, islands
 from cutscene_model.training.motion import load_rig
@@ -27,6 +27,8 @@ _EYE_STEPS = 16  # corners of an eye
 _MOUTH_STEPS = 16  # segments along the lips
 _GRID = SKULL_CELLS  # resolution of the height field over the face
 (_X_LOW, _Y_LOW), (_X_HIGH, _Y_HIGH) = SKULL_LOW, SKULL_HIGH
+(_, _MOUTH_LIFT), (_, _EYE_LIFT), (_, _BROW_LIFT) = LIFTS  # the model looks for marks where they are drawn
+_GLINT_LIFT, _TEETH_LIFT = 0.028, 0.032  # before eyes and mouth
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +147,8 @@ class FaceMesh:
         for side in (1.0, -1.0):
             # From left to right on both sides, or one brow would turn its back to the camera.
             order = slice(None) if side > 0 else slice(None, None, -1)
-            rows.append(self._on_skull((side * x)[order], (middle + half)[order], 0.032))
-            rows.append(self._on_skull((side * x)[order], (middle - half)[order], 0.032))
+            rows.append(self._on_skull((side * x)[order], (middle + half)[order], _BROW_LIFT))
+            rows.append(self._on_skull((side * x)[order], (middle - half)[order], _BROW_LIFT))
         return rows
 
     def _eyes(self, face: Expression) -> list[Floats]:
@@ -154,10 +156,10 @@ class FaceMesh:
         rows = []
         for side in (1.0, -1.0):
             x, y = side * 0.2 + 0.058 * np.cos(angle), 0.365 + 0.072 * face.eye_open * np.sin(angle)
-            rows.append(self._on_skull(x, y, 0.022))
+            rows.append(self._on_skull(x, y, _EYE_LIFT))
         for side in (1.0, -1.0):
             x = side * 0.2 + 0.022 + 0.014 * np.cos(angle)
-            rows.append(self._on_skull(x, 0.365 + 0.034 * face.eye_open + 0.015 * np.sin(angle), 0.028))
+            rows.append(self._on_skull(x, 0.365 + 0.034 * face.eye_open + 0.015 * np.sin(angle), _GLINT_LIFT))
         return rows
 
     def _mouth(self, face: Expression, mouth_open: float) -> list[Floats]:
@@ -178,12 +180,12 @@ class FaceMesh:
         teeth_low = np.maximum(upper - lip * 0.9 - 0.42 * np.minimum(gap, 0.12) * profile, lower)
         tongue_high = np.minimum(lower + lip * 0.9 + 0.34 * np.maximum(gap - 0.05, 0.0) * profile, upper)
         return [
-            self._on_skull(x, upper, 0.024),
-            self._on_skull(x, lower, 0.024),
-            self._on_skull(inside, upper - lip * 0.9, 0.032),
-            self._on_skull(inside, np.minimum(teeth_low, upper - lip * 0.9), 0.032),
-            self._on_skull(0.7 * x, np.maximum(tongue_high, lower + lip * 0.9), 0.032),
-            self._on_skull(0.7 * x, lower + lip * 0.9, 0.032),
+            self._on_skull(x, upper, _MOUTH_LIFT),
+            self._on_skull(x, lower, _MOUTH_LIFT),
+            self._on_skull(inside, upper - lip * 0.9, _TEETH_LIFT),
+            self._on_skull(inside, np.minimum(teeth_low, upper - lip * 0.9), _TEETH_LIFT),
+            self._on_skull(0.7 * x, np.maximum(tongue_high, lower + lip * 0.9), _TEETH_LIFT),
+            self._on_skull(0.7 * x, lower + lip * 0.9, _TEETH_LIFT),
         ]
 
     def _on_skull(self, x: Floats, y: Floats, lift: float) -> Floats:

@@ -34,6 +34,7 @@ from cutscene_model.training.shards import Shard, open_shards
 from cutscene_model.vocabulary import SHIPPED, Vocabulary
 from cutscene_model.volumes import Volumes
 
+PREPARED = "prepared"  # folder beside the shards, with one of its own for each
 _ENCODED_AT_ONCE = 8
 HISTORY = 3  # frames before the target that a training sample may see
 REFERENCES = 2  # reference pictures that it may see
@@ -178,7 +179,7 @@ def prepared_frames(
     A megabyte of disk a frame, and half of one for pixels. Latents and pixels are named by the digests of those
     files, so that those of others are never taken for their own.
     """
-    shards, out = open_shards(data), data / "prepared"
+    shards, out = open_shards(data), data / PREPARED
     coder = None
     if finished is not None:
         coder = Autoencoder(*vocabulary.sizes, volumes)

@@ -8,7 +8,7 @@
 - export: a folder that cutscene-server loads, OUT
 - score: the held-out runs before and after, in OUT/manifest.json and RUN/before-after.png
 
-What other minutes are given to is another training, from the same preparation.
+Other minutes make another training, from the same preparation.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from cutscene_model.manifest import Manifest, read_manifest
 from cutscene_model.training.autoencoder_training import AutoencoderRun, train_autoencoder
 from cutscene_model.training.denoiser_training import REFERENCED, Both, DenoiserRun, train_denoiser
 from cutscene_model.training.own_game.capture_folder import census, read_capture
-from cutscene_model.training.own_game.errors import OwnGameError
-from cutscene_model.training.own_game.importing import HELD_OUT, TRAIN, Split, import_capture, split_runs
+from cutscene_model.training.own_game.errors import MeshesError, OwnGameError
+from cutscene_model.training.own_game.importing import HELD_OUT, TRAIN, Split, import_capture, split_runs, vocabulary_of
 from cutscene_model.training.own_game.meshes import MeshList, fit_meshes, read_meshes, volumes_for
 from cutscene_model.training.own_game.scoring import CaptureScore, score_runs, write_rows
 from cutscene_model.training.own_game.warm_start import fit_plain_colors, plain_colors, warm_model
-from cutscene_model.training.prepared import PreparedFrames, prepare_greyboxes, prepared_frames
+from cutscene_model.training.prepared import PREPARED, PreparedFrames, prepare_greyboxes, prepared_frames
 from cutscene_model.training.progress import load_average, load_checkpoint, read_step
 from cutscene_model.training.shards import read_shard, shard_paths
 from cutscene_model.vocabulary import Vocabulary
@@ -72,6 +72,14 @@ class Adaptation:
     adam_rate: float = 8e-4
     score_frames: int = 48  # of each held-out run; 0: no scores
 
+    def __post_init__(self) -> None:
+        """Raises ``ValueError``."""
+        for name, low, high in (("minutes", 0, 6000), ("batch", 1, 1024), ("finetune_batch", 1, 1024)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name}: found {getattr(self, name)}; allowed are {low} to {high}")
+        if self.score_frames < 0:
+            raise ValueError(f"score_frames: found {self.score_frames}; allowed are whole numbers from 0")
+
     @property
     def training(self) -> Path:
         """Where checkpoints and logs are."""
@@ -91,7 +99,6 @@ class Prepared:
 
 def adapt(job: Adaptation) -> Manifest:
     """Does what is still to be done. Raises ``OwnGameError``, ``ValueError`` for what cannot be used."""
-    job.run.mkdir(parents=True, exist_ok=True)
     ready = prepare(job)
     start = _start(job, ready)
     after = start if not job.minutes else _trained(job, ready)
@@ -114,19 +121,35 @@ def prepare(job: Adaptation) -> Prepared:
     runs = read_capture(job.capture)
     print(census(runs))
     split = split_runs(runs, job.held_out)
-    vocabulary = import_capture(split, job.run / "data")
-    base = read_manifest(job.model)
+    vocabulary, base = vocabulary_of((*split.train, *split.held_out)), read_manifest(job.model)
     meshes = read_meshes(job.meshes) if job.meshes else None
+    if meshes is not None:
+        _check_like(meshes, vocabulary, base)
     inputs = {
         "base": base.digest,
         "costumes": list(vocabulary.costumes),
         "looks": list(vocabulary.looks),
         "meshes": _digest(job.meshes),
         "shapes": _digest(job.shapes),
+        "held_out": sorted(run.name for run in split.held_out),  # else scores would be of what was trained on
     }
+    job.run.mkdir(parents=True, exist_ok=True)
     _same_inputs(job.run / "inputs.json", inputs)
+    import_capture(split, job.run / "data")
     volumes = _volumes(job, vocabulary, meshes)
     return Prepared(split, base, vocabulary, volumes, meshes.like if meshes else {})
+
+
+def _check_like(meshes: MeshList, vocabulary: Vocabulary, base: Manifest) -> None:
+    """Before shapes are fitted, which takes minutes."""
+    for kind, names, known in (
+        ("costumes", vocabulary.costumes, base.costumes),
+        ("looks", vocabulary.looks, base.looks),
+    ):
+        for name in set(names) & set(meshes.like):
+            if meshes.like[name] not in known:
+                field = f"{kind}.{name}.like"
+                raise MeshesError(meshes.path, field, f"{base.name} has no {meshes.like[name]!r}: {', '.join(known)}")
 
 
 def _volumes(job: Adaptation, vocabulary: Vocabulary, meshes: MeshList | None) -> Volumes:
@@ -152,7 +175,7 @@ def _same_inputs(path: Path, inputs: dict[str, Any]) -> None:
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))
         for key, value in inputs.items():
-            if found.get(key) != value:
+            if found.get(key, value) != value:
                 raise OwnGameError(path, key, "is not what this run was begun with; give another folder with --run")
     path.write_text(json.dumps(inputs, indent=1) + "\n", encoding="utf-8")
 
@@ -174,8 +197,8 @@ def _some_frames(job: Adaptation, ready: Prepared, shards: int = 12) -> Prepared
     paths = shard_paths(folder)
     chosen = [read_shard(path) for path in paths[:: max(1, len(paths) // shards)]]
     for shard in tqdm(chosen, unit="shard", desc="preparing some frames"):
-        prepare_greyboxes(shard, folder / "prepared" / shard.name, ready.volumes, ready.vocabulary)
-    return PreparedFrames(folder / "prepared", None, chosen)
+        prepare_greyboxes(shard, folder / PREPARED / shard.name, ready.volumes, ready.vocabulary)
+    return PreparedFrames(folder / PREPARED, None, chosen)
 
 
 def _start(job: Adaptation, ready: Prepared) -> Both:

@@ -137,12 +137,12 @@ def _frames(folder: Path, stage: Stage) -> Iterator[CapturedFrame]:
     if not path.exists():
         return
     with path.open("rb") as file:
-        for place, line in enumerate(file, 1):
+        for place, line in enumerate(iter(lambda: file.readline(MAX_LINE + 1), b""), 1):
             where = f"line {place}"
-            if not line.endswith(b"\n"):
-                return  # torn by a power cut: the writer takes it up from here
             if place > MAX_FRAMES or len(line) > MAX_LINE:
                 raise CaptureError(path, where, f"at most {MAX_FRAMES} lines of {MAX_LINE} bytes are read")
+            if not line.endswith(b"\n"):
+                return  # torn by a power cut: the writer takes it up from here
             try:
                 plain = json.loads(line, parse_constant=_no_constant)
             except (ValueError, RecursionError) as error:

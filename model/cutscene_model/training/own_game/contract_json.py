@@ -108,9 +108,9 @@ class Fields:
         """An enum's number."""
         value = self.take(name, 0)
         number = names.get(value) if isinstance(value, str) else value
-        if not isinstance(number, int) or not low <= number <= max(names.values()):
+        if isinstance(number, bool) or number not in [one for one in names.values() if one >= low]:
             raise self.fail(name, f"found {value!r}; allowed are {', '.join(names)}")
-        return number
+        return int(number)
 
     def child(self, name: str) -> Fields:
         """A message that must be there."""
@@ -290,7 +290,7 @@ def _prop_state(fields: Fields, props: dict[str, int]) -> PropState:
 
 def _known(fields: Fields, name: str, known: dict[str, int], kind: str) -> int:
     value = fields.take(name, "")
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise fields.fail(name, f"found {value!r}, which is no {kind}: {', '.join(known) or 'there is none'}")
     return known[value]
 

@@ -10,7 +10,7 @@ import contextlib
 import io
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,25 +100,21 @@ class GlbFile:
         """All triangles in the file's frame; of one ``node`` alone in that node's own frame."""
         with self._reading("meshes"):
             if node is not None:
-                return self._some(self._of_node(self._named(node), np.eye(4)))
-            found: list[Triangles] = []
-            for at in range(len(self._nodes)):
-                found += self._of_node(at, self._world(at))
-            return self._some(found)
+                return self._gathered([self._of_node(self._named(node), np.eye(4))])
+            return self._gathered(self._of_node(at, self._world(at)) for at in range(len(self._nodes)))
 
     def skinned(self) -> list[Triangles]:
         """All triangles in the bind pose, each corner bound to up to four joints; rigid pieces to what carries them."""
         with self._reading("meshes"):
-            return self._some(self._skinned())
+            return self._gathered(self._skinned())
 
-    def _skinned(self) -> list[Triangles]:
+    def _skinned(self) -> Iterator[list[Triangles]]:
         binds = self.bind_matrices()
-        found: list[Triangles] = []
         for at, node in enumerate(self._nodes):
             if "mesh" not in node:
                 continue
             if "skin" in node:
-                found += self._of_node(at, np.eye(4))
+                yield self._of_node(at, np.eye(4))
                 continue
             carrier, matrix = self._carrier(at, binds)
             if carrier is None:
@@ -128,7 +124,19 @@ class GlbFile:
                 joints[..., 0] = carrier
                 weights = np.zeros(joints.shape)
                 weights[..., 0] = 1
-                found.append(Triangles(one.node, one.corners, one.normals, one.uvs, one.material, joints, weights))
+                yield [Triangles(one.node, one.corners, one.normals, one.uvs, one.material, joints, weights)]
+
+    def _gathered(self, nodes: Iterable[list[Triangles]]) -> list[Triangles]:
+        """What nodes show, counted after each: a mesh takes memory as often as it is shown."""
+        found: list[Triangles] = []
+        count = 0
+        for pieces in nodes:
+            found += pieces
+            count += sum(len(one.corners) for one in pieces)
+            if count > MAX_TRIANGLES:
+                raise self.error("meshes", f"found more triangles than the {MAX_TRIANGLES} that are allowed")
+        if not count:
+            raise self.error("meshes", "found no triangles")
         return found
 
     def bind_matrices(self) -> dict[int, Array]:
@@ -151,12 +159,6 @@ class GlbFile:
         if name not in names:
             raise self.error("nodes", f"there is no node {name!r}; there are {', '.join(sorted(names))[:300]}")
         return names[name]
-
-    def _some(self, found: list[Triangles]) -> list[Triangles]:
-        count = sum(len(one.corners) for one in found)
-        if not 0 < count <= MAX_TRIANGLES:
-            raise self.error("meshes", f"found {count} triangles; allowed are 1 to {MAX_TRIANGLES}")
-        return found
 
     def _local(self, at: int) -> Array:
         node = self._nodes[at]
@@ -211,9 +213,11 @@ class GlbFile:
         if index is None:
             index = np.arange(len(positions) // 3 * 3).reshape(-1, 3)
         index = index.astype(np.int64)
-        if index.size and index.max() >= len(positions):
+        if index.size and not 0 <= index.min() <= index.max() < len(positions):
             raise self.error(name, "an index points past the vertices")
         linear = matrix[:3, :3]
+        if np.linalg.det(linear) < 0:  # mirrored: by the specification the triangles turn the other way round then
+            index = index[:, ::-1]
         corners = (positions @ linear.T + matrix[:3, 3])[index]
         if not np.isfinite(corners).all():
             raise self.error(name, "has corners that are not finite")

@@ -1,25 +1,31 @@
 """A capture as shards that training reads: ``cutscene-train import``.
 
-Whole runs are held out, not frames: neighbours of a trained frame tell nothing. What is written once stays; a capture
-that has grown since adds its new runs.
+Whole runs are held out, not frames: neighbours of a trained frame tell nothing. What is written once stays; of
+a capture that has grown since, or of which some was recorded again, only that is written.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgpack
 from tqdm import tqdm
 
+from cutscene_model.scene_codec import stage_to_plain, state_to_plain
 from cutscene_model.training.own_game.capture_folder import CapturedRun
 from cutscene_model.training.own_game.errors import CaptureError
+from cutscene_model.training.prepared import PREPARED
 from cutscene_model.training.shards import SUFFIX, Record, Shard, shard_paths, write_shard
 from cutscene_model.vocabulary import Vocabulary
 
 SHARD_FRAMES = 200
+HELD_OUT_EVERY = 10  # runs
 TRAIN, HELD_OUT, VOCABULARY = "train", "held-out", "vocabulary.json"
 
 
@@ -31,8 +37,8 @@ class Split:
     held_out: tuple[CapturedRun, ...]
 
 
-def split_runs(runs: Sequence[CapturedRun], held_out: Sequence[str] = (), share: float = 0.1) -> Split:
-    """Holds out the runs that are named, else every so many by name, at least one.
+def split_runs(runs: Sequence[CapturedRun], held_out: Sequence[str] = ()) -> Split:
+    """Holds out the runs that are named, else every tenth by name, at least one.
 
     Raises ``CaptureError`` if a name is not there, or nothing would be left to train on.
     """
@@ -44,8 +50,7 @@ def split_runs(runs: Sequence[CapturedRun], held_out: Sequence[str] = (), share:
     if not held_out:
         if len(runs) < 2:
             raise CaptureError(folder, "held-out", "there is one run only; record at least two, one to measure on")
-        every = max(2, round(1 / share))
-        held_out = names[every // 2 :: every] or names[-1:]
+        held_out = names[HELD_OUT_EVERY // 2 :: HELD_OUT_EVERY] or names[-1:]
     split = Split(
         tuple(run for run in runs if run.name not in held_out), tuple(run for run in runs if run.name in held_out)
     )
@@ -65,7 +70,7 @@ def vocabulary_of(runs: Sequence[CapturedRun]) -> Vocabulary:
 def import_capture(split: Split, out: Path) -> Vocabulary:
     """Writes ``out/train``, ``out/held-out`` and ``out/vocabulary.json``. Raises ``CaptureError``.
 
-    Shards of an earlier import that are not of this split go; those that are, stay as they are.
+    Shards of an earlier import that are not of this split go, with what was prepared of them; those that are, stay.
     """
     vocabulary = vocabulary_of((*split.train, *split.held_out))
     for part, runs in ((TRAIN, split.train), (HELD_OUT, split.held_out)):
@@ -77,6 +82,7 @@ def import_capture(split: Split, out: Path) -> Vocabulary:
         for path in shard_paths(folder):
             if path.stem not in wanted:
                 path.unlink()
+                shutil.rmtree(folder / PREPARED / path.stem, ignore_errors=True)
         for name, (run, first) in tqdm(wanted.items(), unit="shard", desc=f"importing {part}"):
             if not (folder / f"{name}{SUFFIX}").exists():
                 write_shard(folder, _shard(name, run, first))
@@ -106,5 +112,14 @@ def _shard(name: str, run: CapturedRun, first: int) -> Shard:
 
 
 def _shard_name(run: CapturedRun, first: int) -> str:
-    """With the number of frames: where a run has grown, its last shard is another one."""
-    return f"{run.name}-{first:06d}-{min(SHARD_FRAMES, len(run.frames) - first)}"
+    """With a digest of what it is made of: where a run has grown, or was recorded again, that shard is another one.
+
+    Pictures count by their sizes and times of change, for to read them all takes as long as to write the shard.
+    """
+    made_of = hashlib.blake2b(msgpack.packb(stage_to_plain(run.stage)), digest_size=6)
+    for frame in run.frames[first : first + SHARD_FRAMES]:
+        made_of.update(msgpack.packb([frame.number, frame.shot, state_to_plain(frame.state)]))
+        for path in (frame.picture, frame.ids):
+            told = None if path is None else path.stat()
+            made_of.update(msgpack.packb(None if told is None else [told.st_size, told.st_mtime_ns]))
+    return f"{run.name}-{first:06d}-{made_of.hexdigest()}"

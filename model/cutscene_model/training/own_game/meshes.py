@@ -101,9 +101,10 @@ class _Reader:
         return MeshesError(self._path, field, description)
 
     def read(self) -> MeshList:
-        strange = set(self._plain) - {"joints", "bones", "costumes", "looks"}
-        if strange:
-            raise self._fail(strange.pop(), "is not a part of this file: joints, bones, costumes, looks")
+        parts = ("joints", "bones", "costumes", "looks")
+        for name, part in self._plain.items():
+            if name not in parts or not isinstance(part, dict):
+                raise self._fail(name, f"is not a part of this file; its tables are {', '.join(parts)}")
         costumes = tuple(self._costume(name, one) for name, one in self._plain.get("costumes", {}).items())
         looks = tuple(self._look(name, one) for name, one in self._plain.get("looks", {}).items())
         joints = self._joints() if costumes else {}
@@ -117,8 +118,10 @@ class _Reader:
             raise self._fail("joints", f"missing: {_listed(missing)}; unknown: {_listed(strange)}")
         found: dict[str, tuple[str, Floats]] = {}
         for name, one in given.items():
-            joint, offset = (one, (0.0, 0.0, 0.0)) if isinstance(one, str) else (one.get("joint"), one.get("offset"))
-            found[name] = str(joint), self._three(f"joints.{name}.offset", offset)
+            said = {"joint": one, "offset": [0.0, 0.0, 0.0]} if isinstance(one, str) else one
+            if not isinstance(said, dict) or set(said) != {"joint", "offset"} or not isinstance(said["joint"], str):
+                raise self._fail(f"joints.{name}", "a joint's name is wanted, or a table of joint and offset")
+            found[name] = said["joint"], self._three(f"joints.{name}.offset", said["offset"])
         return found
 
     def _bones(self) -> dict[str, tuple[str, ...]]:
@@ -141,8 +144,12 @@ class _Reader:
         field = f"looks.{name}"
         self._check(field, name, one, {"file", "node", "box", "prop_box", "glows", "like"})
         boxes = [self._box(f"{field}.{key}", one.get(key)) for key in ("box", "prop_box")]
-        node = one.get("node")
-        return LookFile(name, self._file(field, one), node, boxes[0], boxes[1], bool(one.get("glows", False)))
+        node, glows = one.get("node"), one.get("glows", False)
+        if not (node is None or isinstance(node, str)):
+            raise self._fail(f"{field}.node", "the name of a node is wanted")
+        if not isinstance(glows, bool):
+            raise self._fail(f"{field}.glows", "true or false is wanted")
+        return LookFile(name, self._file(field, one), node, boxes[0], boxes[1], glows)
 
     def _check(self, field: str, name: str, one: object, allowed: set[str]) -> None:
         if not NAME.fullmatch(name):
@@ -153,7 +160,7 @@ class _Reader:
         if strange:
             raise self._fail(f"{field}.{strange.pop()}", f"is not known; allowed are {', '.join(sorted(allowed))}")
         if "like" in one:
-            self._like[name] = str(one["like"])
+            (self._like[name],) = self._texts(f"{field}.like", [one["like"]])
 
     def _file(self, field: str, one: dict[str, Any]) -> Path:
         path = self._path.parent / str(one.get("file", ""))
@@ -233,13 +240,16 @@ def rest_joints(meshes: MeshList, glb: GlbFile) -> FloatArray:
 def _costume_solids(meshes: MeshList, costume: CostumeFile, rest: FloatArray) -> Iterator[Solid]:
     """One solid a bone, about the bone's first joint, in the axes of the rest pose ``rest``."""
     glb = GlbFile(costume.file)
-    pieces = [one for one in glb.skinned() if one.node not in costume.leave_out]
-    known = {one.node for one in glb.skinned()}
+    whole = glb.skinned()
+    known = {one.node for one in whole}
     for key in _NODES:
         strange = set(getattr(costume, key)) - known
         if strange:
             field = f"costumes.{costume.name}.{key}"
             raise MeshesError(meshes.path, field, f"no mesh of {costume.file.name} hangs on {strange.pop()!r}")
+    pieces = [one for one in whole if one.node not in costume.leave_out]
+    if not pieces:
+        raise MeshesError(meshes.path, f"costumes.{costume.name}.leave_out", "nothing would be left")
     uvs, texture = glb.painted(pieces)
     corners = np.concatenate([one.corners for one in pieces])
     normals = np.concatenate([one.normals for one in pieces])
@@ -300,9 +310,14 @@ def _bound(glb: GlbFile, piece: Triangles) -> tuple[npt.NDArray[np.int64], Float
 def fit_meshes(meshes: MeshList, base: Volumes, processes: int | None = None) -> Volumes:
     """Volumes of all meshes in the list, in the rest pose of ``base``, with its pose prior if the builds agree.
 
-    Where ``base`` has no volumes, the first costume's bind pose is everybody's.
+    Where ``base`` has no volumes, the first costume's bind pose is everybody's. Raises ``MeshesError``.
     """
-    rests = [rest_joints(meshes, GlbFile(costume.file)) for costume in meshes.costumes]
+    files = [GlbFile(costume.file) for costume in meshes.costumes]
+    known = {name for glb in files for name in glb.names()}
+    for bone, joints in meshes.bones.items():
+        if strange := [name for name in joints if name not in known]:
+            raise MeshesError(meshes.path, f"bones.{bone}", f"no costume's file has a joint {strange[0]!r}")
+    rests = [rest_joints(meshes, glb) for glb in files]
     rest = base.rest_joints if len(base.names) or not rests else rests[0]
     solids = [_look_solid(meshes.path, look) for look in meshes.looks]
     for costume in meshes.costumes:

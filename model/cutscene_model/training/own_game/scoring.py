@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from cutscene_model.training.regions import regions_of
 from cutscene_model.training.scores import Score, score, summary
 from cutscene_model.transformer import TransformerEngine
 
-SHOWN = 12  # frames of a sheet
+SHOWN = 4  # frames of a sheet, side by side
 SET_ID = 6
 _WIDTH = 384
 
@@ -31,7 +31,6 @@ _WIDTH = 384
 class Shown:
     """One frame as the game and as the model drew it."""
 
-    label: str
     reference: Pixels
     result: Pixels
 
@@ -57,17 +56,24 @@ def score_runs(
     scores: list[Score] = []
     ceiling: list[Score] = []
     shown: list[Shown] = []
-    with tqdm(unit="frame", desc=f"playing {engine.manifest.name}", mininterval=2.0) as bar:
+    chosen = {run.name: _chosen(run, most) for run in runs}
+    total = sum(map(len, chosen.values()))
+    places = sheet_places(total)
+    with tqdm(total=total, unit="frame", desc=f"playing {engine.manifest.name}", mininterval=2.0) as bar:
         for run in runs:
-            chosen = _chosen(run, most)
-            stride = max(1, len(runs) * len(chosen) // SHOWN)
-            for one, (played, coded, reference, result) in enumerate(_play(engine, run, chosen, tier)):
+            for played, coded, reference, result in _play(engine, run, chosen[run.name], tier):
+                if len(scores) in places:
+                    shown.append(Shown(reference, result))
                 scores.append(played)
                 ceiling.append(coded)
-                if one % stride == stride // 2:
-                    shown.append(Shown(f"{run.name}: {played.psnr_db:.1f} dB", reference, result))
                 bar.update()
-    return CaptureScore(len(scores), summary(scores), summary(ceiling), tuple(shown[:SHOWN]))
+    return CaptureScore(len(scores), summary(scores), summary(ceiling), tuple(shown))
+
+
+def sheet_places(total: int) -> set[int]:
+    """Which of so many frames, all runs together, are shown: some ``SHOWN``, evenly spread."""
+    count = min(SHOWN, total)
+    return {int((number + 0.5) * total / count) for number in range(count)}
 
 
 def _chosen(run: CapturedRun, most: int) -> list[CapturedFrame]:
@@ -85,7 +91,9 @@ def _chosen(run: CapturedRun, most: int) -> list[CapturedFrame]:
     return chosen[:most]
 
 
-def _play(engine: TransformerEngine, run: CapturedRun, frames: list[CapturedFrame], tier: str) -> Any:
+def _play(
+    engine: TransformerEngine, run: CapturedRun, frames: list[CapturedFrame], tier: str
+) -> Iterator[tuple[Score, Score, Pixels, Pixels]]:
     """Scores and pictures, frame after frame on one timeline."""
     raster = GreyboxRaster(run.stage, engine.volumes)
     timeline = engine.begin(run.stage, seed=1)
@@ -126,15 +134,16 @@ def _encoded(engine: TransformerEngine, picture: Pixels) -> Any:
     return latent[0].half().cpu().numpy()
 
 
-def write_rows(path: Path, titles: Sequence[str], rows: Sequence[Sequence[Pixels]], columns: int = 4) -> None:
-    """A PNG with one row of pictures for each title, ``columns`` of them."""
+def write_rows(path: Path, titles: Sequence[str], rows: Sequence[Sequence[Pixels]]) -> None:
+    """A PNG with one row of pictures for each title, all rows of one length."""
     height = _WIDTH * 9 // 16
+    columns = max(len(pictures) for pictures in rows)
     canvas = Image.new("RGB", (columns * (_WIDTH + 6), len(rows) * (height + 22)), (18, 18, 20))
     draw = ImageDraw.Draw(canvas)
     for down, (title, pictures) in enumerate(zip(titles, rows, strict=True)):
         top = down * (height + 22)
         draw.text((4, top + 4), title, fill=(210, 210, 210))
-        for across, picture in enumerate(pictures[:columns]):
+        for across, picture in enumerate(pictures):
             small = Image.fromarray(picture).resize((_WIDTH, height))
             canvas.paste(small, (across * (_WIDTH + 6), top + 18))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -156,7 +156,7 @@ def _before_mixing(slots: SlotEncoder, kind: str, row: int, element_class: int) 
 
 
 def _classes(frames: PreparedFrames) -> dict[int, int]:
-    """The class that each look's row is mostly used with."""
+    """A class that each look's row is used with; most looks have one only."""
     found: dict[int, int] = {}
     for index in range(0, len(frames), max(1, len(frames) // SAMPLED)):
         anchors = frames.crops(np.asarray([index]), np.random.default_rng(0), (2, 2)).anchors

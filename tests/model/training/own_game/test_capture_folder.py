@@ -119,6 +119,9 @@ def _set(*keys: str | int, value: Any) -> Callable[[Any], None]:
         ("runs/run-0/frames.jsonl", _set("state", "actors", 0, "joints", 4, value="x"), "actors[0].joints[4]"),
         ("runs/run-0/frames.jsonl", _set("state", "actors", 0, "joints", value=[0.0]), "actors[0].joints"),
         ("runs/run-0/frames.jsonl", _set("state", "actors", 0, "cast_id", value="eve"), "actors[0].cast_id"),
+        ("runs/run-0/frames.jsonl", _set("state", "actors", 0, "cast_id", value=["ada"]), "actors[0].cast_id"),
+        ("runs/run-0/frames.jsonl", _set("state", "actors", 0, "emotion", value=True), "actors[0].emotion"),
+        ("runs/run-0/frames.jsonl", _set("state", "actors", 0, "emotion", value=99), "actors[0].emotion"),
         ("runs/run-0/frames.jsonl", _set("state", "actors", 1, "cast_id", value="ada"), "state.actors"),
         ("runs/run-0/frames.jsonl", _set("state", "actors", 0, "mouth", value=1), "actors[0].mouth"),
         ("runs/run-0/frames.jsonl", _set("state", "props", 0, "prop_id", value="cup"), "props[0].prop_id"),
@@ -149,6 +152,14 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     path = record(tmp_path, runs=1) / "runs/run-0/frames.jsonl"
     path.write_bytes(path.read_bytes()[:-9])
     assert len(read_capture(tmp_path)[0].frames) == 3
+
+
+def test_a_line_without_an_end_is_not_read_to_it(tmp_path: Path) -> None:
+    path = record(tmp_path, runs=1) / "runs/run-0/frames.jsonl"
+    with path.open("ab") as file:
+        file.truncate(path.stat().st_size + (1 << 34))  # of a disk's bad sectors, say: nothing but zeros
+    with pytest.raises(CaptureError, match="bytes are read"):
+        read_capture(tmp_path)
 
 
 def test_pictures_of_another_size_and_what_is_no_picture_are_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from cutscene_model.manifest import read_manifest
 from cutscene_model.scene import JOINTS
 from cutscene_model.training.own_game.capture_folder import read_capture
 from cutscene_model.training.own_game.errors import MeshesError
-from cutscene_model.training.own_game.glb_reader import GlbFile
+from cutscene_model.training.own_game.glb_reader import MAX_TRIANGLES, GlbFile
 from cutscene_model.training.own_game.importing import import_capture, split_runs
 from cutscene_model.training.own_game.meshes import fit_meshes, read_meshes, volumes_for
 from cutscene_model.training.own_game.warm_start import (
@@ -96,12 +96,64 @@ def test_without_meshes_the_base_s_shapes_serve_the_names_that_are_shared() -> N
         ('[looks.a]\nfile = "crate.glb"\nsize = 3\n', "looks.a.size"),
         ('[looks.a]\nfile = "crate.glb"\nbox = [[0, 0, 0], [1, 0, 1]]\n', "looks.a.box"),
         ('[costumes.b]\nfile = "body.glb"\nheadgear = "hat"\n', "costumes.b.headgear"),
+        ('[looks.a]\nfile = "crate.glb"\nglows = "false"\n', "looks.a.glows"),
+        ('[looks.a]\nfile = "crate.glb"\nnode = 3\n', "looks.a.node"),
+        ('[looks.a]\nfile = "crate.glb"\nlike = 3\n', "looks.a.like"),
     ],
 )
 def test_a_mistake_in_the_list_is_named(tmp_path: Path, more: str, field: str) -> None:
     with pytest.raises(MeshesError) as caught:
         read_meshes(write_list(tmp_path, more))
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("said", ["3", "{offset = [0, 0, 0]}", '{joint = "rig_head", at = 1}', "[1, 2]"])
+def test_a_joint_that_is_none_is_named(tmp_path: Path, said: str) -> None:
+    path = write_list(tmp_path)
+    path.write_text(path.read_text().replace('head_top = "rig_head_top"', f"head_top = {said}"))
+    with pytest.raises(MeshesError) as caught:
+        read_meshes(path)
+    assert caught.value.field == "joints.head_top"
+
+
+@pytest.mark.parametrize("text", ["looks = 3", "costumes = []", "joints = 'x'"])
+def test_a_part_of_the_list_that_is_no_table_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "list.toml").write_text(text)
+    with pytest.raises(MeshesError, match="its tables are"):
+        read_meshes(tmp_path / "list.toml")
+
+
+def test_a_bone_s_joint_that_no_file_has_is_named(tmp_path: Path) -> None:
+    """It would leave the body without that part, and say nothing."""
+    path = write_list(tmp_path)
+    path.write_text(path.read_text().replace('head = ["rig_neck"]', 'head = ["rig_neck", "rig_nekc"]'))
+    with pytest.raises(MeshesError, match=r"bones\.head.*rig_nekc"):
+        fit_meshes(read_meshes(path), no_volumes(), processes=1)
+
+
+def test_a_costume_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None:
+    path = write_list(tmp_path)
+    path.write_text(path.read_text().replace('like = "knight"', 'leave_out = ["body"]'))
+    with pytest.raises(MeshesError, match=r"leave_out.*nothing"):
+        fit_meshes(read_meshes(path), no_volumes(), processes=1)
+
+
+def test_a_mirrored_node_is_solid_too(tmp_path: Path) -> None:
+    """Game tools mirror by a scale of -1, which turns the triangles' sides inside out if it is not noticed."""
+    for name, scale in (("plain", [1, 1, 1]), ("mirrored", [-1, 1, 1])):
+        nodes = [{"name": "box", "mesh": 0, "scale": scale}]
+        (piece,) = GlbFile(write_glb(tmp_path / f"{name}.glb", CUBE, SIDES, nodes=nodes, skins=[])).still()
+        outward = np.einsum("tij,tij->ti", piece.normals, piece.corners)
+        assert (outward > 0).all(), name
+        edges = piece.corners[:, 1:] - piece.corners[:, :1]
+        turned = np.einsum("ti,ti->t", np.cross(edges[:, 0], edges[:, 1]), piece.corners[:, 0])
+        assert (turned > 0).all(), name
+
+
+def test_a_mesh_shown_by_many_nodes_counts_as_often(tmp_path: Path) -> None:
+    nodes = [{"name": f"n{at}", "mesh": 0} for at in range(MAX_TRIANGLES // len(SIDES) + 1)]
+    with pytest.raises(MeshesError, match="more triangles"):
+        GlbFile(write_glb(tmp_path / "x.glb", CUBE, SIDES, nodes=nodes, skins=[])).still()
 
 
 def test_joints_that_are_missing_are_named(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from cutscene_client import remembered, shipped
 from cutscene_client.client import Client, connect
+from cutscene_client.commands.arguments import Commands, add_server, meant
 from cutscene_client.errors import CutsceneError
 from cutscene_client.frames import TIERS
 from cutscene_client.rendering import Render, RenderItem, RenderProgress
@@ -23,10 +24,8 @@ from cutscene_client.rendering import Render, RenderItem, RenderProgress
 SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 MAX_RATE_FACTOR = 40
 
-AddServer = Callable[[argparse.ArgumentParser], None]
 
-
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser], add_server: AddServer) -> None:
+def add_commands(commands: Commands) -> None:
     """Adds ``render`` and ``renders`` to the tool's commands."""
     render = commands.add_parser(
         "render",
@@ -69,7 +68,7 @@ def _render(options: argparse.Namespace) -> int:
         return 2
     if options.cancel is not None:
         return asyncio.run(_cancel(options))
-    known = None if options.resume is None else _known(options.resume, options.token)
+    known = None if options.resume is None else meant(options.resume, options.token, remembered.RENDERS)
     items = [_item(script, options) for script in options.scripts]
     followed = _Followed(options.server, options.output)
     try:
@@ -191,7 +190,7 @@ def _report(progress: RenderProgress) -> str:
 
 
 async def _cancel(options: argparse.Namespace) -> int:
-    job_id, token = _known(options.cancel, options.token)
+    job_id, token = meant(options.cancel, options.token, remembered.RENDERS)
     async with connect(options.server) as client:
         progress = await client.render_job(job_id, token).cancel()
     print(json.dumps(_plain(progress)) if options.json else _report(progress))
@@ -218,14 +217,6 @@ def _renders(options: argparse.Namespace) -> int:
             f"{job.frames_done} of {job.frame_count} frames  {entry.title}"
         )
     return 0
-
-
-def _known(beginning: str, token: str) -> tuple[str, str]:
-    """The id and token of the job that is meant. Raises ``UnknownRecording``."""
-    if token:
-        return beginning, token
-    entry = remembered.find(beginning, remembered.RENDERS)
-    return entry.session_id, entry.token
 
 
 def _plain(progress: RenderProgress) -> dict[str, object]:
