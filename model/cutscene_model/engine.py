@@ -50,8 +50,8 @@ class PastFrame:
 class Timeline(Protocol):
     """The model's side of one performance.
 
-    ``prepare`` and ``decode`` are functions of what they are given and of the stage: each may be called from a thread
-    of its own, one call at a time, while another thread draws. All else is for one caller at a time.
+    ``prepare`` and ``decode`` are functions of what they are given and of the stage: they may be called from threads of
+    their own, ``prepare`` from several, while another thread draws. All else is for one caller at a time.
     """
 
     @property

@@ -41,17 +41,18 @@ class ShadowMap:
         low, high = _extent(still)
         self._center = ((low + high) / 2).astype(np.float32)
         self._radius = max(float(np.linalg.norm(high - low)) / 2, 1.0)
-        self._key: tuple[float, float, float] | None = None
-        self._depth = np.empty((0, 0), np.float32)
+        # The sun's direction, and the set's depths from there: one value, for several threads may ask.
+        self._kept: tuple[tuple[float, float, float], FloatArray] | None = None
 
     def cast(self, moving: Primitives, lights: Lights) -> Sunlight:
         """The shadows of the set and of what moves."""
         view = light_view(np.asarray(lights.sun_direction, np.float32), self._center, self._radius, SHADOW_SIZE)
-        if self._key != lights.sun_direction:
-            self._depth = np.full((SHADOW_SIZE, SHADOW_SIZE), np.inf, np.float32)
-            lower_depths(self._depth, self._casters, view, self._volumes)
-            self._key = lights.sun_direction
-        depth = self._depth.copy()
+        kept = self._kept
+        if kept is None or kept[0] != lights.sun_direction:
+            still = np.full((SHADOW_SIZE, SHADOW_SIZE), np.inf, np.float32)
+            lower_depths(still, self._casters, view, self._volumes)
+            self._kept = kept = lights.sun_direction, still
+        depth = kept[1].copy()
         lower_depths(depth, moving, view, self._volumes)
         return Sunlight(view, depth)
 

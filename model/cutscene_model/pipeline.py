@@ -1,13 +1,15 @@
-"""Frames that follow one another, made side by side: one is decoded while the next is drawn and the third prepared.
+"""Frames that follow one another, made side by side: one is decoded, the next drawn, and the two after it prepared.
 
-Each stage runs on a thread of its own and does its arithmetic there, so that three frames keep two cores busy where one
-frame's small operations, each shared out among two cores, would leave them waiting for one another. Every frame comes
-out as it would alone: the stages share nothing but what the frame before left in the timeline.
+Each runs on a thread of its own and does its arithmetic there, so that four frames keep two cores busy where one
+frame's small operations, each shared out among two cores, would leave them waiting for one another. Preparing is the
+longest stage, and depends on no other frame, so two are prepared at a time. Every frame comes out as it would alone:
+the stages share nothing but what the frame before left in the timeline.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import Any, TypeVar
 from cutscene_model.engine import Pixels, Timeline
 from cutscene_model.scene import SceneState
 
+AHEAD = 2  # frames that are prepared at a time
 Result = TypeVar("Result")
 
 
@@ -33,12 +36,12 @@ class Pipeline:
     """The threads of the first and the last stage. The caller's own does what is between them."""
 
     def __init__(self) -> None:
-        self._first = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        self._first = ThreadPoolExecutor(AHEAD, thread_name_prefix="prepare")
         self._last = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._preparing: Future[Prepared] | None = None  # what was asked for last
 
     def prepare(self, timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Future[Prepared]:
-        """Prepares a frame of ``state()`` once those asked for before are prepared."""
+        """Prepares a frame of ``state()``, beside one that was asked for before."""
         self._preparing = self._first.submit(_prepare, timeline, state, tier)
         return self._preparing
 
@@ -54,14 +57,15 @@ class Pipeline:
 
     def play(self, timeline: Timeline, states: Sequence[SceneState], tier: str) -> Iterator[Pixels]:
         """Draws ``states`` one after the other as the timeline's next frames; yields their pixels in order."""
-        if not states:
-            return
-        preparing = self.prepare(timeline, lambda: states[0], tier)
+        waiting = deque(partial(states.__getitem__, place) for place in range(len(states)))
+        preparing: deque[Future[Prepared]] = deque()
         decoding: Future[Pixels] | None = None
-        for following in range(1, len(states) + 1):
-            prepared = preparing.result().value
-            if following < len(states):
-                preparing = self.prepare(timeline, partial(states.__getitem__, following), tier)
+        for _ in states:
+            while waiting and len(preparing) < AHEAD:
+                preparing.append(self.prepare(timeline, waiting.popleft(), tier))
+            prepared = preparing.popleft().result().value
+            if waiting:
+                preparing.append(self.prepare(timeline, waiting.popleft(), tier))
             latent = timeline.draw(prepared, tier).latent
             decoded, decoding = decoding, self.finish(partial(timeline.decode, prepared, latent))
             timeline.commit()

@@ -1,10 +1,10 @@
 """The inference process: one loop that takes commands, draws frames and reports facts. Only here is a model loaded.
 
     take an order -> prepare -> draw -> decode, write, report
-                     (thread)   (loop)  (thread)
+                     (threads)  (loop)  (thread)
 
-While a frame is drawn, the one before is decoded and, if its order is here already, the one after is prepared. A turn's
-first frame has the machine to itself, for somebody waits for it: the next is begun once it is on its way.
+While a frame is drawn, the one before is decoded and, if their orders are here already, the two after are prepared. A
+turn's first frame has the machine to itself, for somebody waits for it: the next is begun once it is on its way.
 
 The process decides nothing: which frame of which session comes next is the front end's to say. A session's failure is a
 fact like any other; only the pipe's end or ``Stop`` ends the loop.
@@ -19,6 +19,7 @@ import queue
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
@@ -29,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cutscene_model.engine import PastFrame
-from cutscene_model.pipeline import Pipeline, Prepared, now_us
+from cutscene_model.pipeline import AHEAD, Pipeline, Prepared, now_us
 from cutscene_server import logs
 from cutscene_server import worker_messages as messages
 from cutscene_server.frame_ring import FrameRing
@@ -77,8 +78,8 @@ class Worker:
         self._broken: dict[int, int] = {}  # by session: the generation of which a frame could not be decoded
         self._ring: FrameRing | None = None
         self._commands: queue.SimpleQueue[messages.Message] = queue.SimpleQueue()
-        self._next: messages.Message | None = None  # looked at, and not taken yet
-        self._ahead: Future[Prepared] | None = None  # the preparing of ``_next``
+        # Looked at, and not taken yet; with the preparing of those that are frames.
+        self._next: deque[tuple[messages.Message, Future[Prepared] | None]] = deque()
         self._pipeline = Pipeline()
         self._logged_at = self._counted_at = time.monotonic()  # when the cache's counters were last logged, and told
 
@@ -111,18 +112,23 @@ class Worker:
 
     def _take(self) -> tuple[messages.Message, Future[Prepared] | None, bool]:
         """The next command, what of it is being prepared, and whether there was none for a while."""
-        command, prepared = self._next, self._ahead
-        self._next = self._ahead = None
-        waited = command is None and self._commands.empty()
-        return self._commands.get() if command is None else command, prepared, waited
+        if self._next:
+            return *self._next.popleft(), False
+        waited = self._commands.empty()
+        return self._commands.get(), None, waited
 
     def _look_ahead(self) -> None:
-        """Has the next frame prepared, if it is ordered."""
-        if self._next is None and not self._commands.empty():
-            self._next = self._commands.get()  # only this loop takes from the queue
-        if isinstance(self._next, messages.Draw) and self._ahead is None:
-            timeline = self._timeline(self._next)
-            self._ahead = None if timeline is None else self._prepare(timeline, self._next)
+        """Has the next frames prepared, as far as they are ordered."""
+        # Only this loop takes from the queue. Past what is no frame nothing is known of timelines.
+        while (
+            len(self._next) < AHEAD
+            and not self._commands.empty()
+            and all(isinstance(command, messages.Draw) for command, _ in self._next)
+        ):
+            command, preparing = self._commands.get(), None
+            if isinstance(command, messages.Draw) and (timeline := self._timeline(command)) is not None:
+                preparing = self._prepare(timeline, command)
+            self._next.append((command, preparing))
 
     def _prepare(self, timeline: Timeline, command: messages.Draw) -> Future[Prepared]:
         return self._pipeline.prepare(timeline, lambda: unpack_state(command.packed_state), command.tier)

@@ -17,9 +17,9 @@ from cutscene_server.frame_ring import FrameRing
 
 log = logging.getLogger("cutscene_server")
 
-# One frame being decoded or encoded, one being drawn, one being prepared. Encoding takes a tenth of a frame's time, so
-# the next order is there before it can be begun; a fourth would only make a newly started turn wait for one more frame.
-PIPELINE_SLOTS = 3
+# One frame being decoded or encoded, one being drawn, two being prepared. Encoding takes a tenth of a frame's time, so
+# the next order is there before it can be begun; a fifth would only make a newly started turn wait for one more frame.
+PIPELINE_SLOTS = 4
 STOP_S = 3.0  # how long the process may take to finish the frame at hand before it is ended
 FROM_OUTSIDE = (-9, -15)  # exit codes of SIGKILL and SIGTERM, which no fault of a process's own sends
 

@@ -1,8 +1,8 @@
 """What a frame of each tier takes of an inference process, learned from the frames that it drew.
 
-Frames overlap in the process: one is decoded while the next is drawn and the third prepared. What another frame costs
-is therefore not how long it takes but by how much it puts off the one behind it: the time from the finish before to
-its own, if it was under way for long enough before that. A frame that had the process to itself does not show it: it
+Frames overlap in the process: one is decoded while the next is drawn and those after it prepared. What another frame
+costs is therefore not how long it takes but by how much it puts off the one behind it: the time from the finish before
+to its own, if it was under way for long enough before that. A frame that had the process to itself does not show it: it
 would have cost no less than its longest stage and no more than it took, and until overlapping frames say more the
 middle of the two is believed.
 
