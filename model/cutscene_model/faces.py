@@ -160,9 +160,10 @@ class FaceEncoder(nn.Module):
         ``place`` (n, 2) is metres from the face's middle; ``state`` (n, 2 * width) sums ``mood`` and ``wearer``.
         """
         place = 4 * place
-        waves = [f(math.pi * k * place) for k in _WAVES for f in (torch.sin, torch.cos)]
+        angles = place[:, None] * (math.pi * place.new_tensor(_WAVES))[:, None]
+        waves = torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
         gain, shift = state.chunk(2, dim=-1)
-        known = torch.cat([place, *waves], dim=-1).to(self.place.weight.dtype)
+        known = torch.cat([place, waves], dim=-1).to(self.place.weight.dtype)
         h = F.silu(torch.addcmul(shift, self.place(known), 1 + gain))
         h = F.silu(h + self.second(h))
         h = F.silu(h + self.third(h))
