@@ -34,6 +34,7 @@ _FAINT = np.float32(40)  # of 126: a stored normal shorter than that is none, or
 
 # What is kept of every ray of a batch: origin and direction, depth, where it ends, and what its march needs.
 _OX, _OY, _OZ, _DX, _DY, _DZ, _T, _END, _SPACING, _OUTSIDE, _STEP, _EAGERNESS, _D, _X, _Y, _Z = range(16)
+_UNDER_WAY, _MET, _MISSED = range(3)
 _U, _V, _AXIS = _SPACING, _OUTSIDE, _STEP  # before it marches
 _RAY = 16
 # And of every ray that has met the primitive: a normal, and where colour and normal are read, in place of the march's.
@@ -242,49 +243,56 @@ def _march(  # type: ignore[no-untyped-def]
         rays[_OUTSIDE, ray] = -_ONE  # the distance at the last place outside; before there is one, negative
         rays[_STEP, ray], rays[_EAGERNESS, ray] = _ZERO, _EAGER
     met, living = 0, count
+    states = np.empty(count, np.int32)
     for _ in range(_STEPS):
         if living == 0:
             break
         _distances(living, rays, size, first, distance, bytes_, at)
+        _step(living, rays, states)
         for ray in range(living - 1, -1, -1):
-            t, end, spacing = rays[_T, ray], rays[_END, ray], rays[_SPACING, ray]
-            last, step, eager, d = rays[_OUTSIDE, ray], rays[_STEP, ray], rays[_EAGERNESS, ray], rays[_D, ray]
-            outside = last >= 0
-            if outside and eager > 1 and max(d, _ZERO) + last < step:
-                # A way back also from inside: within a shape, other surfaces may seem near that nobody can see.
-                rays[_T, ray] = t - (step - last) * spacing
-                rays[_STEP, ray], rays[_EAGERNESS, ray] = last, _ONE
+            if states[ray] == _UNDER_WAY:
                 continue
-            gone = False
-            if d < _TOUCH and outside:
-                if d < 0:  # it went a little too far: the surface lies between this place and the last
-                    t -= step * spacing * -d / (last - d)
-                if t < end:
-                    _keep(rays, ray, t, found, met)
-                    found_places[met] = places[ray]
-                    met += 1
-                gone = True
-            else:
-                if d < _TOUCH:
-                    step = max(-d, _INWARD_STEP)  # inside from the start, as a camera in a wall: on until outside
-                else:
-                    outside, last = True, d
-                    step = max(d * eager, _LEAST_STEP)
-                t += step * spacing
-                if t >= end:
-                    # The last step may have been too long: what is in reach of the last place is still to be seen.
-                    gone = not outside or eager == 1 or t - (step - last) * spacing >= end
-                    t -= (step - last) * spacing
-                    step, eager = last, _ONE
-            if not gone:
-                rays[_T, ray], rays[_OUTSIDE, ray], rays[_STEP, ray], rays[_EAGERNESS, ray] = t, last, step, eager
-                continue
+            if states[ray] == _MET:
+                _keep(rays, ray, rays[_T, ray], found, met)
+                found_places[met] = places[ray]
+                met += 1
             living -= 1
             if ray < living:  # the last, which had its turn, takes the place of the one that is gone
                 for row in range(_D):
                     rays[row, ray] = rays[row, living]
                 places[ray] = places[living]
     return met
+
+
+@kernel
+def _step(count, rays, states):  # type: ignore[no-untyped-def]
+    """Lets rays go on from where they are, by the distance there; ``states`` says which have met something, or nothing.
+
+    Every ray has all that could happen to it reckoned, and what does not is dropped: that compiles without branches.
+    """
+    for ray in range(count):
+        t, end, spacing, d = rays[_T, ray], rays[_END, ray], rays[_SPACING, ray], rays[_D, ray]
+        last, step, eager = rays[_OUTSIDE, ray], rays[_STEP, ray], rays[_EAGERNESS, ray]
+        outside, touches = last >= _ZERO, d < _TOUCH
+        # A way back also from inside: within a shape, other surfaces may seem near that nobody can see.
+        back = outside & (eager > _ONE) & (max(d, _ZERO) + last < step)
+        met = touches & outside & ~back
+        # It went a little too far: the surface lies between this place and the last.
+        t_met = t + min(d, _ZERO) * step * spacing / max(last - d, _TINY)
+        # Inside from the start, as a camera in a wall, it goes on until it is outside.
+        ahead = max(-d, _INWARD_STEP) if touches else max(d * eager, _LEAST_STEP)
+        safe = last if touches else d
+        t_ahead = t + ahead * spacing
+        # The last step may have been too long: what is in reach of the last place is still to be seen.
+        t_safe = t_ahead - (ahead - safe) * spacing
+        past = t_ahead >= end
+        over = past & ((safe < _ZERO) | (eager == _ONE) | (t_safe >= end))
+        rays[_T, ray] = t - (step - last) * spacing if back else t_met if met else t_safe if past else t_ahead
+        rays[_OUTSIDE, ray] = last if back else safe
+        rays[_STEP, ray] = last if back else safe if past else ahead
+        rays[_EAGERNESS, ray] = _ONE if back | past else eager
+        ends = (met & (t_met >= end)) | (over & ~back & ~met)
+        states[ray] = _MISSED if ends else _MET if met else _UNDER_WAY
 
 
 @kernel
