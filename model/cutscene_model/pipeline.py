@@ -3,11 +3,14 @@
 Each stage runs on a thread of its own and does its arithmetic there, so that three frames keep two cores busy where one
 frame's small operations, each shared out among two cores, would leave them waiting for one another. Every frame comes
 out as it would alone: the stages share nothing but what the frame before left in the timeline.
+
+A stage that takes hardly longer than waking a thread up is done by whoever asks for it.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +21,10 @@ from cutscene_model.engine import Pixels, Timeline
 from cutscene_model.scene import SceneState
 
 Result = TypeVar("Result")
+
+
+QUICK_US = 250  # what a stage may take that is not worth a thread's waking up
+SURE = 8  # times in a row, before it is believed to be so quick
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +43,37 @@ class Pipeline:
         self._first = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._last = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._preparing: Future[Prepared] | None = None  # what was asked for last
+        self._finishing: Future[Any] | None = None
+        self._prepare_us: deque[int] = deque(maxlen=SURE)  # what it took
+        self._finish_us: deque[int] = deque(maxlen=SURE)
+
+    @property
+    def prepares_at_once(self) -> bool:
+        """Whether preparing ahead gains nothing: it takes no longer than handing it over."""
+        return _is_quick(self._prepare_us)
 
     def prepare(self, timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Future[Prepared]:
         """Prepares a frame of ``state()`` once those asked for before are prepared."""
-        self._preparing = self._first.submit(_prepare, timeline, state, tier)
+        self._preparing = self._first.submit(self._prepare, timeline, state, tier)
         return self._preparing
 
     def prepare_now(self, timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Prepared:
         """The same for a caller who would wait for it: on its own thread, if nothing else is being prepared."""
         if self._preparing is None or self._preparing.done():
-            return _prepare(timeline, state, tier)
+            return self._prepare(timeline, state, tier)
         return self.prepare(timeline, state, tier).result()
 
     def finish(self, work: Callable[[], Result]) -> Future[Result]:
         """Does ``work``, a decode and what follows from it, once all that was handed over before is done."""
-        return self._last.submit(work)
+        if _is_quick(self._finish_us) and (self._finishing is None or self._finishing.done()):
+            finished: Future[Result] = Future()
+            try:
+                finished.set_result(self._timed(work))
+            except Exception as error:
+                finished.set_exception(error)
+            return finished
+        self._finishing = finishing = self._last.submit(self._timed, work)
+        return finishing
 
     def play(self, timeline: Timeline, states: Sequence[SceneState], tier: str) -> Iterator[Pixels]:
         """Draws ``states`` one after the other as the timeline's next frames; yields their pixels in order."""
@@ -76,10 +99,23 @@ class Pipeline:
         self._last.shutdown()
 
 
-def _prepare(timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Prepared:
-    started_us = now_us()
-    value = timeline.prepare(state(), tier)
-    return Prepared(value, started_us, now_us() - started_us)
+    def _prepare(self, timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Prepared:
+        started_us = now_us()
+        value = timeline.prepare(state(), tier)
+        took_us = now_us() - started_us
+        self._prepare_us.append(took_us)
+        return Prepared(value, started_us, took_us)
+
+    def _timed(self, work: Callable[[], Result]) -> Result:
+        started_us = now_us()
+        result = work()
+        self._finish_us.append(now_us() - started_us)
+        return result
+
+
+def _is_quick(took_us: deque[int]) -> bool:
+    # A copy: another thread may add to it meanwhile.
+    return len(took_us) == SURE and max(took_us.copy()) < QUICK_US
 
 
 def now_us() -> int:

@@ -120,7 +120,7 @@ class Worker:
         """Has the next frame prepared, if it is ordered."""
         if self._next is None and not self._commands.empty():
             self._next = self._commands.get()  # only this loop takes from the queue
-        if isinstance(self._next, messages.Draw) and self._ahead is None:
+        if isinstance(self._next, messages.Draw) and self._ahead is None and not self._pipeline.prepares_at_once:
             timeline = self._timeline(self._next)
             self._ahead = None if timeline is None else self._prepare(timeline, self._next)
 
@@ -297,14 +297,15 @@ class Worker:
     def _read_commands(self) -> None:
         try:
             while True:
-                self._commands.put(messages.unpack(self._connection.recv_bytes()))
+                for command in messages.split(self._connection.recv_bytes()):
+                    self._commands.put(command)
         except (EOFError, OSError):
             self._commands.put(messages.Stop())  # the front end is gone
 
     def _report(self, fact: messages.Fact) -> None:
         try:
             with self._reporting:
-                self._connection.send_bytes(messages.pack(fact))
+                self._connection.send_bytes(messages.join([messages.pack(fact)]))
         except OSError:
             os._exit(0)  # the front end is gone: there is nobody to report to and nothing to save
 
