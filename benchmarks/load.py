@@ -57,7 +57,7 @@ from live import add_server_options, describe_machine, server_arguments
 from load_model import measure_model, pictures
 from load_service import measure_service, ready_server
 
-from cutscene_client.frames import TIERS
+from cutscene_client.frames import DIGESTS, TIERS
 from cutscene_client.local_server import local_server
 from cutscene_server.__main__ import loop_factory
 
@@ -109,6 +109,9 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     service.add_argument("--stream-fps", type=float, default=5.0, help="of each stream (default: %(default)s)")
     service.add_argument("--stream-seconds", type=float, default=15.0, help="of each count (default: %(default)s)")
+    service.add_argument(
+        "--digest", default="blake3", choices=list(DIGESTS), help="that frames carry (default: %(default)s)"
+    )
     service.add_argument("--idle", type=int, default=2000, help="sessions held beside (default: %(default)s)")
     service.add_argument("--echo-streams", type=int, default=32, help="(default: %(default)s)")
     service.add_argument("--echo-seconds", type=float, default=5.0, help="of each round (default: %(default)s)")

@@ -28,12 +28,12 @@ from load_streams import CREDIT, Playing, Stream, channels, opened
 from ready_engine import DRAW_MS, PICTURES
 
 from cutscene_client import shipped
-from cutscene_client.frames import PACINGS
+from cutscene_client.frames import DIGESTS, PACINGS
 from cutscene_client.local_server import local_server
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import scene_pb2 as spb
 from cutscene_server import picture
-from cutscene_server.terms import Codec
+from cutscene_server.terms import Codec, PixelDigest
 
 Echo = grpc.aio.StreamStreamCall[bytes, bytes]
 
@@ -131,6 +131,7 @@ class Service:
         """What each stream says at first."""
         message = pb.Open()
         message.CopyFrom(self._expansion.open_request)
+        message.video.pixel_digest = DIGESTS[self._options.digest]
         message.pacing, message.fps, message.frame_credit = PACINGS[pacing], fps, CREDIT
         message.tier = message.lowest_tier = pb.TIER_STANDARD
         return message
@@ -228,9 +229,9 @@ async def echoed(address: str, payload: bytes, streams: int, seconds: float) -> 
     return rate
 
 
-def encoder_ms(pictures: npt.NDArray[np.uint8], quality: int, repeats: int = 50) -> float:
+def encoder_ms(pictures: npt.NDArray[np.uint8], quality: int, digest: PixelDigest, repeats: int = 50) -> float:
     """Digest and JPEG of one picture with nothing beside it, median, milliseconds of one core."""
-    times = [picture.encode(pictures[n % len(pictures)], Codec.JPEG, quality)[2] for n in range(repeats)]
+    times = [picture.encode(pictures[n % len(pictures)], Codec.JPEG, quality, digest)[2] for n in range(repeats)]
     return statistics.median(times) / 1000
 
 
@@ -261,7 +262,7 @@ async def ready_service(options: argparse.Namespace, pictures: npt.NDArray[np.ui
 
 async def measure_service(options: argparse.Namespace, pictures: npt.NDArray[np.uint8]) -> dict[str, object]:
     """Runs everything and returns the figures."""
-    alone_ms = encoder_ms(pictures, quality=90)
+    alone_ms = encoder_ms(pictures, 90, PixelDigest[options.digest.upper()])
     async with ready_service(options, pictures) as service:
         ours, bare = [], []
         with echo_server() as echo:
@@ -292,6 +293,7 @@ async def measure_service(options: argparse.Namespace, pictures: npt.NDArray[np.
         "streams": most,
         "p99_ms": seen[most].p99_ms if most in seen else None,
         "echo_ratio": round(ratio, 3),
+        "digest": options.digest,
         "idle": len(service.idle),
         "stream_fps": options.stream_fps,
         "frames_per_s": round(statistics.median(ours), 1),

@@ -98,7 +98,6 @@ class Pipeline:
         self._first.shutdown()
         self._last.shutdown()
 
-
     def _prepare(self, timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Prepared:
         started_us = now_us()
         value = timeline.prepare(state(), tier)

@@ -49,7 +49,9 @@ class WorkerLink:
         self._waking = False  # whether the loop is asked to look at the facts, and has not begun to
         self._unsent: list[bytes] = []  # commands of this turn of the loop
         self._ring: FrameRing | None = None
-        self._slots: list[int] = []  # the free ones; who was freed last is taken first: it lies in the processor's cache
+        self._slots: list[
+            int
+        ] = []  # the free ones; who was freed last is taken first: it lies in the processor's cache
         self._reader: threading.Thread | None = None
 
     async def start(self) -> Manifest:

@@ -203,7 +203,11 @@ def model(manifest: Manifest) -> pb.Model:
 
 def _video(terms: Terms) -> pb.VideoFormat:
     return pb.VideoFormat(
-        width=terms.width, height=terms.height, codec=_codec(terms.codec), jpeg_quality=terms.jpeg_quality
+        width=terms.width,
+        height=terms.height,
+        codec=_codec(terms.codec),
+        jpeg_quality=terms.jpeg_quality,
+        pixel_digest=f"PIXEL_DIGEST_{terms.pixel_digest.name}",
     )
 
 
