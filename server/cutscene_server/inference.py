@@ -15,7 +15,7 @@ from cutscene_server import worker_messages
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import NotServing, ServerError
 from cutscene_server.scheduling import CostModel, FrameQueue, Places, TierControl
-from cutscene_server.worker_link import PIPELINE_SLOTS, WorkerLink
+from cutscene_server.worker_link import MOST_SLOTS, PIPELINE_SLOTS, WorkerLink
 
 if TYPE_CHECKING:
     from cutscene_server.registry import SessionRecord
@@ -127,7 +127,7 @@ class Inference:
         """Orders wait with a process that is quick, so that it need not wait for each. A slow one gets as many as keep
         it busy: whoever comes next waits for all of them.
         """
-        self.depth = max(PIPELINE_SLOTS, min(self.link.ring.slots, AHEAD_US // max(self.costs.costs_us().values())))
+        self.depth = max(PIPELINE_SLOTS, min(MOST_SLOTS, AHEAD_US // max(self.costs.costs_us().values())))
 
     async def replace(self) -> None:
         """Starts another process in place of one that has ended. Raises ``NotServing`` if that one ends as well."""

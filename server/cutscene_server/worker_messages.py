@@ -190,7 +190,8 @@ def unpack(packed: bytes) -> Message:
 
 def join(packed: Sequence[bytes]) -> bytes:
     """Packed messages as one: whoever is sent several at once wakes up once."""
-    return msgpack.Packer().pack_array_header(len(packed)) + b"".join(packed)
+    header: bytes = msgpack.Packer().pack_array_header(len(packed))
+    return header + b"".join(packed)
 
 
 def split(joined: bytes) -> list[Message]:
