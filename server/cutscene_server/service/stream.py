@@ -36,8 +36,8 @@ from cutscene_server.errors import (
 from cutscene_server.registry import SessionRecord
 from cutscene_server.runtime import Runtime
 from cutscene_server.scheduling import Tenant
-from cutscene_server.session_log import FrameReady
 from cutscene_server.service.write_limit import WriteLimit
+from cutscene_server.session_log import FrameReady
 from cutscene_server.wire import replies, requests
 
 Context = grpc.aio.ServicerContext[pb.PerformRequest, pb.PerformResponse]

@@ -19,7 +19,6 @@ from cutscene_server.terms import Codec, Pacing, Terms
 from cutscene_server.transfers import Imported
 from cutscene_server.turns import Usage
 
-
 _CODECS: dict[Codec, pb.Codec] = {codec: pb.Codec.Value(f"CODEC_{codec.name}") for codec in Codec}
 _TIERS: dict[str, pb.Tier] = {tier: pb.Tier.Value(f"TIER_{tier.upper()}") for tier in TIERS}
 
