@@ -47,13 +47,10 @@ class Pipeline:
         self._prepare_us: deque[int] = deque(maxlen=SURE)  # what it took
         self._finish_us: deque[int] = deque(maxlen=SURE)
 
-    @property
-    def prepares_at_once(self) -> bool:
-        """Whether preparing ahead gains nothing: it takes no longer than handing it over."""
-        return _is_quick(self._prepare_us)
-
     def prepare(self, timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Future[Prepared]:
         """Prepares a frame of ``state()`` once those asked for before are prepared."""
+        if _is_quick(self._prepare_us) and (self._preparing is None or self._preparing.done()):
+            return _done(partial(self._prepare, timeline, state, tier))
         self._preparing = self._first.submit(self._prepare, timeline, state, tier)
         return self._preparing
 
@@ -66,12 +63,7 @@ class Pipeline:
     def finish(self, work: Callable[[], Result]) -> Future[Result]:
         """Does ``work``, a decode and what follows from it, once all that was handed over before is done."""
         if _is_quick(self._finish_us) and (self._finishing is None or self._finishing.done()):
-            finished: Future[Result] = Future()
-            try:
-                finished.set_result(self._timed(work))
-            except Exception as error:
-                finished.set_exception(error)
-            return finished
+            return _done(partial(self._timed, work))
         self._finishing = finishing = self._last.submit(self._timed, work)
         return finishing
 
@@ -110,6 +102,16 @@ class Pipeline:
         result = work()
         self._finish_us.append(now_us() - started_us)
         return result
+
+
+def _done(work: Callable[[], Result]) -> Future[Result]:
+    """What came of work that is done here and now."""
+    done: Future[Result] = Future()
+    try:
+        done.set_result(work())
+    except Exception as error:
+        done.set_exception(error)
+    return done
 
 
 def _is_quick(took_us: deque[int]) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cutscene_server.turns import DrawOrder
 
 
-AHEAD_US = 8_000  # orders beyond those that keep the pipeline busy may take the process so long: nothing overtakes them
+AHEAD_US = 8_000  # what orders beyond those that keep the pipeline busy may take the process
 
 
 class Inference:
@@ -101,9 +101,18 @@ class Inference:
         self.drawing += 1
         self.link.send(command)
 
-    def note_answer(self) -> None:
-        """The process has drawn a frame that was ordered, or could not."""
+    def note_answer(self, longest_us: int | None = None) -> None:
+        """The process has drawn a frame that was ordered, whose longest stage took so long; None: it could not.
+
+        Orders wait with a process that is quick, so that neither side waits for the other at each of them. How many
+        is found out from frame to frame, for a slow one is to have no more than keep it busy: nothing overtakes them.
+        """
         self.drawing -= 1
+        if self.drawing == 0 or longest_us is None:
+            self.depth = PIPELINE_SLOTS
+        else:
+            can_wait = AHEAD_US // max(1, longest_us)
+            self.depth = max(PIPELINE_SLOTS, min(self.depth + 1, can_wait, MOST_SLOTS))
         self._freed.set()
 
     def free(self, slot: int, link: WorkerLink | None = None) -> None:
@@ -119,15 +128,10 @@ class Inference:
         """The process has ended: it draws nothing of what was ordered, and has encoded nothing that it was to."""
         self.orders.clear()
         self.unlanded = self.drawing = 0
+        self.depth = PIPELINE_SLOTS
         self.void_encodings()
         self.landed.set()
         self.beginning.clear()
-
-    def review_depth(self) -> None:
-        """Orders wait with a process that is quick, so that it need not wait for each. A slow one gets as many as keep
-        it busy: whoever comes next waits for all of them.
-        """
-        self.depth = max(PIPELINE_SLOTS, min(MOST_SLOTS, AHEAD_US // max(self.costs.costs_us().values())))
 
     async def replace(self) -> None:
         """Starts another process in place of one that has ended. Raises ``NotServing`` if that one ends as well."""

@@ -151,11 +151,11 @@ class Step:
     def _encode(self, inference: Inference, drawn: worker_messages.Drawn) -> Arrived:
         """Begins to. Once it is done the frame has no slot any more."""
         slot, link = drawn.slot, inference.link
-        inference.note_answer()
         record, order = inference.orders[slot]
         figures = worker_messages.figures_from_plain(drawn.figures)
+        longest_us = max(figures.greybox_us, figures.denoise_us, figures.decode_us)
+        inference.note_answer(longest_us)
         if not order.stored:
-            longest_us = max(figures.greybox_us, figures.denoise_us, figures.decode_us)
             inference.costs.observe(figures.tier, figures.started_us, figures.finished_us, longest_us)
         latent = b"" if order.stored else link.ring.latent(slot)
         encoding: asyncio.Future[Encoded] | None = None
@@ -288,7 +288,6 @@ class Step:
 
     def review_tiers(self, inference: Inference) -> None:
         """Takes the steps that are due between tiers."""
-        inference.review_depth()
         for change in inference.tiers.review(clock.now_us()):
             if record := self._sessions.by_key(change.key):
                 record.log.info("goes %s to %s", "down" if change.lower else "up", change.tier)

@@ -120,7 +120,7 @@ class Worker:
         """Has the next frame prepared, if it is ordered."""
         if self._next is None and not self._commands.empty():
             self._next = self._commands.get()  # only this loop takes from the queue
-        if isinstance(self._next, messages.Draw) and self._ahead is None and not self._pipeline.prepares_at_once:
+        if isinstance(self._next, messages.Draw) and self._ahead is None:
             timeline = self._timeline(self._next)
             self._ahead = None if timeline is None else self._prepare(timeline, self._next)
 

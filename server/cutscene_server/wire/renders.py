@@ -41,7 +41,7 @@ def read_item(message: rpb.RenderItem, path: str, manifest: Manifest, max_frames
     terms = dataclasses.replace(
         said,
         codec=Codec.RAW_RGB,
-        pixel_digest=PixelDigest.BLAKE2B,  # so that a film is proven with what a performance is, unless that asks otherwise
+        pixel_digest=PixelDigest.BLAKE2B,  # so that the film's digest is that of the same performance, played
         frame_credit=FRAME_CREDIT,
         background=True,
         pacing=Pacing.UNPACED,  # nobody waits for a film: every state is drawn, at the tier that was asked for
