@@ -19,8 +19,8 @@ from cutscene_server.terms import Codec, Pacing, Terms
 from cutscene_server.transfers import Imported
 from cutscene_server.turns import Usage
 
-_CODECS: dict[Codec, pb.Codec] = {codec: pb.Codec.Value(f"CODEC_{codec.name}") for codec in Codec}
-_TIERS: dict[str, pb.Tier] = {tier: pb.Tier.Value(f"TIER_{tier.upper()}") for tier in TIERS}
+_CODECS: dict[Codec, pb.Codec] = {codec: getattr(pb, f"CODEC_{codec.name}") for codec in Codec}
+_TIERS: dict[str, pb.Tier] = {tier: getattr(pb, f"TIER_{tier.upper()}") for tier in TIERS}
 
 
 def opened(record: SessionRecord, token: str) -> pb.PerformResponse:
