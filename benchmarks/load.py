@@ -139,9 +139,9 @@ def main() -> int:
         print(f"service: {found['streams']} streams at {found['stream_fps']:g} frames/s with p99 {found['p99_ms']} ms "
               f"(wanted: 500 under 50) beside {found['idle']} idle sessions (wanted: 2000); "
               f"{found['frames_per_s']} frames/s at most, {found['echo_ratio']} of a bare echo's messages "
-              f"(wanted: at least 0.7), {found['echo_ratio_encoded']} of those of one that encodes as well; a frame takes "
-              f"{found['cpu_us']} us of processor time; the encoder alone would take {found['encoder_cores_at_goal']} "
-              f"cores for all streams asked for, of {os.cpu_count()}")  # fmt: skip
+              f"(wanted: at least 0.7), {found['echo_ratio_encoded']} of those of one that encodes as well; a frame "
+              f"takes {found['cpu_us']} us of processor time; the encoder alone would take "
+              f"{found['encoder_cores_at_goal']} cores for all streams asked for, of {os.cpu_count()}")  # fmt: skip
     if options.json:
         print(json.dumps(figures))
     return 0
