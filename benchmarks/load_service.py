@@ -10,33 +10,26 @@ import math
 import os
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
 import numpy as np
 import numpy.typing as npt
 from arrivals import largest_that_holds, lateness, percentile
 from live import states_of
-from load_echo import METHOD
+from load_compared import Comparison, Rate
+from load_processes import Processes
 from load_streams import CREDIT, Playing, Stream, channels, opened
-from proc_files import children_of, is_inference, text_of
 from ready_engine import DRAW_MS, PICTURES
 
 from cutscene_client import shipped
-from cutscene_client.frames import PACINGS
+from cutscene_client.frames import DIGESTS, PACINGS
 from cutscene_client.local_server import local_server
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import scene_pb2 as spb
-from cutscene_server import picture
-from cutscene_server.terms import Codec
-
-Echo = grpc.aio.StreamStreamCall[bytes, bytes]
 
 HERE = Path(__file__).resolve().parent
 TURN_FRAMES = 48
@@ -62,46 +55,6 @@ class Delivery:
         return self.streams == self.asked and self.p99_ms < MOST_LATE_MS
 
 
-class Processes:
-    """The server's processes as Linux sees them, and this one."""
-
-    def __init__(self) -> None:
-        (self._server,) = [
-            child for child in children_of(os.getpid()) if "cutscene_server" in text_of(child, "cmdline")
-        ]
-        self._inference = [child for child in children_of(self._server) if is_inference(child)]
-
-    def memory_mb(self) -> float:
-        """Resident, of server and inference process."""
-        pages = [int(Path(f"/proc/{process}/statm").read_text().split()[1]) for process in self._all]
-        return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-    def cpu_s(self) -> dict[str, float]:
-        """Processor time so far."""
-        loop = _thread_s(self._server, self._server)
-        return {
-            "event loop": loop,
-            "server's other threads": _process_s(self._server) - loop,
-            "inference": sum(map(_process_s, self._inference)),
-            "clients": _process_s(os.getpid()),
-        }
-
-    @property
-    def _all(self) -> list[int]:
-        return [self._server, *self._inference]
-
-
-def _thread_s(process: int, thread: int) -> float:
-    with contextlib.suppress(OSError):
-        return int(Path(f"/proc/{process}/task/{thread}/schedstat").read_text().split()[0]) / 1e9
-    return 0.0
-
-
-def _process_s(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # user and system time, of all threads
-
-
 class Service:
     """A server whose pictures are ready, and the streams of this process."""
 
@@ -120,6 +73,7 @@ class Service:
         """What each stream says at first."""
         message = pb.Open()
         message.CopyFrom(self._expansion.open_request)
+        message.video.pixel_digest = DIGESTS[self._options.digest]
         message.pacing, message.fps, message.frame_credit = PACINGS[pacing], fps, CREDIT
         message.tier = message.lowest_tier = pb.TIER_STANDARD
         return message
@@ -151,15 +105,17 @@ class Service:
             cores={name: round((after[name] - before[name]) / (end - start), 3) for name in after},
         )
 
-    async def flood(self, streams: int, seconds: float) -> tuple[float, bytes]:
-        """Messages a second when every stream takes what it can get, and one of the messages."""
+    async def flood(self) -> tuple[Rate, bytes]:
+        """What comes when every stream takes what it can get, and one of the messages."""
+        streams, seconds = self._options.echo_streams, self._options.echo_seconds
         players = await opened(self._connections, self.request("", 24.0), streams)
         async with Playing(players, self.states, [0.0] * len(players)):
             await asyncio.sleep(self._options.warm_up)
-            before = sum(len(player.arrivals) for player in players)
+            before, cpu_s = sum(len(player.arrivals) for player in players), self.processes.server_s()
             begun = time.perf_counter()
             await asyncio.sleep(seconds)
-            rate = (sum(len(player.arrivals) for player in players) - before) / (time.perf_counter() - begun)
+            count, seconds = sum(len(player.arrivals) for player in players) - before, time.perf_counter() - begun
+            rate = Rate(count / seconds, 1e6 * (self.processes.server_s() - cpu_s) / max(1, count))
         return rate, players[0].last.SerializeToString()
 
     async def close(self) -> None:
@@ -175,52 +131,6 @@ def _delays(stream: Stream, period: float, start: float, end: float) -> Iterator
     delays = lateness(stream.arrivals, stream.begun, period)
     for number in range(first, last + 1):
         yield delays[number] if number < len(delays) else math.inf
-
-
-@contextlib.contextmanager
-def echo_server() -> Iterator[str]:
-    """``load_echo`` in a process of its own."""
-    command = [sys.executable, str(HERE / "load_echo.py")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.stdin.close()
-
-
-async def echoed(address: str, payload: bytes, streams: int, seconds: float) -> float:
-    """Messages a second that come back, when every stream has one on its way."""
-    connections = channels(address, CONNECTIONS)
-    calls: list[Echo] = [connections[number % CONNECTIONS].stream_stream(METHOD)() for number in range(streams)]
-    came = 0
-
-    async def play(call: Echo) -> None:
-        nonlocal came
-        while True:
-            await call.write(payload)
-            await call.read()
-            came += 1
-
-    tasks = [asyncio.create_task(play(call)) for call in calls]
-    await asyncio.sleep(min(1.0, seconds))
-    before, begun = came, time.perf_counter()
-    await asyncio.sleep(seconds)
-    rate = (came - before) / (time.perf_counter() - begun)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    for call in calls:
-        call.cancel()
-    await asyncio.gather(*[channel.close() for channel in connections])
-    return rate
-
-
-def encoder_ms(pictures: npt.NDArray[np.uint8], quality: int, repeats: int = 50) -> float:
-    """Digest and JPEG of one picture with nothing beside it, median, milliseconds of one core."""
-    times = [picture.encode(pictures[n % len(pictures)], Codec.JPEG, quality)[2] for n in range(repeats)]
-    return statistics.median(times) / 1000
 
 
 @contextlib.contextmanager
@@ -250,16 +160,9 @@ async def ready_service(options: argparse.Namespace, pictures: npt.NDArray[np.ui
 
 async def measure_service(options: argparse.Namespace, pictures: npt.NDArray[np.uint8]) -> dict[str, object]:
     """Runs everything and returns the figures."""
-    alone_ms = encoder_ms(pictures, quality=90)
+    comparison = Comparison(options)
     async with ready_service(options, pictures) as service:
-        ours, bare = [], []
-        with echo_server() as echo:
-            for number in range(options.rounds):
-                rate, payload = await service.flood(options.echo_streams, options.echo_seconds)
-                ours.append(rate)
-                bare.append(await echoed(echo, payload, options.echo_streams, options.echo_seconds))
-                print(f"  round {number + 1}: {ours[-1]:.0f} frames/s, bare echo {bare[-1]:.0f} messages/s "
-                      f"of {len(payload)} bytes")  # fmt: skip
+        await comparison.measure(pictures, service.flood)
         empty_mb = service.processes.memory_mb()
         begun = time.perf_counter()
         await service.open_idle(options.idle)
@@ -276,18 +179,12 @@ async def measure_service(options: argparse.Namespace, pictures: npt.NDArray[np.
 
         most = await largest_that_holds(sorted(options.streams), holds)
         memory_mb = service.processes.memory_mb()
-    ratio = statistics.median(one / other for one, other in zip(ours, bare, strict=True))
     return {
         "streams": most,
         "p99_ms": seen[most].p99_ms if most in seen else None,
-        "echo_ratio": round(ratio, 3),
+        **comparison.figures(pictures),
         "idle": len(service.idle),
         "stream_fps": options.stream_fps,
-        "frames_per_s": round(statistics.median(ours), 1),
-        "echo_per_s": round(statistics.median(bare), 1),
-        "payload_bytes": len(payload),
-        "encoder_ms": round(alone_ms, 3),
-        "encoder_cores_at_goal": round(max(options.streams) * options.stream_fps * alone_ms / 1000, 2),
         "memory_mb": round(memory_mb),
         "memory_mb_empty": round(empty_mb),
         "memory_mb_idle": round(idle_mb),

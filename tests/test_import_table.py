@@ -175,7 +175,8 @@ def test_server_imports_only_what_the_table_allows(module: str) -> None:
         if top == "cutscene_model" and not is_under(module, SERVER_TORCH):
             assert "torch" not in loaded_by(name), f"{module} imports {name}, which loads torch"
     allowed = {"grpc", "grpc_health", "grpc_reflection", "grpc_status", "google", "torch", "safetensors", "numpy"}
-    allowed |= {"msgpack", "uvloop", "simplejpeg", "prometheus_client", "PIL", SERVER_FILMS.get(module, "msgpack")}
+    allowed |= {"msgpack", "uvloop", "simplejpeg", "blake3", "prometheus_client", "PIL"}
+    allowed |= {SERVER_FILMS.get(module, "msgpack")}
     for name in third_party(names):
         assert is_under(name, allowed), f"{module} imports {name}"
 

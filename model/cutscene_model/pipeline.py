@@ -4,6 +4,8 @@ Each runs on a thread of its own and does its arithmetic there, so that four fra
 frame's small operations, each shared out among two cores, would leave them waiting for one another. Preparing is the
 longest stage, and depends on no other frame, so two are prepared at a time. Every frame comes out as it would alone:
 the stages share nothing but what the frame before left in the timeline.
+
+A stage that takes hardly longer than waking a thread up is done by whoever asks for it.
 """
 
 from __future__ import annotations
@@ -23,6 +25,10 @@ AHEAD = 2  # frames that are prepared at a time
 Result = TypeVar("Result")
 
 
+QUICK_US = 250  # what a stage may take that is not worth a thread's waking up
+SURE = 8  # times, of which the middle says how quick it is: one that had to wait for a core says nothing
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A frame's first stage, done."""
@@ -39,21 +45,29 @@ class Pipeline:
         self._first = ThreadPoolExecutor(AHEAD, thread_name_prefix="prepare")
         self._last = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._preparing: Future[Prepared] | None = None  # what was asked for last
+        self._finishing: Future[Any] | None = None
+        self._prepare_us: deque[int] = deque(maxlen=SURE)  # what it took
+        self._finish_us: deque[int] = deque(maxlen=SURE)
 
     def prepare(self, timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Future[Prepared]:
         """Prepares a frame of ``state()``, beside one that was asked for before."""
-        self._preparing = self._first.submit(_prepare, timeline, state, tier)
+        if _is_quick(self._prepare_us) and (self._preparing is None or self._preparing.done()):
+            return _done(partial(self._prepare, timeline, state, tier))
+        self._preparing = self._first.submit(self._prepare, timeline, state, tier)
         return self._preparing
 
     def prepare_now(self, timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Prepared:
         """The same for a caller who would wait for it: on its own thread, if nothing else is being prepared."""
         if self._preparing is None or self._preparing.done():
-            return _prepare(timeline, state, tier)
+            return self._prepare(timeline, state, tier)
         return self.prepare(timeline, state, tier).result()
 
     def finish(self, work: Callable[[], Result]) -> Future[Result]:
         """Does ``work``, a decode and what follows from it, once all that was handed over before is done."""
-        return self._last.submit(work)
+        if _is_quick(self._finish_us) and (self._finishing is None or self._finishing.done()):
+            return _done(partial(self._timed, work))
+        self._finishing = finishing = self._last.submit(self._timed, work)
+        return finishing
 
     def play(self, timeline: Timeline, states: Sequence[SceneState], tier: str) -> Iterator[Pixels]:
         """Draws ``states`` one after the other as the timeline's next frames; yields their pixels in order."""
@@ -79,11 +93,33 @@ class Pipeline:
         self._first.shutdown()
         self._last.shutdown()
 
+    def _prepare(self, timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Prepared:
+        started_us = now_us()
+        value = timeline.prepare(state(), tier)
+        took_us = now_us() - started_us
+        self._prepare_us.append(took_us)
+        return Prepared(value, started_us, took_us)
 
-def _prepare(timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Prepared:
-    started_us = now_us()
-    value = timeline.prepare(state(), tier)
-    return Prepared(value, started_us, now_us() - started_us)
+    def _timed(self, work: Callable[[], Result]) -> Result:
+        started_us = now_us()
+        result = work()
+        self._finish_us.append(now_us() - started_us)
+        return result
+
+
+def _done(work: Callable[[], Result]) -> Future[Result]:
+    """What came of work that is done here and now."""
+    done: Future[Result] = Future()
+    try:
+        done.set_result(work())
+    except Exception as error:
+        done.set_exception(error)
+    return done
+
+
+def _is_quick(took_us: deque[int]) -> bool:
+    # A copy: another thread may add to it meanwhile.
+    return len(took_us) == SURE and sorted(took_us.copy())[SURE // 2] < QUICK_US
 
 
 def now_us() -> int:

@@ -143,9 +143,11 @@ class Admission:
     def let_places_lapse(self) -> None:
         """Takes back the places of sessions that have not drawn for long."""
         now = time.monotonic()
-        for record in self._sessions:
-            if record.session.has_place and now - record.worked_at >= self._config.hold_place:
-                self.give_back(record)
+        for inference in self._crew.all:
+            for key in inference.places:  # not all sessions there are: most of them may have none
+                record = self._sessions.by_key(key)
+                if record is not None and now - record.worked_at >= self._config.hold_place:
+                    self.give_back(record, inference)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 

@@ -154,11 +154,7 @@ class Crew:
         for key in set() if inference.link.ended_from_outside else drawn_for:
             if record := self._sessions.by_key(key):
                 record.crashes += 1
-        inference.orders.clear()
-        inference.unlanded = 0
-        inference.void_encodings()
-        inference.landed.set()
-        inference.beginning.clear()
+        inference.void_orders()
         for record in self._sessions:
             if record.inference != inference.number:
                 continue

@@ -55,7 +55,7 @@ class Encoders:
             encoding, terms, pixels = asked
             found: Encoded | Exception
             try:
-                found = picture.encode(pixels, terms.codec, terms.jpeg_quality)
+                found = picture.encode(pixels, terms.codec, terms.jpeg_quality, terms.pixel_digest)
             except Exception as error:  # of this picture: whoever waits for it is told
                 found = error
             del asked, pixels  # a view of shared memory, which is let go of before the next one is waited for

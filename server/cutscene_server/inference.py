@@ -15,11 +15,14 @@ from cutscene_server import worker_messages
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import NotServing, ServerError
 from cutscene_server.scheduling import CostModel, FrameQueue, Places, TierControl
-from cutscene_server.worker_link import WorkerLink
+from cutscene_server.worker_link import MOST_SLOTS, PIPELINE_SLOTS, WorkerLink
 
 if TYPE_CHECKING:
     from cutscene_server.registry import SessionRecord
     from cutscene_server.turns import DrawOrder
+
+
+AHEAD_US = 8_000  # what orders beyond those that keep the pipeline busy may take the process
 
 
 class Inference:
@@ -35,7 +38,10 @@ class Inference:
         self.at_work = False
         self.queue: FrameQueue[int] = FrameQueue()
         self.work = asyncio.Event()  # set when there may be a frame to draw where there was none
+        self.depth = PIPELINE_SLOTS  # orders that the process may have at once
+        self.drawing = 0  # orders that it has not answered yet
         self.orders: dict[int, tuple[SessionRecord, DrawOrder]] = {}  # by slot: what is being drawn
+        self._freed = asyncio.Event()  # set when there may be room for an order where there was none
         self.unlanded = 0  # orders whose frames are not in their sessions' logs yet
         self.landed = asyncio.Event()  # set when an order is in flight no more
         self.beginning: set[tuple[int, int]] = set()  # key and generation of sessions that are being begun
@@ -81,11 +87,51 @@ class Inference:
         self.tiers = TierControl(tiers, lambda tier: self.costs.cost_us(tier))
         return manifest
 
-    def free(self, slot: int) -> None:
-        """The slot is another order's to take."""
+    async def take_slot(self) -> int:
+        """A slot for one more order, once the process has few enough of them."""
+        while self.drawing >= self.depth or (slot := self.link.take_slot()) is None:
+            self._freed.clear()
+            await self._freed.wait()
+        return slot
+
+    def order(self, slot: int, record: SessionRecord, order: DrawOrder, command: worker_messages.Draw) -> None:
+        """Has the process draw a frame into the slot."""
+        self.orders[slot] = record, order
+        self.unlanded += 1
+        self.drawing += 1
+        self.link.send(command)
+
+    def note_answer(self, longest_us: int | None = None) -> None:
+        """The process has drawn a frame that was ordered, whose longest stage took so long; None: it could not.
+
+        Orders wait with a process that is quick, so that neither side waits for the other at each of them. How many
+        is found out from frame to frame, for a slow one is to have no more than keep it busy: nothing overtakes them.
+        """
+        self.drawing -= 1
+        if self.drawing == 0 or longest_us is None:
+            self.depth = PIPELINE_SLOTS
+        else:
+            can_wait = AHEAD_US // max(1, longest_us)
+            self.depth = max(PIPELINE_SLOTS, min(self.depth + 1, can_wait, MOST_SLOTS))
+        self._freed.set()
+
+    def free(self, slot: int, link: WorkerLink | None = None) -> None:
+        """The slot is another order's to take. ``link``: whose it is, for somebody who may have waited since."""
+        if link is not None and link is not self.link:
+            return
         self.orders.pop(slot, None)
         self.landed.set()
         self.link.release(slot)
+        self._freed.set()
+
+    def void_orders(self) -> None:
+        """The process has ended: it draws nothing of what was ordered, and has encoded nothing that it was to."""
+        self.orders.clear()
+        self.unlanded = self.drawing = 0
+        self.depth = PIPELINE_SLOTS
+        self.void_encodings()
+        self.landed.set()
+        self.beginning.clear()
 
     async def replace(self) -> None:
         """Starts another process in place of one that has ended. Raises ``NotServing`` if that one ends as well."""

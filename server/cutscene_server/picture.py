@@ -7,9 +7,10 @@ import time
 from typing import NamedTuple
 
 import simplejpeg
+from blake3 import blake3
 
 from cutscene_server.frame_ring import Pixels
-from cutscene_server.terms import Codec
+from cutscene_server.terms import Codec, PixelDigest
 
 DIGEST_BYTES = 16
 
@@ -18,20 +19,27 @@ class Encoded(NamedTuple):
     """A picture as it is sent."""
 
     data: bytes
-    pixel_digest: bytes  # BLAKE2b, 16 bytes, of the raw pixels
+    pixel_digest: bytes  # 16 bytes, of the raw pixels
     took_us: int
 
 
-def encode(pixels: Pixels, codec: Codec, jpeg_quality: int) -> Encoded:
+def encode(pixels: Pixels, codec: Codec, jpeg_quality: int, pixel_digest: PixelDigest = PixelDigest.BLAKE2B) -> Encoded:
     """The encoded picture, the digest of the raw pixels, and how long both took.
 
     Made to run in a thread: the JPEG encoder and the digest both let go of the interpreter lock, and both read the
     pixels where they lie in shared memory.
     """
     started_ns = time.monotonic_ns()
-    digest = hashlib.blake2b(pixels.data, digest_size=DIGEST_BYTES).digest()
+    digest = digest_of(pixels, pixel_digest)
     if codec is Codec.JPEG:
         data: bytes = simplejpeg.encode_jpeg(pixels, quality=jpeg_quality, colorspace="RGB", colorsubsampling="420")
     else:
         data = pixels.tobytes()
     return Encoded(data, digest, (time.monotonic_ns() - started_ns) // 1000)
+
+
+def digest_of(pixels: Pixels, kind: PixelDigest) -> bytes:
+    """16 bytes that prove the pixels, which lie in one piece."""
+    if kind is PixelDigest.BLAKE3:
+        return blake3(pixels.data).digest(length=DIGEST_BYTES)
+    return hashlib.blake2b(pixels.data, digest_size=DIGEST_BYTES).digest()

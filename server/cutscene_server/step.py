@@ -39,7 +39,6 @@ from cutscene_server.picture import Encoded
 from cutscene_server.registry import SessionRecord, SessionRegistry
 from cutscene_server.session import Session
 from cutscene_server.turns import DrawOrder
-from cutscene_server.worker_link import PIPELINE_SLOTS
 
 MOST_UNLANDED = 2 * MOST_AT_ONCE  # orders of a process whose frames are not in their sessions' logs yet
 
@@ -72,7 +71,7 @@ class Step:
     async def schedule(self, inference: Inference) -> None:
         """Gives the process orders for as long as it lives."""
         while True:
-            slot = await inference.link.free_slot()
+            slot = await inference.take_slot()
             await self._until_stored(inference)
             record = await self._next_session(inference)
             await self._until_blame_is_clear(inference, record)
@@ -95,14 +94,13 @@ class Step:
                     record.log.exception("has a frame that cannot be ordered")
                     self._crew.take_fact(record.key, Session.fail)
                 continue
-            inference.orders[slot] = record, order
-            inference.unlanded += 1
             self._observer.frames_ordered(1)
-            inference.link.send(
+            inference.order(
+                slot, record, order,
                 worker_messages.Draw(
                     record.key, order.generation, order.frame_index, slot, order.tier, order.cut_before,
                     order.packed_state, latent,
-                )
+                ),
             )  # fmt: skip
 
     async def deliver(self, inference: Inference) -> None:
@@ -122,6 +120,7 @@ class Step:
                         self._crew.end_beginning(inference, key, generation, Session.fail)
                     case worker_messages.DrawFailed(key, generation, slot, text):
                         record, order = inference.orders[slot]
+                        inference.note_answer()
                         inference.free(slot)
                         self._note_landed(inference, 1)
                         if self._crew.is_current(key, generation):
@@ -151,17 +150,18 @@ class Step:
 
     def _encode(self, inference: Inference, drawn: worker_messages.Drawn) -> Arrived:
         """Begins to. Once it is done the frame has no slot any more."""
-        slot, ring = drawn.slot, inference.link.ring
+        slot, link = drawn.slot, inference.link
         record, order = inference.orders[slot]
         figures = worker_messages.figures_from_plain(drawn.figures)
+        longest_us = max(figures.greybox_us, figures.denoise_us, figures.decode_us)
+        inference.note_answer(longest_us)
         if not order.stored:
-            longest_us = max(figures.greybox_us, figures.denoise_us, figures.decode_us)
             inference.costs.observe(figures.tier, figures.started_us, figures.finished_us, longest_us)
-        latent = b"" if order.stored else ring.latent(slot)
+        latent = b"" if order.stored else link.ring.latent(slot)
         encoding: asyncio.Future[Encoded] | None = None
         if self._awaits(record, drawn.generation):
-            encoding = self._archive.encode(record.session.terms, ring.view(slot))
-            encoding.add_done_callback(lambda _: inference.free(slot))
+            encoding = self._archive.encode(record.session.terms, link.ring.view(slot))
+            encoding.add_done_callback(lambda _: inference.free(slot, link))
         else:
             inference.free(slot)
         return Arrived(record, order, drawn.generation, figures, latent, encoding)
@@ -242,7 +242,7 @@ class Step:
         now_us, session = clock.now_us(), record.session
         if inference.tiers.touch(record.key, now_us):
             self.review_tiers(inference)
-        ahead_us = PIPELINE_SLOTS * inference.costs.cost_us(session.tier)
+        ahead_us = inference.depth * inference.costs.cost_us(session.tier)
         if session.is_pressed(now_us + ahead_us):
             inference.tiers.note_late()
         order = session.take_order(now_us)

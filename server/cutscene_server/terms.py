@@ -25,6 +25,13 @@ class Codec(Enum):
     RAW_RGB = 2
 
 
+class PixelDigest(Enum):
+    """What a frame's pixels are proven with. The values are those of the proto enum."""
+
+    BLAKE2B = 1
+    BLAKE3 = 2
+
+
 class Pacing(Enum):
     """Whether frames keep a cadence, and what gives way if they cannot. The values are those of the proto enum."""
 
@@ -52,6 +59,7 @@ class Terms:
     background: bool = False  # drawn only when no other session wants a frame
     pacing: Pacing = Pacing.UNPACED
     lowest_tier: str = ""  # that a paced session's frames may be drawn at; empty: ``tier``
+    pixel_digest: PixelDigest = PixelDigest.BLAKE2B
     latency_us: int = 0  # of a paced session: a frame is due so long, and a frame time, after its state's time
 
     @property
@@ -63,6 +71,9 @@ class Terms:
         """As it is stored: see ``unpack_terms``."""
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plain["codec"], plain["pacing"] = self.codec.value, self.pacing.value
+        del plain["pixel_digest"]
+        if self.pixel_digest is not PixelDigest.BLAKE2B:  # a server from before there was a choice reads the others
+            plain["pixel_digest"] = self.pixel_digest.value
         plain["names"] = [self.names.cast, self.names.props, sorted(self.names.emotions)]
         packed: bytes = msgpack.packb(plain)
         return packed
@@ -73,4 +84,6 @@ def unpack_terms(packed: bytes) -> Terms:
     plain = msgpack.unpackb(packed)
     cast, props, emotions = plain.pop("names")
     pacing = Pacing(plain.pop("pacing", Pacing.UNPACED.value))  # stored before there was pacing
-    return Terms(codec=Codec(plain.pop("codec")), pacing=pacing, names=Names(cast, props, frozenset(emotions)), **plain)
+    digest = PixelDigest(plain.pop("pixel_digest", PixelDigest.BLAKE2B.value))
+    names = Names(cast, props, frozenset(emotions))
+    return Terms(codec=Codec(plain.pop("codec")), pacing=pacing, names=names, pixel_digest=digest, **plain)

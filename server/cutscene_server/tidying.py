@@ -53,8 +53,10 @@ class Tidying:
             await asyncio.sleep(period)
             now = time.monotonic()
             for record in self._sessions:
+                if record.left_at is None:
+                    continue  # a client is there: of most sessions that is all there is to ask
                 linger = config.closed_linger if record.session.closed else config.idle_timeout
-                if self._may_park(record) and now - (record.left_at or now) >= linger:
+                if now - record.left_at >= linger and self._may_park(record):
                     self._park(record)
             if now - swept_at >= config.sweep_period:
                 swept_at = now

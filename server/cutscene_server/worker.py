@@ -303,14 +303,15 @@ class Worker:
     def _read_commands(self) -> None:
         try:
             while True:
-                self._commands.put(messages.unpack(self._connection.recv_bytes()))
+                for command in messages.split(self._connection.recv_bytes()):
+                    self._commands.put(command)
         except (EOFError, OSError):
             self._commands.put(messages.Stop())  # the front end is gone
 
     def _report(self, fact: messages.Fact) -> None:
         try:
             with self._reporting:
-                self._connection.send_bytes(messages.pack(fact))
+                self._connection.send_bytes(messages.join([messages.pack(fact)]))
         except OSError:
             os._exit(0)  # the front end is gone: there is nobody to report to and nothing to save
 

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import multiprocessing
 import threading
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
 from multiprocessing.context import SpawnProcess
 
 from cutscene_model.manifest import Manifest
@@ -17,9 +18,10 @@ from cutscene_server.frame_ring import FrameRing
 
 log = logging.getLogger("cutscene_server")
 
-# One frame being decoded or encoded, one being drawn, two being prepared. Encoding takes a tenth of a frame's time, so
-# the next order is there before it can be begun; a fifth would only make a newly started turn wait for one more frame.
-PIPELINE_SLOTS = 4
+# Frames that have a place to come back to. Those that were drawn and are being encoded hold some.
+MOST_SLOTS = 16
+MOST_RING_BYTES = 16 << 20  # of pixels and latents; but for ``PIPELINE_SLOTS`` there is always room
+PIPELINE_SLOTS = 4  # one frame being decoded, one being drawn, two being prepared
 STOP_S = 3.0  # how long the process may take to finish the frame at hand before it is ended
 FROM_OUTSIDE = (-9, -15)  # exit codes of SIGKILL and SIGTERM, which no fault of a process's own sends
 
@@ -42,9 +44,14 @@ class WorkerLink:
         self._process_id: int | None = None
         self._stopped = False
         self._killed_here = False  # by this side, since it did not end
-        self._facts: asyncio.Queue[worker_messages.Fact | None] = asyncio.Queue()
+        self._facts: deque[worker_messages.Fact | None] = deque()
+        self._told = asyncio.Event()  # set when there are facts where there were none
+        self._waking = False  # whether the loop is asked to look at the facts, and has not begun to
+        self._unsent: list[bytes] = []  # commands of this turn of the loop
         self._ring: FrameRing | None = None
-        self._slots: asyncio.Queue[int] = asyncio.Queue()  # the free ones
+        self._slots: list[
+            int
+        ] = []  # the free ones; who was freed last is taken first: it lies in the processor's cache
         self._reader: threading.Thread | None = None
 
     async def start(self) -> Manifest:
@@ -55,16 +62,17 @@ class WorkerLink:
         self._far_end.close()  # so that the process's end is seen as the pipe's end
         self._reader = threading.Thread(target=self._read_facts, args=(loop,), name="facts", daemon=True)
         self._reader.start()
-        ready = await self._facts.get()
+        ready = await self._next_fact()
         if not isinstance(ready, worker_messages.Ready):
             await self._join(STOP_S)
             raise NotServing(f"the inference process ended before its model was loaded ({self.exit_text})")
         manifest = worker_messages.unpack_manifest(ready.packed_manifest)
         shape = manifest.height, manifest.width, manifest.latent_bytes
-        self._ring = FrameRing.create(PIPELINE_SLOTS, *shape)
-        for slot in range(PIPELINE_SLOTS):
-            self._slots.put_nowait(slot)
-        self.send(worker_messages.UseRing(self._ring.name, PIPELINE_SLOTS, *shape))
+        frame_bytes = 3 * manifest.height * manifest.width + manifest.latent_bytes
+        slots = max(PIPELINE_SLOTS, min(MOST_SLOTS, MOST_RING_BYTES // frame_bytes))
+        self._ring = FrameRing.create(slots, *shape)
+        self._slots = list(range(slots))
+        self.send(worker_messages.UseRing(self._ring.name, slots, *shape))
         return manifest
 
     @property
@@ -86,23 +94,24 @@ class WorkerLink:
         """Whether somebody else ended the process: an operator, or the kernel for want of memory."""
         return self._process.exitcode in FROM_OUTSIDE and not self._killed_here
 
-    async def free_slot(self) -> int:
-        """A slot for one more frame; waits while every one is taken."""
-        return await self._slots.get()
+    def take_slot(self) -> int | None:
+        """A slot for one more frame; None if every one is taken."""
+        return self._slots.pop() if self._slots else None
 
     def release(self, slot: int) -> None:
-        self._slots.put_nowait(slot)
+        self._slots.append(slot)
 
     def send(self, command: worker_messages.Command) -> None:
-        """Sends a command. If the process is gone it is dropped: the end of ``facts`` tells."""
-        try:
-            self._connection.send_bytes(worker_messages.pack(command))
-        except OSError:
-            log.debug("the inference process is gone; dropped %s", type(command).__name__)
+        """Sends a command, with all others of this turn of the event loop. If the process is gone it is dropped: the
+        end of ``facts`` tells.
+        """
+        self._unsent.append(worker_messages.pack(command))
+        if len(self._unsent) == 1:
+            asyncio.get_running_loop().call_soon(self._flush)
 
     async def facts(self) -> AsyncIterator[worker_messages.Fact]:
         """Facts in the order the process told them, until it is gone."""
-        while (fact := await self._facts.get()) is not None:
+        while (fact := await self._next_fact()) is not None:
             yield fact
         await self._join(STOP_S)
 
@@ -115,6 +124,7 @@ class WorkerLink:
             if self._ring is None:
                 self._process.kill()  # still loading the model: it would not listen, and has nothing to lose
             self.send(worker_messages.Stop())
+            self._flush()
             await self._join(STOP_S)
         if self._reader is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._reader.join, STOP_S)
@@ -135,14 +145,41 @@ class WorkerLink:
             self._process.kill()
             self._process.join(seconds)
 
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if not unsent or self._connection.closed:
+            return
+        try:
+            self._connection.send_bytes(worker_messages.join(unsent))
+        except OSError:
+            log.debug("the inference process is gone; dropped %d commands", len(unsent))
+
+    async def _next_fact(self) -> worker_messages.Fact | None:
+        """None once the process is gone."""
+        while not self._facts:
+            self._told.clear()
+            if not self._facts:  # the reader may have added one meanwhile, and been heard
+                await self._told.wait()
+        return self._facts.popleft()
+
     def _read_facts(self, loop: asyncio.AbstractEventLoop) -> None:
-        try:
-            while True:
-                fact = worker_messages.unpack(self._connection.recv_bytes())
-                loop.call_soon_threadsafe(self._facts.put_nowait, fact)  # type: ignore[arg-type]
-        except (EOFError, OSError):
-            pass
-        try:
-            loop.call_soon_threadsafe(self._facts.put_nowait, None)
-        except RuntimeError:
-            log.debug("the event loop ended before the inference process did")
+        facts: Sequence[worker_messages.Fact | None]
+        while True:
+            try:
+                facts = worker_messages.split(self._connection.recv_bytes())  # type: ignore[assignment]
+            except (EOFError, OSError):
+                facts = [None]
+            self._facts.extend(facts)
+            if not self._waking:  # looked at after the append, as `_wake` takes it back before anybody looks
+                self._waking = True
+                try:
+                    loop.call_soon_threadsafe(self._wake)
+                except RuntimeError:
+                    log.debug("the event loop ended before the inference process did")
+                    return
+            if facts[-1] is None:
+                return
+
+    def _wake(self) -> None:
+        self._waking = False
+        self._told.set()

@@ -188,6 +188,17 @@ def unpack(packed: bytes) -> Message:
     return message
 
 
+def join(packed: Sequence[bytes]) -> bytes:
+    """Packed messages as one: whoever is sent several at once wakes up once."""
+    header: bytes = msgpack.Packer().pack_array_header(len(packed))
+    return header + b"".join(packed)
+
+
+def split(joined: bytes) -> list[Message]:
+    """The messages that ``join`` made one of, in their order."""
+    return [_KINDS[tag](*values) for tag, *values in msgpack.unpackb(joined)]
+
+
 def pack_stage(stage: Stage) -> bytes:
     packed: bytes = msgpack.packb(scene_codec.stage_to_plain(stage))
     return packed

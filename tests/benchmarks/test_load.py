@@ -42,6 +42,11 @@ def test_both_parts_run_and_tell_their_figures() -> None:
     assert service["idle"] == 5
     assert service["echo_per_s"] > 0
     assert 0 < service["echo_ratio"] < 2
+    assert 0 < service["echo_ratio_encoded"] < 2
+    assert service["digest"] == "blake3"
+    cpu_us = service["cpu_us"]
+    assert min(cpu_us["frame"], cpu_us["digest"], cpu_us["jpeg"]) > 0
+    assert abs(cpu_us["frame"] - sum(cpu_us[part] for part in ("digest", "jpeg", "echo", "rest"))) <= 4, "rounding"
     assert service["memory_mb"] > 0
     (tried,) = service["tried"]
     assert (tried["asked"], tried["streams"]) == (2, 2)

@@ -62,6 +62,12 @@ def test_messages_between_the_processes_come_back_as_they_went(message: messages
     assert messages.unpack(messages.pack(message)) == message
 
 
+def test_messages_that_are_sent_together_come_apart_in_their_order() -> None:
+    sent: list[messages.Message] = [messages.Draw(1, 2, n, n % 3, "draft", False, b"state", b"") for n in range(20)]
+    sent.insert(7, messages.End(1))
+    assert messages.split(messages.join([messages.pack(message) for message in sent])) == sent
+
+
 def test_a_manifest_comes_back_as_it_went() -> None:
     assert messages.unpack_manifest(messages.pack_manifest(MANIFEST)) == MANIFEST
     assert MANIFEST.emotions == EMOTIONS[:-1]

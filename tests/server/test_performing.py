@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 import pytest
 import simplejpeg
+from blake3 import blake3
 
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
@@ -80,6 +81,14 @@ async def test_the_digest_is_of_the_pixels_and_jpeg_shows_them(channel: grpc.aio
     (jpeg_frame,) = await compressed.frames(1)
     compressed.leave()
     assert jpeg_frame.pixel_digest == raw_frame.pixel_digest
+    message.video.pixel_digest = pb.PIXEL_DIGEST_BLAKE3
+    otherwise = RawStream(channel)
+    assert (await otherwise.open(message)).video.pixel_digest == pb.PIXEL_DIGEST_BLAKE3
+    await otherwise.say(turn=lockstep_turn("one", 1))
+    (proven_otherwise,) = await otherwise.frames(1)
+    otherwise.leave()
+    assert proven_otherwise.pixel_digest == blake3(raw_frame.data).digest(length=16)
+    assert proven_otherwise.data == jpeg_frame.data
     pixels = np.frombuffer(raw_frame.data, np.uint8).reshape(32, 64, 3)
     luma = np.array([0.299, 0.587, 0.114])
     shown = simplejpeg.decode_jpeg(jpeg_frame.data)

@@ -81,6 +81,7 @@ OPEN_CASES = [
     Case("video", put("video.height", 32), "found 0x32"),
     Case("video.codec", put("video.codec", 9)),
     Case("video.jpeg_quality", put("video.jpeg_quality", 101)),
+    Case("video.pixel_digest", put("video.pixel_digest", 3), "allowed are 0 to 2"),
     *[Case("fps", put("fps", value)) for value in (0.5, 61.0, -1.0, NAN, INFINITY)],
     Case("tier", put("tier", pb.TIER_HIGH), "draft, standard"),
     Case("tier", put("tier", 17)),

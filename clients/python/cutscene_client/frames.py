@@ -25,6 +25,7 @@ PACINGS: dict[str, pb.Pacing] = {
     "live": pb.PACING_LIVE,
 }
 CODECS: dict[str, pb.Codec] = {"jpeg": pb.CODEC_JPEG, "raw": pb.CODEC_RAW_RGB}
+DIGESTS: dict[str, pb.PixelDigest] = {"blake2b": pb.PIXEL_DIGEST_BLAKE2B, "blake3": pb.PIXEL_DIGEST_BLAKE3}
 CODEC_NAMES: dict[int, str] = {number: name for name, number in CODECS.items()}
 
 
@@ -58,7 +59,7 @@ class Frame:
     timings: Timings
     blocks_reused: int
     blocks_computed: int
-    digest: bytes  # BLAKE2b, 16 bytes, of the raw RGB pixels before the codec
+    digest: bytes  # 16 bytes, of the raw RGB pixels before the codec: BLAKE2b unless ``open`` asked for another
     states_skipped: int = 0  # with pacing "live": states passed over between the frame before and this one
 
     @property

@@ -21,6 +21,12 @@ class Codec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CODEC_JPEG: _ClassVar[Codec]
     CODEC_RAW_RGB: _ClassVar[Codec]
 
+class PixelDigest(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PIXEL_DIGEST_UNSPECIFIED: _ClassVar[PixelDigest]
+    PIXEL_DIGEST_BLAKE2B: _ClassVar[PixelDigest]
+    PIXEL_DIGEST_BLAKE3: _ClassVar[PixelDigest]
+
 class Pacing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     PACING_UNSPECIFIED: _ClassVar[Pacing]
@@ -66,6 +72,9 @@ TIER_HIGH: Tier
 CODEC_UNSPECIFIED: Codec
 CODEC_JPEG: Codec
 CODEC_RAW_RGB: Codec
+PIXEL_DIGEST_UNSPECIFIED: PixelDigest
+PIXEL_DIGEST_BLAKE2B: PixelDigest
+PIXEL_DIGEST_BLAKE3: PixelDigest
 PACING_UNSPECIFIED: Pacing
 PACING_LOCKSTEP: Pacing
 PACING_LIVE: Pacing
@@ -92,16 +101,18 @@ SESSION_STATUS_CLOSED: SessionStatus
 SESSION_STATUS_PARKED: SessionStatus
 
 class VideoFormat(_message.Message):
-    __slots__ = ("width", "height", "codec", "jpeg_quality")
+    __slots__ = ("width", "height", "codec", "jpeg_quality", "pixel_digest")
     WIDTH_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     CODEC_FIELD_NUMBER: _ClassVar[int]
     JPEG_QUALITY_FIELD_NUMBER: _ClassVar[int]
+    PIXEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
     width: int
     height: int
     codec: Codec
     jpeg_quality: int
-    def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ..., codec: _Optional[_Union[Codec, str]] = ..., jpeg_quality: _Optional[int] = ...) -> None: ...
+    pixel_digest: PixelDigest
+    def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ..., codec: _Optional[_Union[Codec, str]] = ..., jpeg_quality: _Optional[int] = ..., pixel_digest: _Optional[_Union[PixelDigest, str]] = ...) -> None: ...
 
 class PerformRequest(_message.Message):
     __slots__ = ("open", "resume", "turn", "cut", "ack", "close", "rewind")

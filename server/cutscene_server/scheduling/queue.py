@@ -79,7 +79,7 @@ class FrameQueue(Generic[Key]):
     def take(self, now_us: int) -> Key | None:
         """Whose frame is to be drawn now. Its wish is gone with that. None if nobody's time has come."""
         self._ripen(now_us)
-        heads = {rank: key for rank in Rank if (key := self._head(rank)) is not None}
+        heads = {rank: key for rank, heap in self._ready.items() if heap and (key := self._head(rank)) is not None}
         for rank in SHARES:
             if rank not in heads:
                 self._passed_over_us[rank] = 0

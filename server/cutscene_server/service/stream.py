@@ -36,6 +36,7 @@ from cutscene_server.errors import (
 from cutscene_server.registry import SessionRecord
 from cutscene_server.runtime import Runtime
 from cutscene_server.scheduling import Tenant
+from cutscene_server.service.write_limit import WriteLimit
 from cutscene_server.session_log import FrameReady
 from cutscene_server.wire import replies, requests
 
@@ -53,6 +54,7 @@ class ClientStream:
     def __init__(self, runtime: Runtime, context: Context) -> None:
         self._runtime = runtime
         self._context = context
+        self._limit = WriteLimit(runtime.config.write_timeout)
         self._changed = asyncio.Event()  # something may have to be said
         self._refusals: asyncio.Queue[pb.PerformResponse] = asyncio.Queue(MAX_WAITING_REFUSALS)
         self._record: SessionRecord
@@ -66,6 +68,12 @@ class ClientStream:
 
     async def run(self) -> None:
         """Plays until the session closes, the client leaves or the stream is replaced. Raises ``ServerError``."""
+        try:
+            await self._run()
+        finally:
+            self._limit.close()
+
+    async def _run(self) -> None:
         token = await self._enter()
         try:
             try:
@@ -316,9 +324,13 @@ class ClientStream:
             self._runtime.observer.frame_delivered(now_us - frame.ready_us, now_us)
 
     async def _send(self, message: pb.PerformResponse) -> None:
-        seconds = self._runtime.config.write_timeout
+        limit = self._limit
+        limit.begin()
         try:
-            async with asyncio.timeout(seconds):
-                await self._context.write(message)
-        except TimeoutError:
-            raise Late(f"the client read nothing for {seconds:g} s") from None
+            await self._context.write(message)
+        except asyncio.CancelledError:
+            if limit.was_exceeded():
+                raise Late(f"the client read nothing for {limit.seconds:g} s") from None
+            raise
+        finally:
+            limit.end()

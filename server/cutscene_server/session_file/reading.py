@@ -36,7 +36,7 @@ from cutscene_server.session_file.layout import (
 from cutscene_server.session_log import DrawnFigures
 from cutscene_server.store import StoredFrame, StoredTurn
 from cutscene_server.store.records import LARGEST_INT, MAX_RUN_BYTES
-from cutscene_server.terms import Codec, Names, Pacing, Terms
+from cutscene_server.terms import Codec, Names, Pacing, PixelDigest, Terms
 from cutscene_server.wire.requests import MAX_STATES
 from cutscene_server.wire.stored import Keyframe, check_run, check_state, check_terms
 from cutscene_server.wire.violations import NAME_PATTERN, shown
@@ -143,7 +143,9 @@ class SessionReader:
         path = f"{PATH}.open"
         opened = self._records.next(path)
         names = {"fps", "seed", "tier", "codec", "jpeg_quality", "frame_credit", "frame_budget", "background", "stage"}
-        later = {"pacing": Pacing.UNPACED.value, "lowest_tier": ""}  # files from before there was pacing have none
+        later = {  # files from before there was pacing, or another digest, have none
+            "pacing": Pacing.UNPACED.value, "lowest_tier": "", "pixel_digest": PixelDigest.BLAKE2B.value,
+        }  # fmt: skip
         if not isinstance(opened, dict) or set(opened) - set(later) != names:
             raise refused(path, f"is not a map of {', '.join(sorted(names))}")
         opened = later | opened
@@ -156,6 +158,12 @@ class SessionReader:
             pacing = Pacing(_whole(opened["pacing"], f"{path}.pacing"))
         except ValueError:
             raise refused(f"{path}.pacing", f"found {opened['pacing']}; allowed are 0 to {len(Pacing) - 1}") from None
+        try:
+            digest = PixelDigest(_whole(opened["pixel_digest"], f"{path}.pixel_digest"))
+        except ValueError:
+            raise refused(
+                f"{path}.pixel_digest", f"found {opened['pixel_digest']}; allowed are 1 to {len(PixelDigest)}"
+            ) from None
         claimed = Terms(
             model=self._model.name,
             model_digest=self._model.digest,
@@ -173,6 +181,7 @@ class SessionReader:
             background=_flag(opened["background"], f"{path}.background"),
             pacing=pacing,
             lowest_tier=_text(opened["lowest_tier"], f"{path}.lowest_tier"),
+            pixel_digest=digest,
         )
         with _placed(PATH):
             return check_terms(claimed, stage, self._model, max_frames), stage

@@ -21,7 +21,7 @@ from cutscene_server.session_file.layout import (
     latents_header,
 )
 from cutscene_server.store import StoredFrame, StoredTurn
-from cutscene_server.terms import Terms
+from cutscene_server.terms import PixelDigest, Terms
 
 CHUNK_BYTES = 1 << 20
 
@@ -58,6 +58,8 @@ class SessionWriter:
             "lowest_tier": terms.lowest_tier,
             "stage": packed_stage,
         }
+        if terms.pixel_digest is not PixelDigest.BLAKE2B:  # a server from before there was a choice reads the others
+            opened["pixel_digest"] = terms.pixel_digest.value
         self._write(msgpack.packb(opened))
 
     def add_turn(self, turn: StoredTurn) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cutscene_model.engine import TIERS
 from cutscene_model.manifest import Manifest
 from cutscene_model.scene import MAX_REFERENCES
 from cutscene_proto.v1 import cutscene_pb2 as pb
@@ -17,6 +18,9 @@ from cutscene_server.store import SessionSummary, StoredFrame
 from cutscene_server.terms import Codec, Pacing, Terms
 from cutscene_server.transfers import Imported
 from cutscene_server.turns import Usage
+
+_CODECS: dict[Codec, pb.Codec] = {codec: getattr(pb, f"CODEC_{codec.name}") for codec in Codec}
+_TIERS: dict[str, pb.Tier] = {tier: getattr(pb, f"TIER_{tier.upper()}") for tier in TIERS}
 
 
 def opened(record: SessionRecord, token: str) -> pb.PerformResponse:
@@ -48,7 +52,9 @@ def entry(value: Entry) -> pb.PerformResponse:
     """An entry of a session's log."""
     match value:
         case FrameReady():
-            return pb.PerformResponse(frame=_frame(value))
+            message = pb.PerformResponse()
+            _fill_frame(message.frame, value)
+            return message
         case TurnStarted():
             return pb.PerformResponse(
                 turn_started=pb.TurnStarted(
@@ -82,7 +88,9 @@ def watching(session: Session) -> pb.WatchSessionResponse:
 
 
 def watched(frame: FrameReady) -> pb.WatchSessionResponse:
-    return pb.WatchSessionResponse(frame=_frame(frame))
+    message = pb.WatchSessionResponse()
+    _fill_frame(message.frame, frame)
+    return message
 
 
 def watched_to_the_end(session: Session) -> pb.WatchSessionResponse:
@@ -203,30 +211,32 @@ def model(manifest: Manifest) -> pb.Model:
 
 def _video(terms: Terms) -> pb.VideoFormat:
     return pb.VideoFormat(
-        width=terms.width, height=terms.height, codec=_codec(terms.codec), jpeg_quality=terms.jpeg_quality
+        width=terms.width,
+        height=terms.height,
+        codec=_codec(terms.codec),
+        jpeg_quality=terms.jpeg_quality,
+        pixel_digest=f"PIXEL_DIGEST_{terms.pixel_digest.name}",
     )
 
 
-def _frame(value: FrameReady) -> pb.Frame:
-    figures = value.figures
-    return pb.Frame(
-        frame_index=figures.frame_index,
-        turn_id=value.turn_id,
-        presentation_time_us=value.presentation_time_us,
-        codec=_codec(value.codec),
-        data=value.data,
-        tier=tier_name(figures.tier),
-        timings=pb.Timings(
-            queued_us=value.queued_us,
-            greybox_us=figures.greybox_us,
-            denoise_us=figures.denoise_us,
-            decode_us=figures.decode_us,
-            encode_us=value.encode_us,
-        ),
-        cache=pb.CacheFigures(blocks_reused=figures.blocks_reused, blocks_computed=figures.blocks_computed),
-        pixel_digest=value.pixel_digest,
-        states_skipped=value.states_skipped,
-    )
+def _fill_frame(frame: pb.Frame, value: FrameReady) -> None:
+    # Field by field: of what is said of every frame, keywords and enum values by name would take the larger part.
+    figures, timings, cache = value.figures, frame.timings, frame.cache
+    frame.frame_index = figures.frame_index
+    frame.turn_id = value.turn_id
+    frame.presentation_time_us = value.presentation_time_us
+    frame.codec = _CODECS[value.codec]
+    frame.data = value.data
+    frame.tier = _TIERS[figures.tier]
+    timings.queued_us = value.queued_us
+    timings.greybox_us = figures.greybox_us
+    timings.denoise_us = figures.denoise_us
+    timings.decode_us = figures.decode_us
+    timings.encode_us = value.encode_us
+    cache.blocks_reused = figures.blocks_reused
+    cache.blocks_computed = figures.blocks_computed
+    frame.pixel_digest = value.pixel_digest
+    frame.states_skipped = value.states_skipped
 
 
 # Enum values go by name: the generated types take names and refuse plain numbers.

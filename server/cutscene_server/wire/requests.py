@@ -16,7 +16,7 @@ from cutscene_server.errors import InvalidRequest
 from cutscene_server.keyframes import Easing, KeyframedStates, LockstepStates, Run, pack_state
 from cutscene_server.replay import Replay
 from cutscene_server.scheduling import DEFAULT_TENANT
-from cutscene_server.terms import Codec, Names, Pacing, Terms
+from cutscene_server.terms import Codec, Names, Pacing, PixelDigest, Terms
 from cutscene_server.turns import Turn
 from cutscene_server.wire.scene import names_of, read_camera, read_replacements, read_stage, read_state
 from cutscene_server.wire.violations import (
@@ -55,7 +55,7 @@ def read_open(message: pb.Open, manifest: Manifest, max_frames: int, latency_us:
     with contextlib.suppress(Full):
         if message.model and message.model != manifest.name:
             violations.add("open.model", f"found {shown(message.model)}; this server plays {manifest.name}")
-        codec, jpeg_quality = _video(violations, message.video, manifest)
+        codec, jpeg_quality, pixel_digest = _video(violations, message.video, manifest)
         fps = FPS.check(violations, "open.fps", message.fps or DEFAULT_FPS)
         credit = message.frame_credit or DEFAULT_FRAME_CREDIT
         if credit > MAX_FRAME_CREDIT:
@@ -78,6 +78,7 @@ def read_open(message: pb.Open, manifest: Manifest, max_frames: int, latency_us:
             height=manifest.height,
             codec=codec,
             jpeg_quality=jpeg_quality,
+            pixel_digest=pixel_digest,
             fps=fps,
             seed=message.seed,
             tier=tier,
@@ -156,7 +157,7 @@ def read_page(message: pb.ListSessionsRequest) -> tuple[int, int]:
     return int(token or "0"), message.page_size or DEFAULT_PAGE_SIZE
 
 
-def _video(violations: Violations, message: pb.VideoFormat, manifest: Manifest) -> tuple[Codec, int]:
+def _video(violations: Violations, message: pb.VideoFormat, manifest: Manifest) -> tuple[Codec, int, PixelDigest]:
     if (message.width, message.height) not in ((0, 0), (manifest.width, manifest.height)):
         violations.add(
             "open.video",
@@ -169,7 +170,12 @@ def _video(violations: Violations, message: pb.VideoFormat, manifest: Manifest) 
     except ValueError:
         violations.add("open.video.codec", f"found {message.codec}; allowed are 0 to {len(Codec)}")
         codec = Codec.JPEG
-    return codec, message.jpeg_quality or DEFAULT_JPEG_QUALITY
+    try:
+        pixel_digest = PixelDigest(message.pixel_digest or pb.PIXEL_DIGEST_BLAKE2B)
+    except ValueError:
+        violations.add("open.video.pixel_digest", f"found {message.pixel_digest}; allowed are 0 to {len(PixelDigest)}")
+        pixel_digest = PixelDigest.BLAKE2B
+    return codec, message.jpeg_quality or DEFAULT_JPEG_QUALITY, pixel_digest
 
 
 def _tier(violations: Violations, value: int, manifest: Manifest, path: str) -> str:

@@ -237,9 +237,8 @@ def _actor(
     joints = np.zeros((len(JOINTS), 3), np.float32)
     if check_count(violations, f"{path}.joints", message.joints, _JOINT_NUMBERS, _JOINT_NUMBERS):
         joints = np.array(message.joints, np.float32).reshape(len(JOINTS), 3)
-        inside = np.abs(joints) <= POSITION.high  # NaN is not
-        if not inside.all():
-            first = int(np.argmin(inside))
+        if not np.abs(joints).max() <= POSITION.high:  # NaN is not
+            first = int(np.argmin(np.abs(joints) <= POSITION.high))
             joint, axis = JOINTS[first // 3], "xyz"[first % 3]
             violations.add(
                 f"{path}.joints[{first}]",
@@ -306,18 +305,26 @@ def _position(violations: Violations, path: str, message: scene_pb2.Vec3, presen
 def _vector(violations: Violations, path: str, message: scene_pb2.Vec3, present: bool, allowed: Range) -> Three:
     if not require(violations, path, present):
         return ORIGIN
+    low, high = allowed.low, allowed.high
+    x, y, z = message.x, message.y, message.z
+    if low <= x <= high and low <= y <= high and low <= z <= high:
+        return x, y, z  # so nearly always: nobody needs the fields' names
     return (
-        allowed.check(violations, f"{path}.x", message.x),
-        allowed.check(violations, f"{path}.y", message.y),
-        allowed.check(violations, f"{path}.z", message.z),
+        allowed.check(violations, f"{path}.x", x),
+        allowed.check(violations, f"{path}.y", y),
+        allowed.check(violations, f"{path}.z", z),
     )
 
 
 def _color(violations: Violations, path: str, message: scene_pb2.Color, allowed: Range) -> Three:
+    low, high = allowed.low, allowed.high
+    r, g, b = message.r, message.g, message.b
+    if low <= r <= high and low <= g <= high and low <= b <= high:
+        return r, g, b
     return (
-        allowed.check(violations, f"{path}.r", message.r),
-        allowed.check(violations, f"{path}.g", message.g),
-        allowed.check(violations, f"{path}.b", message.b),
+        allowed.check(violations, f"{path}.r", r),
+        allowed.check(violations, f"{path}.g", g),
+        allowed.check(violations, f"{path}.b", b),
     )
 
 

@@ -58,7 +58,11 @@ def check_terms(claimed: Terms, packed_stage: bytes, manifest: Manifest, max_fra
         raise InvalidRequest([FieldViolation("open.lowest_tier", f"found {shown(claimed.lowest_tier)}")])
     stage = _stage(packed_stage, manifest)
     message = pb.Open(
-        video=pb.VideoFormat(codec=claimed.codec.value, jpeg_quality=claimed.jpeg_quality),  # type: ignore[arg-type]
+        video=pb.VideoFormat(
+            codec=claimed.codec.value,  # type: ignore[arg-type]
+            jpeg_quality=claimed.jpeg_quality,
+            pixel_digest=claimed.pixel_digest.value,  # type: ignore[arg-type]
+        ),
         fps=claimed.fps,
         cast=map(_cast_member, stage.cast),
         set=scene_pb2.Set(elements=map(_set_element, stage.elements), props=map(_prop, stage.props)),

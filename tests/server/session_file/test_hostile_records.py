@@ -75,6 +75,8 @@ RECORDS: dict[str, tuple[Bend, str]] = {
     "opened with a name more": (set_opened(token="x"), r"session\.open: is not a map"),  # noqa: S106
     "opened with a name less": (lambda p: p.opened.pop("seed"), r"session\.open: is not a map"),
     "an unknown codec": (set_opened(codec=7), r"open\.codec: found 7; allowed are 1 to 2"),
+    "an unknown digest": (set_opened(pixel_digest=3), r"open\.pixel_digest: found 3; allowed are 1 to 2"),
+    "a digest of text": (set_opened(pixel_digest="blake3"), r"open\.pixel_digest: found 'blake3'"),
     "an unknown tier": (set_opened(tier="ultra"), r"open\.tier: found 'ultra'; this model has draft, standard"),
     "a tier of another model": (set_opened(tier="high"), r"open\.tier: found 'high'"),
     "61 frames a second": (set_opened(fps=61.0), r"open\.fps: found 61; allowed are 1 to 60"),

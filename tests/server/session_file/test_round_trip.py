@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from cutscene_model.scene import ActorState, Camera, Lights, PointLight, PropState, SceneState
 from cutscene_server.keyframes import LockstepStates, interpolate, pack_state, unpack_state
 from cutscene_server.session_file.layout import MAX_STAGE_BYTES, MAX_STATE_BYTES
-from cutscene_server.terms import Codec
+from cutscene_server.terms import Codec, PixelDigest
 from cutscene_server.wire.scene import read_state
 from cutscene_server.wire.stored import check_state
 from cutscene_server.wire.violations import Violations
@@ -42,6 +42,7 @@ def test_terms_of_every_kind_are_kept() -> None:
     session = sample()
     for terms in (
         dataclasses.replace(session.terms, codec=Codec.RAW_RGB, frame_credit=1, background=True),
+        dataclasses.replace(session.terms, pixel_digest=PixelDigest.BLAKE3),
         dataclasses.replace(session.terms, fps=float(np.float32(23.976)), tier="draft", jpeg_quality=1, seed=0),
     ):
         frames = dataclasses.replace(session, terms=terms, turns=session.turns[:1], frames=session.frames[:7])
