@@ -116,8 +116,9 @@ class Shipped:
     def picture(self, terms: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.uint8]:
         """The timed frame's pixels from a decoder's terms."""
         logits, detail = (np.ascontiguousarray(term[0].transpose(1, 2, 0)) for term in terms)
-        fine = None if self._surface.fine is None else self._surface.fine[0].numpy()
-        return compose(logits, detail, self._surface.shaded[0].numpy(), self._surface.background[0].numpy(), fine)
+        surface = self._surface
+        lacking = None if surface.lacking is None else surface.lacking[0].permute(1, 2, 0).numpy()
+        return compose(logits, detail, surface.shaded[0].numpy(), surface.background[0].numpy(), lacking)
 
 
 def begin(options: argparse.Namespace, folder: Path, running: ExitStack) -> tuple[list[WayProcess], dict[str, str]]:

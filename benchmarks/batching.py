@@ -119,7 +119,7 @@ def batched_denoising(frames: Sequence[DenoiserInput]) -> DenoiserInput:
 def batched_decoding(frames: Sequence[DecoderInput]) -> DecoderInput:
     """One input of B frames."""
     surfaces = [frame.surface for frame in frames]
-    fine = [surface.fine for surface in surfaces if surface.fine is not None]
+    lacking = [surface.lacking for surface in surfaces if surface.lacking is not None]
     levels = zip(*[surface.levels for surface in surfaces], strict=True)
     return DecoderInput(
         torch.cat([frame.latents for frame in frames]).contiguous(memory_format=torch.channels_last),
@@ -127,7 +127,7 @@ def batched_decoding(frames: Sequence[DecoderInput]) -> DecoderInput:
             torch.cat([surface.shaded for surface in surfaces]),
             torch.cat([surface.background for surface in surfaces]),
             tuple(torch.cat(level) for level in levels),
-            torch.cat(fine) if fine else None,
+            torch.cat(lacking) if lacking else None,
         ),
     )
 

@@ -62,11 +62,11 @@ class DecoderPass(nn.Module):
         level2: Tensor,
         level3: Tensor,
         shaded: Tensor,
-        fine: Tensor | None = None,
+        lacking: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """See ``Decoder.terms``; raw latents."""
         background = torch.zeros(len(latents), 3)  # which the last step reads
-        return self.network.terms(latents, Surface(shaded, background, (level0, level1, level2, level3), fine))
+        return self.network.terms(latents, Surface(shaded, background, (level0, level1, level2, level3), lacking))
 
 
 def networks(engine: TransformerEngine) -> dict[str, nn.Module]:
@@ -106,8 +106,8 @@ def capture(
         noisy, level, conditioning, memory = seen["denoiser"][:4]
         surface = prepared.surface
         given = [torch.tensor(latent)[None].float() * coder.std + coder.mean, *surface.levels, surface.shaded]
-        given += [] if surface.fine is None else [surface.fine]
-        names = ("latents", "level0", "level1", "level2", "level3", "shaded", "fine")
+        given += [] if surface.lacking is None else [surface.lacking]
+        names = ("latents", "level0", "level1", "level2", "level3", "shaded", "lacking")
         frames.append(
             {
                 "denoiser": _arrays(

@@ -10,7 +10,7 @@ from typing import Any
 import numba
 
 _WORKERS = 2  # threads that work on rows
-_BANDS = 8  # of rows; several a thread, for some rows are empty and some crowded
+_BANDS = 4  # of rows; several a thread, for some rows are empty and some crowded
 kernel: Any = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 _workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="raster")
 

@@ -24,19 +24,19 @@ _TOPS, _LEFTS = (tuple(int(p[axis]) for p in PLACES) for axis in (0, 1))
 
 
 def compose(
-    logits: Terms, detail: Terms, shaded: FloatArray, background: FloatArray, fine: FloatArray | None = None
+    logits: Terms, detail: Terms, shaded: FloatArray, background: FloatArray, lacking: FloatArray | None = None
 ) -> npt.NDArray[np.uint8]:
     """Pixels (288, 512, 3) of one picture.
 
     ``logits`` (72, 128, CHOICES * 16) and ``detail`` (72, 128, 3 * 16) as the decoder's last layers leave them, their
-    channels last: float32, or the bits of bfloat16 as uint16. ``shaded`` (3, 144, 256), ``background`` (3,) and
-    ``fine`` (3, 288, 512) are the surface's, -1 to 1.
+    channels last: float32, or the bits of bfloat16 as uint16. ``shaded`` (3, 144, 256) and ``background`` (3,) are
+    the surface's, -1 to 1; ``lacking`` (72, 128, 3 * 16) too, its channels last.
     """
     rows, columns = logits.shape[:2]
     pixels = np.empty((rows * _SPAN, columns * _SPAN, 3), np.uint8)
     around = np.pad(shaded, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    own = np.empty((3, 1, 1), np.float32) if fine is None else fine
-    given = (logits, detail, around, background, own, fine is not None)
+    own = np.empty((1, 1, 1), np.float32) if lacking is None else lacking
+    given = (logits, detail, around, background, own, lacking is not None)
     in_bands(rows, lambda first, last: _compose(first, last, *given, pixels))
     return pixels
 
@@ -83,8 +83,8 @@ def _compose(  # type: ignore[no-untyped-def]
                 for color in range(3):
                     for lane in range(_PIXELS):
                         i, j = _pixel(lane)
-                        total[color, lane] += weights[0, lane] * own[color, _SPAN * row + i, _SPAN * column + j]
-            for choice in range(1 if has_own else 0, CHOICES - 1):
+                        total[color, lane] += weights[0, lane] * own[row, column, _PIXELS * color + _SPAN * i + j]
+            for choice in range(CHOICES - 1):
                 top, left = 2 * row + _TOPS[choice], 2 * column + _LEFTS[choice]
                 for color in range(3):
                     # What the four greybox cells of the cell see, one after the other; each is that of every fourth.

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cutscene_model.surface import LEVEL_CELL, LEVEL_WIDTHS, Surface
+from cutscene_model.surface import LEVEL_CELL, LEVEL_WIDTHS, PIXELS, Surface
 
-CELL = 2  # pixels of the picture along a greybox cell
+CELL = PIXELS
 # Of the cells that a pixel chooses among, how far below and right of the one up and left of its own:
 PLACES = ((1, 1), (1, 0), (1, 2), (0, 1), (2, 1))  # own, left, right, upper, lower
 CHOICES = len(PLACES) + 1  # the last is the background, seen through windows
@@ -108,9 +108,8 @@ class Decoder(nn.Module):
         x = self.rise_half(x + self.join_half(half))
         shaded = F.pixel_unshuffle(surface.shaded.to(dtype), LEVEL_CELL)
         x = self.join_fine(torch.cat([F.silu(x), fine, shaded], dim=1))
-        if surface.fine is not None:
-            lacking = surface.fine - F.interpolate(surface.shaded, scale_factor=CELL)
-            x = x + self.join_pixels(F.pixel_unshuffle(lacking.to(dtype), CELL * LEVEL_CELL))
+        if surface.lacking is not None:
+            x = x + self.join_pixels(surface.lacking.to(dtype))
         x = F.silu(x)
         x = F.silu(x + self.fine(x))
         return self.choose(x), self.detail(x)
@@ -138,7 +137,8 @@ def _chosen(surface: Surface, logits: Tensor) -> Tensor:
     total = weights[:, None, -1] * surface.background[:, :, None, None, None]
     for index, (top, left) in enumerate(PLACES):
         color = around[:, :, None, top : top + rows, left : left + columns]
-        if index == 0 and surface.fine is not None:
-            color = F.pixel_unshuffle(surface.fine, CELL).unflatten(1, (3, CELL**2))
+        if index == 0 and surface.lacking is not None:
+            pixels = F.pixel_shuffle(surface.lacking, CELL * LEVEL_CELL)
+            color = color + F.pixel_unshuffle(pixels, CELL).unflatten(1, (3, CELL**2))
         total = torch.addcmul(total, weights[:, None, index], color)
     return total.flatten(1, 2)

@@ -7,7 +7,7 @@ volumes, state).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -52,10 +52,10 @@ class Greybox:
     part: npt.NDArray[np.uint8]  # (144, 256): which bone; 0 nothing
     sample: npt.NDArray[np.int32]  # (144, 256): which sample of the shape volumes is seen; -1 where there is none
     field: FloatArray  # (len(FIELD_CHANNELS), 144, 256)
+    sheet: FloatArray  # (3, 144, 256): the light on heads' marks, which are lit as one flat sheet; linear, halved
     actors: FloatArray  # (4, ACTOR_CHANNELS): faces by cast index, zero for those absent
     globals: FloatArray  # (GLOBAL_CHANNELS,): lights and lens
     viewpoints: FloatArray  # (4, 3): the camera's position in the frames of the cast's heads, metres
-    sheet: FloatArray  # (3, 144, 256): the light on heads' marks, which are lit as one flat sheet; linear, halved
     camera: FloatArray  # (12,): position in tens of metres and rotation matrix, row by row
     scene: Scene
 
@@ -74,7 +74,15 @@ class GreyboxRaster:
         moving = self._shapes.moving(state)
         sun = self._shadows.cast(moving, state.lights) if max(state.lights.sun_color) > 0 else None
         primitives, view = joined(self._still, moving), camera_view(state.camera, WIDTH, HEIGHT, ASPECT)
-        return self._describe(Scene(state, primitives, sun), cast_rays(primitives, view, self._volumes), view)
+        hits = cast_rays(primitives, view, self._volumes)
+        return Greybox(
+            *_described(Scene(state, primitives, sun), hits, view, whole=True),
+            _faces(state),
+            _globals(state),
+            _viewpoints(primitives, view.origin),
+            np.concatenate([view.origin / 10, view.rotation.reshape(-1)]).astype(np.float32),
+            Scene(state, primitives, sun),
+        )
 
     def refine(self, greybox: Greybox, cells: npt.NDArray[np.bool_]) -> Greybox:
         """The same scene once more, twice as fine (288, 512), in those of its ``cells`` (144, 256) that are true.
@@ -86,33 +94,29 @@ class GreyboxRaster:
         within = np.empty((2, HEIGHT, WIDTH), np.float32)
         in_bands(HEIGHT, lambda first, last: _reach(first, last, cells, greybox.field[0], within))
         view = camera_view(scene.state.camera, 2 * WIDTH, 2 * HEIGHT, ASPECT)
-        wanted = cells.repeat(2, axis=0).repeat(2, axis=1).view(np.uint8)
+        wanted = cells.repeat(2, axis=0).repeat(2, axis=1)
         hits = cast_rays(scene.primitives, view, self._volumes, wanted, within)
-        return self._describe(scene, hits, view)
+        slot, part, sample, field, sheet = _described(scene, hits, view, whole=False)
+        return replace(greybox, slot=slot, part=part, sample=sample, field=field, sheet=sheet)
 
-    def _describe(self, scene: Scene, hits: Hits, view: View) -> Greybox:
-        """What ``hits``, of the rays of ``view``, show of ``scene``."""
-        state, primitives = scene.state, scene.primitives
-        height, width = view.height, view.width
-        field = np.zeros((len(FIELD_CHANNELS), height, width), np.float32)
-        slot, part = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
-        seen = (hits.primitive, hits.depth, hits.grid, hits.normal)
-        what = (primitives.slot, primitives.part, primitives.local_low, primitives.local_step)
-        in_bands(height, lambda first, last: _describe(first, last, *seen, *what, slot, part, field))
-        sheet = np.zeros((3, height, width), np.float32)
-        shade(field[7:], sheet, hits, _sheets(primitives), view, state.lights, scene.sun)
-        return Greybox(
-            slot,
-            part,
-            hits.sample,
-            field,
-            _faces(state),
-            _globals(state),
-            _viewpoints(primitives, view.origin),
-            sheet,
-            np.concatenate([view.origin / 10, view.rotation.reshape(-1)]).astype(np.float32),
-            scene,
-        )
+
+def _described(
+    scene: Scene, hits: Hits, view: View, *, whole: bool
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.int32], FloatArray, FloatArray]:
+    """What ``hits``, of the rays of ``view``, show of ``scene``: slot, part, sample, field and sheet of a ``Greybox``.
+
+    Unless ``whole``, field and sheet are not filled where there is nothing, which costs more than the rest.
+    """
+    primitives = scene.primitives
+    shape = view.height, view.width
+    field = np.empty((len(FIELD_CHANNELS), *shape), np.float32)
+    slot, part = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    seen = (hits.primitive, hits.depth, hits.grid, hits.normal)
+    what = (primitives.slot, primitives.part, primitives.local_low, primitives.local_step)
+    in_bands(view.height, lambda first, last: _describe(first, last, *seen, *what, whole, slot, part, field))
+    sheet = (np.zeros if whole else np.empty)((3, *shape), np.float32)
+    shade(field[7:], sheet, hits, _sheets(primitives), view, scene.state.lights, scene.sun, whole=whole)
+    return slot, part, hits.sample, field, sheet
 
 
 @kernel
@@ -136,13 +140,15 @@ def _reach(first_row, last_row, cells, inverse_depth, within):  # type: ignore[n
 
 @kernel
 def _describe(  # type: ignore[no-untyped-def]
-    first_row, last_row, primitive, depth, grid, normal, slots, parts, local_low, local_step, slot, part, field
+    first_row, last_row, primitive, depth, grid, normal, slots, parts, local_low, local_step, whole, slot, part, field
 ):
-    """Fills ``slot``, ``part`` and all of ``field`` but the light, which are zero before, for some rows."""
+    """Fills ``slot`` and ``part``, which are zero before, and all of ``field`` but the light, for some rows."""
     for row in range(first_row, last_row):
         for column in range(primitive.shape[1]):
             who = primitive[row, column]
             if who < 0:
+                for channel in range(7 if whole else 0):
+                    field[channel, row, column] = 0
                 continue
             slot[row, column], part[row, column] = slots[who], parts[who]
             field[0, row, column] = 1 / (1 + depth[row, column])

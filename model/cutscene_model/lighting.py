@@ -81,11 +81,13 @@ def shade(
     view: View,
     lights: Lights,
     sun: Sunlight | None,
+    *,
+    whole: bool = True,
 ) -> None:
-    """Fills the channels (5, H, W) of ``LIGHT_CHANNELS``, which are zero before.
+    """Fills the channels (5, H, W) of ``LIGHT_CHANNELS``: also where nothing is seen if ``whole``.
 
     ``sheets`` (n, 3) are world normals of sheets before primitives, nil where there is none. What light falls on them
-    goes to ``sheet`` (3, H, W), linear, halved, which is zero before.
+    goes to ``sheet`` (3, H, W), linear, halved; elsewhere that is left as it is.
     """
     points = np.zeros((max(len(lights.points), 1), 7), np.float32)
     for row, point in enumerate(lights.points):
@@ -102,14 +104,14 @@ def shade(
         channels, sheet, hits.primitive, hits.depth, hits.normal, sheets,
         view.origin, np.ascontiguousarray(view.rotation), view.half_width, view.half_height,
     )  # fmt: skip
-    in_bands(view.height, lambda first, last: _shade(first, last, *seen, *light))
+    in_bands(view.height, lambda first, last: _shade(first, last, *seen, *light, whole))
 
 
 @kernel
 def _shade(  # type: ignore[no-untyped-def]
     first_row, last_row, channels, sheet, primitive, depth, normal, sheets, eye, rotation, half_width, half_height,
     ambient, sun_direction, sun_color, background, points, point_count,
-    sunny, sun_depth, sun_eye, sun_rotation, sun_half,
+    sunny, sun_depth, sun_eye, sun_rotation, sun_half, whole,
 ):  # fmt: skip
     height, width = primitive.shape
     for row in range(first_row, last_row):
@@ -117,9 +119,12 @@ def _shade(  # type: ignore[no-untyped-def]
         for column in range(width):
             who = primitive[row, column]
             if who < 0:
-                for k in range(3):
-                    channels[2 + k, row, column] = background[k]
+                if whole:
+                    channels[0, row, column], channels[1, row, column] = 0, 0
+                    for k in range(3):
+                        channels[2 + k, row, column] = background[k]
                 continue
+            channels[0, row, column], channels[1, row, column] = 0, 0
             u = ((np.float32(column) + _HALF) / np.float32(width) * _TWO - _ONE) * np.float32(half_width)
             t = depth[row, column]
             x = eye[0] + t * (rotation[0, 0] * u + rotation[0, 1] * v - rotation[0, 2])

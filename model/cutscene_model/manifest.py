@@ -38,7 +38,7 @@ class Manifest:
     files: tuple[str, ...]  # weight files, relative to the manifest
     architecture: dict[str, Any] = field(default_factory=dict)  # constructor arguments of the networks
     # Tier name -> how much, of 2, a cell's colour must differ from one beside it for its pixels to be shaded singly.
-    # Cells that differ in what they show always are; tiers that are not named shade cells only.
+    # Tiers that are not named shade cells only.
     contrast: dict[str, float] = field(default_factory=dict)
     references: int = 0  # reference pictures that a stage may have; 0: the model has nothing to see them with
     sketched: tuple[str, ...] = ()  # tiers whose pictures the small decoder draws: see ``sketch``

@@ -5,7 +5,7 @@ Of the cells that show a head's front a tenth are marked; only those are worth a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from cutscene_model.faces import (
     UNKNOWN_SKULL,
     FaceEncoder,
 )  # fmt: skip
+from cutscene_model.greybox import Greybox
 from cutscene_model.primitives import HEAD_PART
 from cutscene_model.scene import FloatArray
 from cutscene_model.surface import GreyboxBatch
@@ -48,6 +49,25 @@ _FLATTEST, _SHORTEST, _DARKEST, _GENTLEST = np.float32(0.3), np.float32(1e-5), n
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What one greybox shows, for kernels."""
+
+    slot: npt.NDArray[np.uint8]  # (H, W), as all are those of ``Greybox``
+    part: npt.NDArray[np.uint8]
+    sample: npt.NDArray[np.int32]
+    field: FloatArray
+    actors: FloatArray
+    viewpoints: FloatArray
+    sheet: FloatArray
+
+
+def shown(greybox: Greybox | GreyboxBatch) -> Shown:
+    """Of a greybox, or of a batch of one."""
+    values = (getattr(greybox, field.name) for field in fields(Shown))
+    return Shown(*(value[0].numpy() if isinstance(value, Tensor) else value for value in values))
+
+
+@dataclass(frozen=True, slots=True)
 class Marked:
     """The n cells of a greybox that may show marks."""
 
@@ -56,31 +76,30 @@ class Marked:
     person: npt.NDArray[np.int64]  # (n,) cast index
 
 
-def marked_cells(faces: FaceEncoder, greybox: GreyboxBatch, costume: Tensor) -> Marked:
-    """Those of a batch of one; ``costume`` (65,) by slot."""
-    slot = greybox.slot[0].numpy()
+def marked_cells(faces: FaceEncoder, greybox: Shown, costume: Tensor) -> Marked:
+    """Those of one greybox; ``costume`` (65,) by slot."""
+    slot = greybox.slot
     places, found = np.empty((*slot.shape, 2), np.float32), np.zeros(slot.shape, np.bool_)
     given = (
-        slot, greybox.part[0].numpy(), greybox.field[0].numpy(), costume.numpy(), greybox.viewpoints[0].numpy(),
-        faces.skulls.numpy(), faces.marked.numpy(), greybox.actors[0, :, :-1].argmax(dim=-1).numpy(),
+        slot, greybox.part, greybox.field, costume.numpy(), greybox.viewpoints,
+        faces.skulls.numpy(), faces.marked.numpy(), greybox.actors[:, :-1].argmax(axis=-1),
     )  # fmt: skip
     in_bands(len(slot), lambda first, last: _find(first, last, *given, places, found))
     cell = np.flatnonzero(found)
     return Marked(cell, places.reshape(-1, 2)[cell], slot.reshape(-1)[cell].astype(np.int64) - 1)
 
 
-def lay_marks(faces: FaceEncoder, albedo: Tensor, greybox: GreyboxBatch, costume: Tensor) -> None:
-    """Paints faces over the ``albedo`` (H, W, 3) of a batch of one, as ``faces`` does; ``costume`` (65,) by slot."""
+def lay_marks(faces: FaceEncoder, albedo: Tensor, greybox: Shown, costume: Tensor) -> None:
+    """Paints faces over the ``albedo`` (H, W, 3) of one greybox, as ``faces`` does; ``costume`` (65,) by slot."""
     marked = marked_cells(faces, greybox, costume)
     if not len(marked.cell):
         return
-    actors = greybox.actors[0]
+    actors = torch.tensor(greybox.actors)
     state = faces.mood(actors.to(faces.mood.weight.dtype)) + faces.wearer(costume[1 : 1 + len(actors)])
     # In torch's own memory: see ``tensors``.
     place, person = torch.tensor(marked.place), torch.tensor(marked.person)
     paint = faces.painted(place - place.new_tensor(CENTER), state[person])
-    field, sheet = greybox.field[0].numpy(), greybox.sheet[0].numpy()
-    _lay(marked.cell, paint.numpy(), field, sheet, albedo.numpy())
+    _lay(marked.cell, paint.numpy(), greybox.field, greybox.sheet, albedo.numpy())
 
 
 @kernel

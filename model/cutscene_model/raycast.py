@@ -54,7 +54,7 @@ def light_view(direction: FloatArray, center: FloatArray, radius: float, size: i
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """What every ray meets first. Rays that meet nothing have ``primitive`` -1 and infinite depth."""
+    """What every ray meets first. Rays that meet nothing have ``primitive`` -1 and infinite depth, and nothing else."""
 
     primitive: npt.NDArray[np.int32]  # (height, width)
     depth: FloatArray  # (height, width)
@@ -68,8 +68,8 @@ class Hits:
         return Hits(
             np.full((height, width), -1, np.int32),
             np.full((height, width), np.inf, np.float32),
-            np.zeros((height, width, 3), np.float32),
-            np.zeros((height, width, 3), np.float32),
+            np.empty((height, width, 3), np.float32),
+            np.empty((height, width, 3), np.float32),
             np.full((height, width), -1, np.int32),
         )
 
@@ -78,12 +78,12 @@ def cast_rays(
     primitives: Primitives,
     view: View,
     volumes: Volumes,
-    wanted: npt.NDArray[np.uint8] | None = None,
+    wanted: npt.NDArray[np.bool_] | None = None,
     within: FloatArray | None = None,
 ) -> Hits:
     """Finds what every ray of ``view`` meets first.
 
-    ``wanted`` (height, width) is 1 for rays to cast, else 0: all by default. ``within`` (2, height / 2, width / 2) says
+    ``wanted`` (height, width) is true of rays to cast: all by default. ``within`` (2, height / 2, width / 2) says
     between which two depths the four rays of a cell are looked along: none where the second is not the greater.
     """
     hits = Hits.nothing(view.height, view.width)
@@ -103,7 +103,7 @@ def _trace(
     view: View,
     volumes: Volumes,
     out: tuple[Any, ...],
-    wanted: npt.NDArray[np.uint8] | None = None,
+    wanted: npt.NDArray[np.bool_] | None = None,
     within: FloatArray | None = None,
 ) -> None:
     if not len(primitives):
@@ -111,10 +111,15 @@ def _trace(
     rectangles, nearest = _bounds(primitives, view)
     order = np.argsort(nearest, kind="stable")
     order = order[rectangles[order, 2] > rectangles[order, 0]].astype(np.int64)
-    chosen = np.ones((view.height, view.width), np.uint8) if wanted is None else wanted
+    if wanted is None:
+        columns = np.tile(np.arange(view.width, dtype=np.int32), view.height)
+        starts = np.arange(view.height + 1, dtype=np.int64) * view.width
+    else:
+        columns = np.flatnonzero(wanted).astype(np.int32) % np.int32(view.width)
+        starts = np.concatenate([[0], np.count_nonzero(wanted, axis=1).cumsum()]).astype(np.int64)
     given = (
         view.width, view.height, view.half_width, view.half_height, view.parallel,
-        chosen, _EVERYWHERE if within is None else within, within is not None,
+        columns, starts, _EVERYWHERE if within is None else within, within is not None,
         # What a kernel wants to know of every primitive: the view in its grid, its bounds, and its volume.
         np.ascontiguousarray(primitives.to_grid @ view.rotation),
         np.einsum("nij,nj->ni", primitives.to_grid, view.origin - primitives.origin).astype(np.float32),

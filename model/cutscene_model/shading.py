@@ -71,13 +71,13 @@ def light_cells(
     in_bands(len(slot), lambda first, last: _light(first, last, *given, shaded, cells))
 
 
-def contrasted(slot: npt.NDArray[np.uint8], shaded: FloatArray, contrast: float) -> npt.NDArray[np.bool_]:
-    """(H, W): which cells show another slot than one of the eight around, or a colour that differs by more than this.
+def contrasted(shaded: FloatArray, contrast: float) -> npt.NDArray[np.bool_]:
+    """(H, W): which cells differ by more than this in some colour from one of the eight around.
 
     ``shaded`` (3, H, W) is -1 to 1, so that colours differ by 2 at most.
     """
-    cells = np.empty(slot.shape, np.bool_)
-    in_bands(len(slot), lambda first, last: _contrasted(first, last, slot, shaded, np.float32(contrast), cells))
+    cells = np.zeros(shaded.shape[1:], np.bool_)
+    in_bands(len(cells), lambda first, last: _contrasted(first, last, shaded, np.float32(contrast), cells))
     return cells
 
 
@@ -91,14 +91,15 @@ def light_pixels(
     background: FloatArray,
     coarse: FloatArray,
     coarse_slot: npt.NDArray[np.uint8],
-    fine: FloatArray,
+    lacking: FloatArray,
 ) -> None:
-    """Fills ``fine`` (3, 2 H, 2 W): the pixels of the ``cells`` (H, W) that are true, as ``light_cells`` shades cells.
+    """Fills ``lacking`` (H / 2, W / 2, 48), nil before: by how much the pixels of the ``cells`` (H, W) that are true
+    differ from their cells' colours in ``coarse`` (3, H, W), which shows ``coarse_slot`` (H, W).
 
-    The others have the colour of their cell in ``coarse`` (3, H, W), which shows ``coarse_slot`` (H, W).
+    A pixel is shaded as ``light_cells`` shades cells; its channel is that of space-to-depth, colour by colour.
     """
     given = (cells, slot, field, light_at, albedo, glows, background, _DISPLAY, coarse, coarse_slot)
-    in_bands(len(slot), lambda first, last: _light_pixels(first, last, *given, fine))
+    in_bands(len(lacking), lambda first, last: _light_pixels(first, last, *given, lacking))
 
 
 @kernel
@@ -157,18 +158,18 @@ def _light(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _contrasted(first_row, last_row, slot, shaded, contrast, cells):  # type: ignore[no-untyped-def]
-    height, width = slot.shape
+def _contrasted(first_row, last_row, shaded, contrast, cells):  # type: ignore[no-untyped-def]
+    """Compares every cell with four of its neighbours, and marks both; the other four compare themselves with it."""
+    height, width = cells.shape
     for row in range(first_row, last_row):
-        top, bottom = max(row - 1, 0), min(row + 1, height - 1)
         for column in range(width):
-            found = False
-            for i in range(top, bottom + 1):
-                for j in range(max(column - 1, 0), min(column + 1, width - 1) + 1):
-                    found |= slot[i, j] != slot[row, column]
+            for i, j in ((row, column + 1), (row + 1, column - 1), (row + 1, column), (row + 1, column + 1)):
+                if i < height and 0 <= j < width:
+                    most = np.float32(0)
                     for color in range(3):
-                        found |= abs(shaded[color, i, j] - shaded[color, row, column]) > contrast
-            cells[row, column] = found
+                        most = max(most, abs(shaded[color, i, j] - shaded[color, row, column]))
+                    if most > contrast:
+                        cells[row, column] = cells[i, j] = True
 
 
 @kernel
@@ -182,22 +183,23 @@ def _beside_nothing(slot, row, column):  # type: ignore[no-untyped-def]
 
 @kernel
 def _light_pixels(  # type: ignore[no-untyped-def]
-    first_row, last_row, cells, slot, field, light_at, albedo, glows, background, curve, coarse, coarse_slot, fine
+    first_row, last_row, cells, slot, field, light_at, albedo, glows, background, curve, coarse, coarse_slot, lacking
 ):
     zero, one, two = np.float32(0), np.float32(1), np.float32(2)
-    for row in range(first_row, last_row):
-        for column in range(slot.shape[1]):
-            if not cells[row >> 1, column >> 1]:
+    for i in range(2 * first_row, 2 * last_row):
+        for j in range(cells.shape[1]):
+            if not cells[i, j]:
+                continue
+            # Past the edge of everything there is the background; a ray that found nothing within its limits, where
+            # all around is something, tells nothing.
+            bare = _beside_nothing(coarse_slot, i, j)
+            for pixel in range(4):
+                row, column = 2 * i + (pixel >> 1), 2 * j + (pixel & 1)
+                place = 4 * (row & 3) + (column & 3)
                 for color in range(3):
-                    fine[color, row, column] = coarse[color, row >> 1, column >> 1]
-            elif slot[row, column] == 0:
-                # Past the edge of everything there is the background; a ray that found nothing within its limits, where
-                # all around is something, tells nothing.
-                bare = _beside_nothing(coarse_slot, row >> 1, column >> 1)
-                for color in range(3):
-                    fine[color, row, column] = background[color] if bare else coarse[color, row >> 1, column >> 1]
-            else:
-                for color in range(3):
-                    light = two * field[light_at + color, row, column] + np.float32(GLOW) * glows[row, column]
-                    lit = min(max(albedo[row, column, color] * light, zero), one)
-                    fine[color, row, column] = _display(lit, curve) * two - one
+                    seen = background[color] if bare else coarse[color, i, j]
+                    if slot[row, column] > 0:
+                        light = two * field[light_at + color, row, column] + np.float32(GLOW) * glows[row, column]
+                        lit = min(max(albedo[row, column, color] * light, zero), one)
+                        seen = _display(lit, curve) * two - one
+                    lacking[i >> 1, j >> 1, 16 * color + place] = seen - coarse[color, i, j]

@@ -24,6 +24,7 @@ LIGHT = slice(FIELD_CHANNELS.index("irradiance_r"), len(FIELD_CHANNELS))
 _SHAPE = slice(4, 7)  # the normal among the field channels
 LEVEL_WIDTHS = (48, 96, 160, 256)
 LEVEL_CELL = 2  # greybox cells along a cell of the finest level
+PIXELS = 2  # of the picture along a greybox cell
 GLOW = 1.6  # irradiance that flames add to what falls on them
 CELL_FEATURES = 16  # of a greybox cell, that the first layer reads
 
@@ -60,7 +61,9 @@ class Surface:
     shaded: Tensor  # (B, 3, 144, 256): each cell's own colour under its light, -1 to 1
     background: Tensor  # (B, 3): what is seen past everything, -1 to 1
     levels: tuple[Tensor, ...]  # (B, LEVEL_WIDTHS[k], 72 / 2**k, 128 / 2**k); only the first for a sketch
-    fine: Tensor | None = None  # (B, 3, 288, 512): ``shaded`` by pixels, its cell's colour where no more is known
+    # What pixels that were shaded by themselves lack in their cells' colours, nil elsewhere: (B, 48, 72, 128), from
+    # (B, 3, 288, 512) by space-to-depth. None: no pixel was.
+    lacking: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +168,10 @@ class SurfaceEncoder(nn.Module):
         )
         return Surface(shaded, background, self.levels(cells, only_finest=only_finest))
 
-    def fine(
+    def lacking(
         self, greybox: GreyboxBatch, refined: GreyboxBatch, cells: Tensor, looks: SlotLooks, surface: Surface
     ) -> Tensor:
-        """``Surface.fine``: the pixels of the ``cells`` (B, 144, 256) that are true as ``refined`` shows them."""
+        """``Surface.lacking`` of the pixels of the ``cells`` (B, 144, 256) that are true, as ``refined`` shows them."""
         albedo, glows = self.materials(refined, looks)
         albedo = self.faces(albedo, refined, looks.costume).permute(0, 3, 1, 2)
         light = 2 * refined.field[:, LIGHT] + GLOW * glows[:, None]
@@ -181,7 +184,7 @@ class SurfaceEncoder(nn.Module):
         missed = torch.where(bare, surface.background[:, :, None, None], coarse)
         shaded = torch.where(refined.slot[:, None] > 0, shaded, missed)
         wanted = F.interpolate(cells.to(shaded.device).float()[:, None], scale_factor=2) > 0
-        return torch.where(wanted, shaded, coarse)
+        return lacking(torch.where(wanted, shaded, coarse), surface.shaded)
 
     def levels(self, cells: Tensor, *, only_finest: bool = False) -> tuple[Tensor, ...]:
         """The feature levels of ``Surface``, of what is known of each greybox cell: (B, CELL_FEATURES, 144, 256)."""
@@ -194,6 +197,11 @@ class SurfaceEncoder(nn.Module):
             x = layer(F.silu(x))
             levels.append(x)
         return tuple(levels)
+
+
+def lacking(pixels: Tensor, shaded: Tensor) -> Tensor:
+    """``Surface.lacking`` of ``pixels`` (B, 3, 2 H, 2 W) over their cells' ``shaded`` (B, 3, H, W)."""
+    return F.pixel_unshuffle(pixels - F.interpolate(shaded, scale_factor=PIXELS), PIXELS * LEVEL_CELL)
 
 
 def display(linear: Tensor) -> Tensor:

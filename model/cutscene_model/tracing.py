@@ -44,11 +44,14 @@ _NX, _NY, _NZ, _PX, _PY, _PZ, _LENGTH = _SPACING, _OUTSIDE, _STEP, _EAGERNESS, _
 @kernel
 def trace(  # type: ignore[no-untyped-def]
     order, rectangles, first_row, last_row, width, height,
-    half_width, half_height, parallel, wanted, within, limited,
+    half_width, half_height, parallel, columns, starts, within, limited,
     view_to_grid, eye, low, high, to_grid, kind, size, first, distance, normal,
     out_primitive, out_depth, out_grid, out_normal, out_sample, only_depth,
 ):  # fmt: skip
-    """Traces the rows from ``first_row`` to ``last_row`` (excluded), nearest primitives first."""
+    """Traces the rows from ``first_row`` to ``last_row`` (excluded), nearest primitives first.
+
+    Of row ``r``, the rays in ``columns[starts[r] : starts[r + 1]]``, which ascend.
+    """
     near = _ZERO if parallel else np.float32(NEAR)
     room = max(width, _BATCH)
     rays, places, found, found_places, bytes_, at = _batch(room)
@@ -59,9 +62,12 @@ def trace(  # type: ignore[no-untyped-def]
             count = 0
             while row < end_row and count + right - left <= room:
                 v = _across(row, height, -np.float32(half_height))
-                for column in range(left, right):
-                    if not wanted[row, column]:
-                        continue
+                for place in range(
+                    starts[row] + np.searchsorted(columns[starts[row] : starts[row + 1]], left), starts[row + 1]
+                ):
+                    column = columns[place]
+                    if column >= right:
+                        break
                     begin, end = near, out_depth[row, column]
                     if limited:
                         begin = max(begin, within[0, row >> 1, column >> 1])

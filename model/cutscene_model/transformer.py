@@ -15,7 +15,7 @@ import torch
 from cutscene_model.anchors import anchor_table
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.block_pool import BlockPool
-from cutscene_model.compiled import fine_of, pixels_of, sketch_of, surface_of
+from cutscene_model.compiled import lacking_of, pixels_of, sketch_of, surface_of
 from cutscene_model.denoiser import Conditioning, Denoiser, Memory, frame_summary, rotated
 from cutscene_model.engine import DrawnFrame, PastFrame, Pixels
 from cutscene_model.errors import ReferencesError
@@ -167,12 +167,13 @@ class TransformerTimeline:
         surface = make(maps, looks, only_finest=only_finest)
         if contrast is None or only_finest:
             return surface
-        cells = contrasted(greybox.slot, surface.shaded[0].cpu().numpy(), contrast)
-        refined = greybox_batch([self._raster.refine(greybox, cells)], device)
+        cells = contrasted(surface.shaded[0].cpu().numpy(), contrast)
+        refined = self._raster.refine(greybox, cells)
         if on_cpu:
-            return replace(surface, fine=fine_of(coder, maps, refined, cells, looks, surface))
+            return replace(surface, lacking=lacking_of(coder, maps, refined, cells, looks, surface))
         wanted = torch.from_numpy(cells)[None]
-        return replace(surface, fine=coder.surface.fine(maps, refined, wanted, looks, surface))
+        refined_maps = greybox_batch([refined], device)
+        return replace(surface, lacking=coder.surface.lacking(maps, refined_maps, wanted, looks, surface))
 
     @torch.inference_mode()
     def draw(self, prepared: _Prepared, tier: str) -> DrawnFrame:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cutscene_model.anchors import anchor_table
-from cutscene_model.compiled import fine_of, pixels_of, surface_of
+from cutscene_model.compiled import lacking_of, pixels_of, surface_of
 from cutscene_model.engine import draw_whole
 from cutscene_model.greybox import ASPECT, HEIGHT, WIDTH, GreyboxRaster
 from cutscene_model.loading import load_engine
@@ -27,17 +27,16 @@ def exact() -> TransformerEngine:
     return load_engine(precision="float32")
 
 
-def test_a_cell_is_refined_where_its_slot_or_its_colour_differs_from_a_neighbours() -> None:
-    slot = np.ones((6, 8), np.uint8)
-    slot[2, 2] = 2
+def test_a_cell_is_refined_where_its_colour_differs_from_a_neighbours() -> None:
     shaded = np.zeros((3, 6, 8), np.float32)
     shaded[1, 4, 6] = 0.5
-    by_slot = np.zeros((6, 8), np.bool_)
-    by_slot[1:4, 1:4] = True
-    by_color = np.zeros((6, 8), np.bool_)
-    by_color[3:6, 5:8] = True
-    np.testing.assert_array_equal(contrasted(slot, shaded, 2.0), by_slot)
-    np.testing.assert_array_equal(contrasted(slot, shaded, 0.4), by_slot | by_color)
+    shaded[2, 0, 0] = 0.3
+    expected = np.zeros((6, 8), np.bool_)
+    expected[3:6, 5:8] = True
+    np.testing.assert_array_equal(contrasted(shaded, 0.4), expected)
+    expected[:2, :2] = True
+    np.testing.assert_array_equal(contrasted(shaded, 0.2), expected)
+    assert not contrasted(shaded, 0.5).any()
 
 
 def test_what_is_refined_is_what_a_raster_of_twice_the_size_shows(exact: TransformerEngine) -> None:
@@ -46,7 +45,7 @@ def test_what_is_refined_is_what_a_raster_of_twice_the_size_shows(exact: Transfo
     primitives = coarse.scene.primitives
     hits = cast_rays(primitives, camera_view(state().camera, 2 * WIDTH, 2 * HEIGHT, ASPECT), exact.volumes)
     slot = np.where(hits.primitive >= 0, primitives.slot[hits.primitive], 0)
-    cells = contrasted(coarse.slot, np.zeros((3, HEIGHT, WIDTH), np.float32), 2.0)
+    cells = contrasted(coarse.slot[None].repeat(3, axis=0).astype(np.float32), 0.5)  # outlines
     refined = raster.refine(coarse, cells)
     chosen = cells.repeat(2, axis=0).repeat(2, axis=1)
     assert 0.01 < chosen.mean() < 0.5
@@ -67,23 +66,27 @@ def test_compiled_refining_says_what_the_modules_say(exact: TransformerEngine, s
     looks = coder.surface.describe(anchor_batch([table], CPU))
     maps = greybox_batch([drawn], CPU)
     surface = surface_of(coder, maps, looks)
-    cells = contrasted(drawn.slot, surface.shaded[0].numpy(), 0.12)
-    refined = greybox_batch([raster.refine(drawn, cells)], CPU)
-    expected = coder.surface.fine(maps, refined, torch.from_numpy(cells)[None], looks, surface)
-    fine = fine_of(coder, maps, refined, cells, looks, surface)
-    difference = (fine - expected).abs()
+    cells = contrasted(surface.shaded[0].numpy(), 0.12)
+    refined = raster.refine(drawn, cells)
+    wanted = torch.from_numpy(cells)[None]
+    expected = coder.surface.lacking(maps, greybox_batch([refined], CPU), wanted, looks, surface)
+    lacking = lacking_of(coder, maps, refined, cells, looks, surface)
+    difference = (lacking - expected).abs()
     assert (difference > 1e-5).float().mean() < 1e-3, "but for faces' marks: see test_compiled"
     assert difference.max() < 0.02
 
     torch.manual_seed(0)
     latents = torch.randn(1, *exact.manifest.latent_shape).contiguous(memory_format=torch.channels_last)
-    whole = Surface(surface.shaded, surface.background, surface.levels, fine)
+    whole = Surface(surface.shaded, surface.background, surface.levels, lacking)
     picture = (coder.decode(latents, whole)[0].permute(1, 2, 0).clamp(-1, 1) + 1) * 127.5
     assert np.abs(pixels_of(coder, latents, whole) - picture.numpy()).max() <= 0.51, "rounded to the nearest level"
 
 
-def test_the_highest_tier_refines_and_the_others_do_not(exact: TransformerEngine) -> None:
-    assert set(exact.manifest.contrast) == {"high"}
+def test_tiers_refine_more_and_more(exact: TransformerEngine) -> None:
     prepared = {tier: exact.begin(stage(), 1).prepare(state(), tier) for tier in exact.manifest.tiers}
-    assert {tier for tier, each in prepared.items() if each.surface.fine is not None} == {"high"}
+    pixels = {
+        tier: 0 if each.surface.lacking is None else int((each.surface.lacking != 0).sum())
+        for tier, each in prepared.items()
+    }
+    assert pixels["draft"] == 0 < pixels["standard"] < pixels["high"]
     assert draw_whole(exact.begin(stage(), 1), state(), "high")[1].std() > 10

@@ -39,12 +39,11 @@ from cutscene_model.training.progress import (
     save_checkpoint,
     schedule,
 )
-from cutscene_model.training.refinement import refined, sharpened
+from cutscene_model.training.refinement import CONTRAST, refined, sharpened
 from cutscene_model.training.sheets import Comparison, to_picture, write_sheet
 from cutscene_model.vocabulary import SHIPPED, Vocabulary
 from cutscene_model.volumes import Volumes
 
-CONTRAST = 0.12  # of the high tier: see ``manifest``
 STRENGTH = 2.0  # of the loss of gradients' strength, among the others
 CROP = (80, 128)  # greybox cells: 160 x 256 pixels
 
@@ -148,7 +147,7 @@ def train_autoencoder(run: AutoencoderRun) -> None:
             latents = degraded(model.encoder(batch.pictures), run.noise, run.true)
             surface = model.surface(batch.greybox, model.surface.describe(batch.anchors))
             if batch.pixels is not None:
-                surface = refined(surface, batch.greybox.slot, batch.pixels)
+                surface = refined(surface, batch.pixels)
             result = model.decoder(latents, surface)
         loss = picture_loss(result.float(), batch.pictures, batch.greybox)
         optimizer.zero_grad()
@@ -187,7 +186,7 @@ def _evaluate(checkpoint: Path, run: AutoencoderRun, count: int = 32) -> list[tu
         surface = model.surface(item.greybox, model.surface.describe(item.anchors))
         views = [("", raw, surface), ("greybox_", nothing, surface)]
         if item.pixels is not None:
-            sharp = sharpened(surface, item.greybox.slot, item.pixels, torch.tensor([CONTRAST]))
+            sharp = sharpened(surface, item.pixels, torch.tensor([CONTRAST["high"]]))
             views += [("sharp_", raw, sharp), ("sharp_greybox_", nothing, sharp)]
         for prefix, latents, seen in views:
             result = (model.decoder(latents, seen)[0] / 2 + 0.5).clip(0, 1)

@@ -168,7 +168,7 @@ def _losses(model: Both, item: Sample) -> tuple[Tensor, Tensor]:
         finest = dataclasses.replace(surface, shaded=surface.shaded.detach(), levels=(surface.levels[0].detach(),))
         drafts = autoencoder.sketched(finest)
     if item.pixels is not None:
-        surface = refined(surface, item.greybox.slot, item.pixels)
+        surface = refined(surface, item.pixels)
     # A quarter of the pictures is drawn from true latents, so that the decoder remains the autoencoder's.
     latents = torch.cat([item.latents[: batch // 4], clean[batch // 4 :]])
     with autocast():

@@ -11,10 +11,10 @@ from cutscene_model.greybox import HEIGHT, WIDTH
 from cutscene_model.loading import write_model
 from cutscene_model.manifest import Manifest
 from cutscene_model.scene import EMOTIONS
-from cutscene_model.training.autoencoder_training import CONTRAST
 from cutscene_model.training.denoiser_training import Both, sees_references
 from cutscene_model.training.prepared import HISTORY, REFERENCES
 from cutscene_model.training.progress import load_average, read_step
+from cutscene_model.training.refinement import CONTRAST
 from cutscene_model.training.shards import read_shard, shard_paths
 from cutscene_model.vocabulary import SHIPPED, Vocabulary
 from cutscene_model.volumes import Volumes
@@ -60,7 +60,7 @@ def release(
         greybox_shape=(HEIGHT, WIDTH),
         # Steps have given nothing that could be measured (TRAINING.md): tiers differ in decoder and rays.
         tiers={"draft": 0, "standard": 1, "high": 1},
-        contrast={"high": CONTRAST},
+        contrast=CONTRAST,
         sketched=("draft",),
         default_tier="standard",
         window=HISTORY,

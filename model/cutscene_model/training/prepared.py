@@ -24,11 +24,11 @@ from tqdm import tqdm
 
 from cutscene_model.anchors import AnchorTable, anchor_table
 from cutscene_model.autoencoder import Autoencoder
-from cutscene_model.compiled import fine_of, surface_of
+from cutscene_model.compiled import lacking_of, surface_of
 from cutscene_model.decoder import CELL
 from cutscene_model.denoiser import CAMERA_CHANNELS, SUMMARY_CHANNELS, frame_summary
 from cutscene_model.greybox import HEIGHT, WIDTH, GreyboxRaster
-from cutscene_model.surface import AnchorBatch, GreyboxBatch
+from cutscene_model.surface import LEVEL_CELL, AnchorBatch, GreyboxBatch
 from cutscene_model.tensors import anchor_batch, greybox_batch
 from cutscene_model.training.shards import Shard, open_shards
 from cutscene_model.vocabulary import SHIPPED, Vocabulary
@@ -134,12 +134,12 @@ def prepare_pixels(shard: Shard, out: Path, painter: _Painter) -> None:
             raster, drawn = GreyboxRaster(shard.stages[record.stage], painter.volumes), record.stage
         greybox, looks = raster.draw(record.state), described[record.stage]
         maps = greybox_batch([greybox], cpu)
-        refined = greybox_batch([raster.refine(greybox, everywhere)], cpu)
+        refined = raster.refine(greybox, everywhere)
         surface = surface_of(coder, maps, looks)
-        fine = fine_of(coder, maps, refined, everywhere, looks, surface)
-        unknown = (refined.slot > 0) & (refined.sample < 0)
-        fine = torch.where(unknown[:, None], F.interpolate(surface.shaded, scale_factor=CELL), fine)
-        pixels[place] = ((fine[0].permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
+        lacking = F.pixel_shuffle(lacking_of(coder, maps, refined, everywhere, looks, surface), LEVEL_CELL * CELL)[0]
+        unknown = torch.from_numpy((refined.slot > 0) & (refined.sample < 0))
+        fine = F.interpolate(surface.shaded, scale_factor=CELL)[0] + torch.where(unknown, 0, lacking)
+        pixels[place] = ((fine.permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
     temporary = path.with_suffix(".tmp.npy")
     np.save(temporary, pixels)
     temporary.replace(path)
