@@ -75,7 +75,7 @@ def read_manifest(directory: Path) -> Manifest:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ManifestError(f"{path}: {error}") from error
     if not isinstance(plain, dict) or plain.pop("format_version", None) != FORMAT_VERSION:
-        raise ManifestError(f"{path}: not a manifest of format version {FORMAT_VERSION}")
+        raise ManifestError(f"{path}: not a manifest of format version {FORMAT_VERSION}: make the model anew")
     for name in ("latent_shape", "greybox_shape", "costumes", "looks", "emotions", "files", "sketched"):
         if isinstance(plain.get(name), list):
             plain[name] = tuple(plain[name])
