@@ -17,10 +17,10 @@ from cutscene_model.marks import Shown, lay_marks, shown
 from cutscene_model.shading import light_cells, light_pixels, paint_cells
 from cutscene_model.surface import (
     BACKGROUND,
+    CELL,
     CELL_FEATURES,
     LEVEL_CELL,
     LIGHT,
-    PIXELS,
     GreyboxBatch,
     SlotLooks,
     Surface,
@@ -51,7 +51,7 @@ def lacking_of(
     """What ``coder.surface.lacking`` makes of a batch of one, in ``torch.inference_mode``; ``cells`` (144, 256)."""
     albedo, glows = _painted(coder, shown(refined), looks, skip_empty=True)
     rows, columns = (size // LEVEL_CELL for size in cells.shape)
-    lacking = torch.zeros(1, rows, columns, 3 * (PIXELS * LEVEL_CELL) ** 2)
+    lacking = torch.zeros(1, rows, columns, 3 * (CELL * LEVEL_CELL) ** 2)
     light_pixels(
         cells, refined.slot, refined.field, LIGHT.start, albedo[0].numpy(), glows[0].numpy(),
         surface.background[0].numpy(), surface.shaded[0].numpy(), greybox.slot[0].numpy(), lacking[0].numpy(),

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cutscene_model.bands import in_bands, kernel
-from cutscene_model.decoder import CELL, CHOICES, PLACES
+from cutscene_model.decoder import CHOICES, PLACES
 from cutscene_model.scene import FloatArray
-from cutscene_model.surface import LEVEL_CELL
+from cutscene_model.surface import CELL, LEVEL_CELL
 
 Terms = npt.NDArray[np.float32] | npt.NDArray[np.uint16]
 _SPAN = CELL * LEVEL_CELL  # pixels along a cell of the finest level

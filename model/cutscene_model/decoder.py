@@ -13,9 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cutscene_model.surface import LEVEL_CELL, LEVEL_WIDTHS, PIXELS, Surface
+from cutscene_model.surface import CELL, LEVEL_CELL, LEVEL_WIDTHS, Surface
 
-CELL = PIXELS
 # Of the cells that a pixel chooses among, how far below and right of the one up and left of its own:
 PLACES = ((1, 1), (1, 0), (1, 2), (0, 1), (2, 1))  # own, left, right, upper, lower
 CHOICES = len(PLACES) + 1  # the last is the background, seen through windows

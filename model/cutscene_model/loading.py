@@ -12,13 +12,15 @@ from safetensors.torch import load_file, save_file
 
 from cutscene_model.allocator import keep_few_primitives, keep_freed_memory
 from cutscene_model.autoencoder import Autoencoder
-from cutscene_model.decoder import CELL
+from cutscene_model.block_pool import BlockPool
 from cutscene_model.denoiser import LATENT_COLUMNS, LATENT_ROWS, Denoiser
+from cutscene_model.engine import draw_whole
 from cutscene_model.errors import WeightsError
-from cutscene_model.greybox import HEIGHT, WIDTH, GreyboxRaster
+from cutscene_model.greybox import HEIGHT, WIDTH
 from cutscene_model.manifest import Manifest, ManifestError, read_manifest, weights_digest
 from cutscene_model.precision import picture_dtype, set_picture_dtype
-from cutscene_model.scene import Box, Camera, ElementClass, SceneState, SetElement, Stage
+from cutscene_model.scene import ActorState, Box, Camera, CastMember, ElementClass, SceneState, SetElement, Stage
+from cutscene_model.surface import CELL
 from cutscene_model.transformer import TransformerEngine
 from cutscene_model.volumes import Volumes, VolumesError, read_volumes, write_volumes
 
@@ -61,8 +63,11 @@ def load_engine(
     except (SafetensorError, VolumesError, RuntimeError, OSError) as error:
         raise WeightsError(f"{directory}: {error}") from error
     set_picture_dtype(autoencoder, denoiser, dtype)
-    _compile_kernels(volumes)
-    return TransformerEngine(manifest, volumes, autoencoder, denoiser, torch.device(device))
+    engine = TransformerEngine(manifest, volumes, autoencoder, denoiser, torch.device(device))
+    if device == "cpu":
+        _compile_kernels(engine)
+        engine.pool = BlockPool()  # which has seen nothing yet
+    return engine
 
 
 def _check(directory: Path, manifest: Manifest) -> None:
@@ -82,11 +87,19 @@ def _check(directory: Path, manifest: Manifest) -> None:
         raise WeightsError(f"{directory}: default_tier: {manifest.default_tier!r} is not one of the tiers")
 
 
-def _compile_kernels(volumes: Volumes) -> None:
-    """Has the greybox's kernels compiled now, some seconds once a machine, and not at a session's first frame."""
-    box = SetElement(ElementClass.WALL, "", Box((0.0, 0.0, -2.0), (1.0, 1.0, 1.0)))
-    camera = Camera((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), 1.0)
-    GreyboxRaster(Stage((), (box,)), volumes).draw(SceneState(camera))
+def _compile_kernels(engine: TransformerEngine) -> None:
+    """Has all kernels compiled now, a minute once a machine, and not at a session's first frames: draws one a tier."""
+    manifest, joints = engine.manifest, engine.volumes.rest_joints
+    elements = tuple(
+        SetElement(ElementClass.WALL, look, Box((0.0, 0.0, -2.0), (1.0, 1.0, 1.0))) for look in manifest.looks[:1]
+    )
+    camera = Camera((0.0, float(joints[:, 1].max(initial=1.0)) * 0.75, 2.5), (0.0, 0.0, 0.0, 1.0), 1.0)
+    cast = tuple(CastMember("", costume) for costume in manifest.costumes[:1])
+    state = SceneState(camera, tuple(ActorState(index, joints) for index, _ in enumerate(cast)))
+    timeline = engine.begin(Stage(cast, elements), 0)
+    for tier in manifest.tiers:
+        draw_whole(timeline, state, tier)
+    timeline.close()
 
 
 def build(manifest: Manifest, volumes: Volumes) -> tuple[Autoencoder, Denoiser]:
@@ -102,6 +115,7 @@ def write_model(
 ) -> Manifest:
     """Writes shape volumes, weights as float16 and the manifest with their digest; returns that manifest."""
     directory.mkdir(parents=True, exist_ok=True)
+    autoencoder.surface.faces.find_marks()
     for module, name in ((autoencoder, AUTOENCODER_FILE), (denoiser, DENOISER_FILE)):
         weights = {k: v.half() if v.is_floating_point() else v for k, v in module.state_dict().items()}
         save_file({k: v.contiguous() for k, v in weights.items()}, directory / name)

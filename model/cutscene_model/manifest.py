@@ -74,8 +74,12 @@ def read_manifest(directory: Path) -> Manifest:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ManifestError(f"{path}: {error}") from error
-    if not isinstance(plain, dict) or plain.pop("format_version", None) != FORMAT_VERSION:
-        raise ManifestError(f"{path}: not a manifest of format version {FORMAT_VERSION}: make the model anew")
+    found = plain.pop("format_version", None) if isinstance(plain, dict) else None
+    if found != FORMAT_VERSION:
+        raise ManifestError(
+            f"{path}: a manifest of format version {found!r}, and this version reads {FORMAT_VERSION}: "
+            "train or adapt the model anew"
+        )
     for name in ("latent_shape", "greybox_shape", "costumes", "looks", "emotions", "files", "sketched"):
         if isinstance(plain.get(name), list):
             plain[name] = tuple(plain[name])

@@ -44,21 +44,21 @@ class Pipeline:
     def __init__(self) -> None:
         self._first = ThreadPoolExecutor(AHEAD, thread_name_prefix="prepare")
         self._last = ThreadPoolExecutor(1, thread_name_prefix="decode")
-        self._preparing: Future[Prepared] | None = None  # what was asked for last
+        self._preparing: deque[Future[Prepared]] = deque(maxlen=AHEAD)  # what was asked for last
         self._finishing: Future[Any] | None = None
         self._prepare_us: deque[int] = deque(maxlen=SURE)  # what it took
         self._finish_us: deque[int] = deque(maxlen=SURE)
 
     def prepare(self, timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Future[Prepared]:
         """Prepares a frame of ``state()``, beside one that was asked for before."""
-        if _is_quick(self._prepare_us) and (self._preparing is None or self._preparing.done()):
+        if _is_quick(self._prepare_us) and self._nothing_prepares():
             return _done(partial(self._prepare, timeline, state, tier))
-        self._preparing = self._first.submit(self._prepare, timeline, state, tier)
-        return self._preparing
+        self._preparing.append(self._first.submit(self._prepare, timeline, state, tier))
+        return self._preparing[-1]
 
     def prepare_now(self, timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Prepared:
         """The same for a caller who would wait for it: on its own thread, if nothing else is being prepared."""
-        if self._preparing is None or self._preparing.done():
+        if self._nothing_prepares():
             return self._prepare(timeline, state, tier)
         return self.prepare(timeline, state, tier).result()
 
@@ -92,6 +92,9 @@ class Pipeline:
         """Ends the threads once what was asked of them is done."""
         self._first.shutdown()
         self._last.shutdown()
+
+    def _nothing_prepares(self) -> bool:
+        return all(asked.done() for asked in self._preparing)
 
     def _prepare(self, timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Prepared:
         started_us = now_us()

@@ -23,7 +23,6 @@ _Number = TypeVar("_Number", np.int32, np.int64, np.float32)
 
 HEAD_PART = 1 + BONES.index("head")
 BOX_PART = 1 + len(BONES)  # whatever is not a bone
-PART_COUNT = BOX_PART + 1  # part 0 is "nothing here"
 SLOT_COUNT = 65  # slot 0 is "nothing here", 1 to 4 the cast, the rest the looks of the set and the props
 
 BOX, CAPSULE, VOLUME = 0, 1, 2  # kinds

@@ -123,9 +123,12 @@ def _trace(
         # What a kernel wants to know of every primitive: the view in its grid, its bounds, and its volume.
         np.ascontiguousarray(primitives.to_grid @ view.rotation),
         np.einsum("nij,nj->ni", primitives.to_grid, view.origin - primitives.origin).astype(np.float32),
-        primitives.low, primitives.high, primitives.to_grid, primitives.kind, primitives.size, primitives.first,
-        volumes.distance, volumes.normal,
+        primitives.low, primitives.high, np.ascontiguousarray(primitives.to_grid), primitives.kind, primitives.size,
+        primitives.first, volumes.distance, volumes.normal,
     )  # fmt: skip
+    if not np.isfinite(nearest).all():
+        # Indices told from what is no number would lie anywhere in memory.
+        raise ValueError("a scene with places that are no numbers")
     in_bands(view.height, lambda first, last: trace(order, rectangles, first, last, *given, *out))
 
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cutscene_model.decoder import CELL, CHOICES, Pointwise, first_guess
-from cutscene_model.surface import LEVEL_CELL, LEVEL_WIDTHS, Surface
+from cutscene_model.decoder import CHOICES, Pointwise, first_guess
+from cutscene_model.surface import CELL, LEVEL_CELL, LEVEL_WIDTHS, Surface
 
 
 class Sketch(nn.Module):

@@ -24,7 +24,7 @@ LIGHT = slice(FIELD_CHANNELS.index("irradiance_r"), len(FIELD_CHANNELS))
 _SHAPE = slice(4, 7)  # the normal among the field channels
 LEVEL_WIDTHS = (48, 96, 160, 256)
 LEVEL_CELL = 2  # greybox cells along a cell of the finest level
-PIXELS = 2  # of the picture along a greybox cell
+CELL = 2  # of the picture along a greybox cell
 GLOW = 1.6  # irradiance that flames add to what falls on them
 CELL_FEATURES = 16  # of a greybox cell, that the first layer reads
 
@@ -201,7 +201,7 @@ class SurfaceEncoder(nn.Module):
 
 def lacking(pixels: Tensor, shaded: Tensor) -> Tensor:
     """``Surface.lacking`` of ``pixels`` (B, 3, 2 H, 2 W) over their cells' ``shaded`` (B, 3, H, W)."""
-    return F.pixel_unshuffle(pixels - F.interpolate(shaded, scale_factor=PIXELS), PIXELS * LEVEL_CELL)
+    return F.pixel_unshuffle(pixels - F.interpolate(shaded, scale_factor=CELL), CELL * LEVEL_CELL)
 
 
 def display(linear: Tensor) -> Tensor:

@@ -256,7 +256,8 @@ class Worker:
                 self._ring.write_latent(command.slot, latent.tobytes())
         except Exception as error:
             self._note_failure(command)
-            self._broken[command.key] = command.generation
+            if command.key in self._timelines:  # else it has ended meanwhile
+                self._broken[command.key] = command.generation
             self._report(messages.DrawFailed(command.key, command.generation, command.slot, _text(error)))
             return
         finished_us = now_us()

@@ -145,12 +145,31 @@ def test_timelines_beside_one_another_do_not_mix(engine: TransformerEngine) -> N
     assert woven == alone
 
 
-def test_frames_made_side_by_side_are_those_made_one_by_one(engine: TransformerEngine) -> None:
+@pytest.mark.parametrize("tier", TIERS)
+def test_frames_made_side_by_side_are_those_made_one_by_one(engine: TransformerEngine, tier: str) -> None:
     pipeline = Pipeline()
     states = [state(0.02 * frame) for frame in range(6)]
-    pictures = [pixels.tobytes() for pixels in pipeline.play(engine.begin(stage(), 5), states, "standard")]
+    pictures = [pixels.tobytes() for pixels in pipeline.play(engine.begin(stage(), 5), states, tier)]
     pipeline.close()
-    assert pictures == played(engine.begin(stage(), 5), 6)
+    timeline = engine.begin(stage(), 5)
+    assert pictures == [draw_whole(timeline, each, tier)[1].tobytes() for each in states]
+
+
+def test_frames_without_denoising_read_no_blocks_and_leave_them_to_be_made_when_they_are_read() -> None:
+    engine = load_engine()
+    timeline = engine.begin(stage(), 1)
+    tiers = ["draft"] * 4 + ["standard"] * 2 + ["draft"] * 2 + ["standard"]
+    frames = [draw_whole(timeline, state(0.02 * place), tier)[0] for place, tier in enumerate(tiers)]
+    figures = [(frame.blocks_reused, frame.blocks_computed) for frame in frames]
+    assert figures[1:4] == [(0, 0)] * 3
+    assert figures[4:6] == [(1, 3), (3, 1)], "the window's three at once, then the one that is new"
+    assert figures[8] == (2, 2)
+    past = [PastFrame(place, state(0.02 * place), frames[place].latent) for place in range(5)]
+    resumed = engine.begin(stage(), 1, 5, past)
+    np.testing.assert_array_equal(draw_whole(resumed, state(0.1), "standard")[0].latent, frames[5].latent)
+    timeline.close()
+    resumed.close()
+    assert engine.pool.figures.used == 0
 
 
 def test_a_look_said_at_open_is_seen_without_being_said_again(engine: TransformerEngine) -> None:

@@ -6,14 +6,22 @@ import dataclasses
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from numba.core.dispatcher import Dispatcher
+from safetensors.torch import load_file
 
+from cutscene_model import composition, greybox, lighting, marks, shading, tracing
+from cutscene_model.engine import draw_whole
 from cutscene_model.errors import WeightsError
-from cutscene_model.loading import SHIPPED_WEIGHTS, load_engine
+from cutscene_model.loading import SHIPPED_WEIGHTS, load_engine, write_model
 from cutscene_model.manifest import ManifestError, read_manifest, weights_digest
+from cutscene_model.scene import Box
+from cutscene_model.volumes import no_volumes
+from small_scenes import CRATE, FLOOR, stage, state
 
 
 @pytest.fixture
@@ -95,3 +103,35 @@ def test_what_a_tier_takes_is_as_measured_or_told_from_its_steps() -> None:
     assert shipped.relative_work["draft"] < 1 < shipped.relative_work["high"]
     unmeasured = dataclasses.replace(shipped, work={}, tiers={"draft": 1, "standard": 2, "high": 4})
     assert unmeasured.relative_work == {"draft": 0.75, "standard": 1.0, "high": 1.5}
+
+
+def test_no_kernel_is_left_to_be_compiled_when_frames_are_drawn() -> None:
+    engine = load_engine()
+    kernels = {
+        f"{module.__name__}.{name}": kernel
+        for module in (composition, greybox, lighting, marks, shading, tracing)
+        for name, kernel in vars(module).items()
+        if isinstance(kernel, Dispatcher)
+    }
+    known = {name: len(kernel.signatures) for name, kernel in kernels.items()}
+    assert known["cutscene_model.marks._find"] == known["cutscene_model.tracing.trace"] == 1
+    crates = (CRATE, replace(CRATE, box=Box((-2.0, 0.5, 0.0), (0.5, 0.5, 0.5))), FLOOR)
+    timeline = engine.begin(replace(stage(), elements=crates), 1)
+    for tier in engine.manifest.tiers:
+        draw_whole(timeline, state(), tier)
+    assert {name: len(kernel.signatures) for name, kernel in kernels.items()} == known
+
+
+def test_an_engine_that_was_just_loaded_has_seen_nothing() -> None:
+    assert not any(load_engine().counters().values())
+
+
+def test_a_model_is_written_with_where_its_faces_may_be_marked(tmp_path: Path) -> None:
+    engine = load_engine(precision="float32")
+    faces = engine.autoencoder.surface.faces
+    found = faces.marked.clone()
+    faces.marked.fill_(1)
+    write_model(tmp_path, engine.manifest, no_volumes(), engine.autoencoder, engine.denoiser)
+    written = load_file(tmp_path / "autoencoder.safetensors")["surface.faces.marked"]
+    assert 0 < written.float().mean() < 0.5
+    assert (written == found).float().mean() > 0.999

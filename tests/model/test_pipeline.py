@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import cast
 
 import pytest
 
-from cutscene_model.pipeline import SURE, Pipeline
+from cutscene_model.engine import Timeline
+from cutscene_model.pipeline import AHEAD, SURE, Pipeline, Prepared
+from cutscene_model.scene import SceneState
 
 SLOW_S = 0.002
 
@@ -52,3 +56,58 @@ def test_what_fails_at_once_fails_as_it_would_elsewhere(pipeline: Pipeline) -> N
     failed = pipeline.finish(fail)
     with pytest.raises(ValueError, match="of this frame"):
         failed.result()
+
+
+class Preparing:
+    """A timeline that prepares as long as it is told to, and says which threads did."""
+
+    def __init__(self) -> None:
+        self.at_once = self.most_at_once = 0
+        self._lock = threading.Lock()
+
+    def prepare(self, state: float, _tier: str) -> float:
+        with self._lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        time.sleep(state)
+        with self._lock:
+            self.at_once -= 1
+        return state
+
+
+def asked(pipeline: Pipeline, timeline: Preparing, state: float) -> Future[Prepared]:
+    return pipeline.prepare(cast("Timeline", timeline), lambda: cast("SceneState", state), "standard")
+
+
+def test_frames_are_prepared_two_at_a_time_and_each_is_its_own(pipeline: Pipeline) -> None:
+    timeline = Preparing()
+    states = [0.03, 0.002, 0.02, 0.004]
+    assert [each.result().value for each in [asked(pipeline, timeline, state) for state in states]] == states
+    assert timeline.most_at_once == AHEAD
+
+
+def test_a_state_that_cannot_be_had_fails_its_own_frame_only(pipeline: Pipeline) -> None:
+    def missing() -> SceneState:
+        raise ValueError("no such state")
+
+    timeline = Preparing()
+    failing = pipeline.prepare(cast("Timeline", timeline), missing, "standard")
+    assert asked(pipeline, timeline, 0.001).result().value == 0.001
+    with pytest.raises(ValueError, match="no such state"):
+        failing.result()
+
+
+def test_whoever_would_wait_prepares_at_once_if_nothing_else_is_prepared(pipeline: Pipeline) -> None:
+    here: list[int] = []
+
+    def state() -> SceneState:
+        here.append(threading.get_ident())
+        return cast("SceneState", 0.0)
+
+    timeline = cast("Timeline", Preparing())
+    pipeline.prepare_now(timeline, state, "standard")
+    slow, quick = asked(pipeline, Preparing(), 0.2), asked(pipeline, Preparing(), 0.0)
+    quick.result()
+    pipeline.prepare_now(timeline, state, "standard")
+    assert not slow.cancelled()
+    assert here[0] == threading.get_ident() != here[1]

@@ -21,12 +21,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cutscene_model.autoencoder import Autoencoder
-from cutscene_model.decoder import CELL
 from cutscene_model.greybox import FIELD_CHANNELS
 from cutscene_model.precision import autocast
 from cutscene_model.primitives import HEAD_PART
 from cutscene_model.scene import MAX_CAST
-from cutscene_model.surface import GreyboxBatch
+from cutscene_model.surface import CELL, GreyboxBatch
 from cutscene_model.training.metrics import energy_loss, gradient_energy_ratio, gradient_loss, psnr, ssim
 from cutscene_model.training.optimizer import MuonAdam
 from cutscene_model.training.prepared import GRID, Crops, PreparedFrames

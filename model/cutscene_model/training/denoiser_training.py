@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cutscene_model.autoencoder import Autoencoder
-from cutscene_model.decoder import CELL
 from cutscene_model.denoiser import CELLS, MEMORY_CELLS, REFERENCE_CELLS, Denoiser, Memory, rotated
 from cutscene_model.precision import autocast
 from cutscene_model.sampler import sample
+from cutscene_model.surface import CELL
 from cutscene_model.training.autoencoder_training import cast_mask, picture_loss
 from cutscene_model.training.metrics import gradient_energy_ratio, psnr
 from cutscene_model.training.optimizer import MuonAdam

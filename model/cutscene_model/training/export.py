@@ -19,6 +19,7 @@ from cutscene_model.training.shards import read_shard, shard_paths
 from cutscene_model.vocabulary import SHIPPED, Vocabulary
 from cutscene_model.volumes import Volumes
 
+WORK = {"draft": 0.5, "standard": 1.0, "high": 1.25}  # a frame's processor time, as measured with version 0.8
 LICENSE = (
     "MIT (weights); trained on renders of KayKit Adventurers and KayKit Dungeon Remastered by Kay Lousberg, CC0 1.0"
 )
@@ -49,7 +50,6 @@ def release(
     sees = sees_references(checkpoint)
     model = Both(Autoencoder(*vocabulary.sizes, volumes), sees)
     load_average(checkpoint, model)
-    model.autoencoder.surface.faces.find_marks()
     manifest = Manifest(
         name=name,
         version=version,
@@ -61,7 +61,9 @@ def release(
         # Steps have given nothing that could be measured (TRAINING.md): tiers differ in decoder and rays.
         tiers={"draft": 0, "standard": 1, "high": 1},
         contrast=CONTRAST,
-        sketched=("draft",),
+        # Before that nothing has taught the draft tier's own decoder.
+        sketched=("draft",) if "finetune_steps" in steps else (),
+        work=WORK,
         default_tier="standard",
         window=HISTORY,
         costumes=vocabulary.costumes,

@@ -25,10 +25,9 @@ from tqdm import tqdm
 from cutscene_model.anchors import AnchorTable, anchor_table
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.compiled import lacking_of, surface_of
-from cutscene_model.decoder import CELL
 from cutscene_model.denoiser import CAMERA_CHANNELS, SUMMARY_CHANNELS, frame_summary
 from cutscene_model.greybox import HEIGHT, WIDTH, GreyboxRaster
-from cutscene_model.surface import LEVEL_CELL, AnchorBatch, GreyboxBatch
+from cutscene_model.surface import CELL, LEVEL_CELL, AnchorBatch, GreyboxBatch
 from cutscene_model.tensors import anchor_batch, greybox_batch
 from cutscene_model.training.shards import Shard, open_shards
 from cutscene_model.vocabulary import SHIPPED, Vocabulary

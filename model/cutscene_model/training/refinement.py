@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cutscene_model.decoder import CELL
-from cutscene_model.surface import Surface, lacking
+from cutscene_model.surface import CELL, Surface, lacking
 
 CONTRAST = {"standard": 1.0, "high": 0.12}  # of the tiers: see ``manifest``
 _CONTRASTS = (0.06, 0.12, 0.4, 1.0)

@@ -71,8 +71,7 @@ def warm_model(
     looks = source_rows(vocabulary.looks, manifest.looks, like)
     state = {name: value.float() for name, value in load_file(directory / AUTOENCODER_FILE).items()}
     state |= {name: remapped(state[name], costumes) for name in _COSTUME_ROWS}
-    if _SKULLS in state:
-        state[_SKULLS] = known_skulls(state[_SKULLS], vocabulary.costumes, manifest.costumes)
+    state[_SKULLS] = known_skulls(state[_SKULLS], vocabulary.costumes, manifest.costumes)
     # Where the base's faces are marked says nothing of other wearers' once they learn; an export finds it anew.
     state[_MARKED] = torch.ones(1 + len(vocabulary.costumes), len(EMOTIONS), MARK_CELLS, MARK_CELLS)
     state |= {name: remapped(state[name], costumes, 2) for name in _HEADGEAR_ROWS}
