@@ -68,7 +68,7 @@ def play(
     renderer.open(performance.stage)
     timelines = {tier: engine.begin(performance.stage, seed=performance.seed) for tier in tiers}
     default = engine.manifest.default_tier
-    usual = default if default in timelines else next(iter(timelines))
+    some = next(iter(timelines.values()))  # to decode with
     try:
         for shot in performance.shots:
             for timeline in timelines.values():
@@ -80,8 +80,10 @@ def play(
                 for tier, timeline in timelines.items():
                     prepared = timeline.prepare(state, tier)
                     pictures[tier] = timeline.decode(prepared, timeline.draw(prepared, tier).latent)
-                    if tier == usual:
+                    if tier == default:
                         pictures[AUTOENCODER] = timeline.decode(prepared, _encoded(engine, reference))
+                if AUTOENCODER not in pictures:  # a tier that was not asked for; others may not look at latents
+                    pictures[AUTOENCODER] = some.decode(some.prepare(state, default), _encoded(engine, reference))
                 yield PlayedFrame(shot, frame, reference, regions_of(state, ids), pictures)
     finally:
         for timeline in timelines.values():
