@@ -113,6 +113,7 @@ class _Block(nn.Module):
     def __init__(self, width: int, heads: int, feed: int) -> None:
         super().__init__()
         self.heads, self.head_width = heads, width // heads
+        self.product_dtype: torch.dtype | None = None  # None: that of what comes in
         self.modulation = nn.Linear(width, 6 * width)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.memory_kv = nn.Linear(width, 2 * width, bias=False)
@@ -122,6 +123,12 @@ class _Block(nn.Module):
         for layer in (self.modulation, self.out, self.down):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+    def set_product_dtype(self, dtype: torch.dtype) -> None:
+        """See ``Denoiser``."""
+        self.product_dtype = dtype
+        for layer in (self.qkv, self.out, self.up, self.down):
+            layer.to(dtype)
 
     def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
         split = x.reshape(*x.shape[:-1], parts, self.heads, self.head_width)
@@ -136,7 +143,7 @@ class _Block(nn.Module):
         """``keys`` and ``values`` (B, heads, n, head_width) are those of anchors and window, rotated already."""
         shift, scale, gate, feed_shift, feed_scale, feed_gate = self.modulation(signal)[:, None].chunk(6, dim=-1)
         y = F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
-        narrow = self.qkv.weight.dtype  # of products; sums stay as they come
+        narrow = x.dtype if self.product_dtype is None else self.product_dtype  # sums stay as they come
         q, k, v = self._split(self.qkv(y.to(narrow)), 3)
         keys, values = torch.cat([_normalised(k), keys.to(narrow)], dim=2), torch.cat([v, values.to(narrow)], dim=2)
         attended = F.scaled_dot_product_attention(_normalised(q), keys, values, mask)
@@ -195,8 +202,7 @@ class Denoiser(nn.Module):
     def set_product_dtype(self, dtype: torch.dtype) -> None:
         """The number format of the blocks' products, which are most of the work."""
         for block in self.blocks:
-            for layer in (block.qkv, block.out, block.up, block.down):
-                layer.to(dtype)
+            block.set_product_dtype(dtype)  # type: ignore[operator]
 
     def condition(self, scene: Tensor, coarse: Tensor) -> Conditioning:
         """The part that is done once a frame, from the greybox's globals and the surface's coarsest level."""

@@ -75,6 +75,15 @@ def _add_fields(record: logging.LogRecord) -> bool:
     return True
 
 
+def is_news(record: logging.LogRecord) -> bool:
+    """A logging filter: not that a client left in the moment in which its call ended, which grpc logs as an error of
+    the servicer's, with a traceback, after the servicer has returned.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    left = type(error).__name__ == "ExecuteBatchError" and "SendStatusFromServer" in str(error)
+    return not left
+
+
 @contextlib.contextmanager
 def to_standard_error(level: str, *, as_json: bool) -> Iterator[None]:
     """Sends this process's log lines to standard error, if it has one, while the block lasts: see ``log_lines``."""
@@ -84,6 +93,7 @@ def to_standard_error(level: str, *, as_json: bool) -> Iterator[None]:
         return
     handler = LineQueue(sys.stderr.fileno())
     handler.addFilter(_add_fields)
+    handler.addFilter(is_news)
     handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(PLAIN))
     logging.basicConfig(level=level, handlers=[handler])
     try:

@@ -23,5 +23,8 @@ def write_seeing_model(directory: Path, references: int = 2) -> Path:
     lacking = denoiser.load_state_dict(load_file(SHIPPED_WEIGHTS / DENOISER_FILE), strict=False)
     assert all(name.startswith("reference.") for name in lacking.missing_keys)
     torch.nn.init.ones_(denoiser.reference.norm.weight)  # type: ignore[union-attr]  # so that they say more than a little
+    # And latents too: the shipped denoiser's are nearly nil, and round to the same pixels whatever it sees.
+    with torch.no_grad():
+        denoiser.leave.weight.mul_(100)
     write_model(directory, manifest, volumes, autoencoder, denoiser)
     return directory

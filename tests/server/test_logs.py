@@ -122,3 +122,21 @@ async def test_a_tasks_lines_are_about_its_session_and_no_other_tasks_are(capfd:
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert [line.get("session_id") for line in lines] == ["id-1", "other", "id-2", "other", None]
     assert [line.get("session") for line in lines] == [1, None, 2, None, None]
+
+
+class ExecuteBatchError(Exception):
+    """Named as grpc's."""
+
+
+@pytest.mark.parametrize(
+    ("text", "news"),
+    [
+        ('Failed "execute_batch": (<grpc._cython.cygrpc.SendStatusFromServerOperation object at 0x7f>,)', False),
+        ('Failed "execute_batch": (<grpc._cython.cygrpc.SendMessageOperation object at 0x7f>,)', True),
+    ],
+)
+def test_a_client_that_left_as_its_call_ended_is_no_news(text: str, news: bool) -> None:
+    record = logging.LogRecord("grpc._cython.cygrpc", logging.ERROR, "", 0, "raised in core", None, None)
+    assert logs.is_news(record)
+    record.exc_info = (ExecuteBatchError, ExecuteBatchError(text), None)
+    assert logs.is_news(record) is news
