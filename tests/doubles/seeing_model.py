@@ -13,8 +13,12 @@ from cutscene_model.manifest import read_manifest
 from cutscene_model.volumes import read_volumes
 
 
-def write_seeing_model(directory: Path, references: int = 2) -> Path:
-    """Writes the model into ``directory``, to be loaded like any other."""
+def write_seeing_model(directory: Path, references: int = 2, *, telling: bool = False) -> Path:
+    """Writes the model into ``directory``, to be loaded like any other.
+
+    ``telling``: its latents say a lot; the shipped denoiser's are nearly nil, and round to the same pixels whatever it
+    sees.
+    """
     manifest = dataclasses.replace(read_manifest(SHIPPED_WEIGHTS), name="seeing", references=references)
     volumes = read_volumes(SHIPPED_WEIGHTS / VOLUMES_FILE)
     torch.manual_seed(0)
@@ -23,8 +27,7 @@ def write_seeing_model(directory: Path, references: int = 2) -> Path:
     lacking = denoiser.load_state_dict(load_file(SHIPPED_WEIGHTS / DENOISER_FILE), strict=False)
     assert all(name.startswith("reference.") for name in lacking.missing_keys)
     torch.nn.init.ones_(denoiser.reference.norm.weight)  # type: ignore[union-attr]  # so that they say more than a little
-    # And latents too: the shipped denoiser's are nearly nil, and round to the same pixels whatever it sees.
     with torch.no_grad():
-        denoiser.leave.weight.mul_(100)
+        denoiser.leave.weight.mul_(100 if telling else 1)
     write_model(directory, manifest, volumes, autoencoder, denoiser)
     return directory

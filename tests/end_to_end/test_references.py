@@ -113,7 +113,7 @@ async def test_films_have_references_too(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_a_real_model_s_session_is_moved_and_goes_on_with_the_pixels_it_would_have_had(tmp_path: Path) -> None:
-    model = await asyncio.to_thread(write_seeing_model, tmp_path / "model")
+    model = await asyncio.to_thread(write_seeing_model, tmp_path / "model", telling=True)
     expansion = shipped.load_expansion("tavern_dialogue")
     first, second = (
         scene.lockstep_turn(shot.states[:3], f"t{number}") for number, shot in enumerate(expansion.shots[:2])
