@@ -47,7 +47,7 @@ class Conditioning:
 def frame_summary(greybox: GreyboxBatch) -> Tensor:
     """What a block remembers of the greybox: fields and the cast's shares, averaged by latent cell: (B, 16, 9, 16).
 
-    Of the cells in even rows and columns, which are the same whatever the tier, so that a block does not depend on it.
+    Of the cells in even rows and columns, a quarter of them: it is means that are wanted.
     """
     slot, field = greybox.slot[:, ::2, ::2], greybox.field[..., ::2, ::2]
     cast = torch.stack([(slot == member).float() for member in range(1, 5)], dim=1)

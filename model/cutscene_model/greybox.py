@@ -74,14 +74,14 @@ class GreyboxRaster:
         moving = self._shapes.moving(state)
         sun = self._shadows.cast(moving, state.lights) if max(state.lights.sun_color) > 0 else None
         primitives, view = joined(self._still, moving), camera_view(state.camera, WIDTH, HEIGHT, ASPECT)
-        hits = cast_rays(primitives, view, self._volumes)
+        scene, hits = Scene(state, primitives, sun), cast_rays(primitives, view, self._volumes)
         return Greybox(
-            *_described(Scene(state, primitives, sun), hits, view, whole=True),
+            *_described(scene, hits, view, whole=True),
             _faces(state),
             _globals(state),
             _viewpoints(primitives, view.origin),
             np.concatenate([view.origin / 10, view.rotation.reshape(-1)]).astype(np.float32),
-            Scene(state, primitives, sun),
+            scene,
         )
 
     def refine(self, greybox: Greybox, cells: npt.NDArray[np.bool_]) -> Greybox:

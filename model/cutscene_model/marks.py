@@ -29,7 +29,7 @@ from cutscene_model.faces import (
     SKULL_STEP,
     UNKNOWN_SKULL,
     FaceEncoder,
-)  # fmt: skip
+)
 from cutscene_model.greybox import Greybox
 from cutscene_model.primitives import HEAD_PART
 from cutscene_model.scene import FloatArray

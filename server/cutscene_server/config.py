@@ -35,7 +35,7 @@ class ServerConfig:
     engine: str = "cutscene_model.loading:load_engine"  # module:function that loads the model
     device: str = "cpu"
     threads: int | None = None  # of the model's arithmetic; None: the engine's choice
-    precision: str = "auto"  # of the picture's layers; auto: bfloat16 where the device multiplies such numbers
+    precision: str = "auto"  # of the networks' layers; auto: bfloat16 where the device multiplies such numbers
     data: Path | None = None  # where sessions are stored; None: cutscene-server in the user's data directory
     max_disk: int = 50 << 30  # bytes that stored sessions may take: then closed ones are deleted, and no more opened
     keep_closed: float = 30 * 86400.0  # seconds that closed sessions are stored
