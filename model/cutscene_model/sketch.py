@@ -1,7 +1,7 @@
 """The draft tier's decoder: what each pixel chooses, told from the surface's finest level alone.
 
-A quarter of the decoder's work: no latent and no wider context, so what it lacks is what those know, softness of shadows
-and the last of the outlines.
+A quarter of the decoder's work: no latent and no wider context, so what it lacks is what those know: softness of
+shadows and the last of the outlines.
 """
 
 from __future__ import annotations
