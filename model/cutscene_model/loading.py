@@ -83,8 +83,6 @@ def _check(directory: Path, manifest: Manifest) -> None:
     ):
         if found != drawn:
             raise WeightsError(f"{directory}: {name}: found {found}; this version draws {drawn}")
-    if manifest.default_tier not in manifest.tiers:
-        raise WeightsError(f"{directory}: default_tier: {manifest.default_tier!r} is not one of the tiers")
 
 
 def _compile_kernels(engine: TransformerEngine) -> None:

@@ -20,7 +20,9 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Name, shapes, tiers, vocabulary, provenance and measured quality of one released model."""
+    """Name, shapes, tiers, vocabulary, provenance and measured quality of one released model. Raises ``ManifestError``
+    for what it says of tiers that it has not, or beyond a limit.
+    """
 
     name: str
     version: str
@@ -49,6 +51,19 @@ class Manifest:
     data: dict[str, Any] = field(default_factory=dict)  # what it was trained on: packs, rooms, seeds, frames
     training: dict[str, Any] = field(default_factory=dict)  # steps, hours, seeds, settings
     quality: dict[str, Any] = field(default_factory=dict)  # as measured on held-out scripts, with the command
+
+    def __post_init__(self) -> None:
+        if self.default_tier not in self.tiers:
+            raise ManifestError(f"default_tier: {self.default_tier!r} is not one of the tiers")
+        for field_name in ("sketched", "contrast", "work"):
+            if unknown := [tier for tier in getattr(self, field_name) if tier not in self.tiers]:
+                raise ManifestError(f"{field_name}: {unknown[0]!r} is not one of the tiers, {', '.join(self.tiers)}")
+        for tier, contrast in self.contrast.items():
+            if not 0 <= contrast <= 2:
+                raise ManifestError(f"contrast: {tier}: {contrast} is not from 0 to 2")
+        for tier, work in self.work.items():
+            if not 0 < work < math.inf:
+                raise ManifestError(f"work: {tier}: {work} is not above 0")
 
     @property
     def relative_work(self) -> dict[str, float]:
@@ -85,7 +100,7 @@ def read_manifest(directory: Path) -> Manifest:
             plain[name] = tuple(plain[name])
     try:
         manifest = Manifest(**plain)
-    except TypeError as error:
+    except (TypeError, AttributeError, ManifestError) as error:
         raise ManifestError(f"{path}: {error}") from error
     for name in manifest.files:
         if not isinstance(name, str) or name != Path(name).name:

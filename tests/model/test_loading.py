@@ -86,6 +86,23 @@ def test_a_manifest_of_another_size_or_with_a_file_left_out_is_refused(copy: Pat
         load_engine(copy)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sketched", ["drafty"]),
+        ("contrast", {"standard": 1.0, "higher": 0.1}),
+        ("contrast", {"standard": 2.5}),
+        ("work", {"hgih": 1.25}),
+        ("work", {"standard": 0.0}),
+    ],
+)
+def test_what_a_manifest_says_of_tiers_is_of_its_own_and_within_limits(copy: Path, name: str, value: object) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text()) | {name: value}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ManifestError, match=f"{name}: "):
+        read_manifest(copy)
+
+
 def test_operations_are_shared_out_among_half_of_the_cores_unless_told() -> None:
     before = torch.get_num_threads()
     try:
