@@ -91,9 +91,10 @@ def read_manifest(directory: Path) -> Manifest:
         raise ManifestError(f"{path}: {error}") from error
     found = plain.pop("format_version", None) if isinstance(plain, dict) else None
     if found != FORMAT_VERSION:
+        later = isinstance(found, int) and found > FORMAT_VERSION
         raise ManifestError(
-            f"{path}: a manifest of format version {found!r}, and this version reads {FORMAT_VERSION}: "
-            "train or adapt the model anew"
+            f"{path}: format_version: found {found!r}; this version reads {FORMAT_VERSION}: "
+            + ("a later one made the model" if later else "train or adapt the model anew (docs/own-game.md)")
         )
     for name in ("latent_shape", "greybox_shape", "costumes", "looks", "emotions", "files", "sketched"):
         if isinstance(plain.get(name), list):

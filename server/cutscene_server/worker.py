@@ -17,6 +17,7 @@ import logging
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -30,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cutscene_model.engine import PastFrame
+from cutscene_model.errors import ModelError
 from cutscene_model.pipeline import AHEAD, Pipeline, Prepared, now_us
 from cutscene_server import logs
 from cutscene_server import worker_messages as messages
@@ -61,7 +63,11 @@ def main(
     # Ctrl-C reaches the whole process group; stopping in order is the front end's business.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with logs.to_standard_error(log_level, as_json=log_json):
-        engine = _load(engine_path, Path(model) if model else None, placement)
+        try:
+            engine = _load(engine_path, Path(model) if model else None, placement)
+        except ModelError as error:  # which says by itself what is wrong, and where
+            log.error("%s", error)
+            sys.exit(1)
         Worker(engine, connection).run()
 
 

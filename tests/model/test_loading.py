@@ -50,9 +50,10 @@ def test_missing_files_and_malformed_manifests_are_named(copy: Path, tmp_path: P
     with pytest.raises(WeightsError, match="nowhere"):
         load_engine(tmp_path / "nowhere")
     manifest = json.loads((copy / "manifest.json").read_text())
-    (copy / "manifest.json").write_text(json.dumps({**manifest, "format_version": 99}))
-    with pytest.raises(ManifestError, match="version"):
-        read_manifest(copy)
+    for version, remedy in ((99, "a later one made"), (1, "adapt the model anew"), (None, "adapt the model anew")):
+        (copy / "manifest.json").write_text(json.dumps({**manifest, "format_version": version}))
+        with pytest.raises(ManifestError, match=rf"format_version: found {version}; .*{remedy}"):
+            read_manifest(copy)
     (copy / "manifest.json").write_text(json.dumps({**manifest, "surprise": 1}))
     with pytest.raises(ManifestError, match="surprise"):
         read_manifest(copy)

@@ -156,6 +156,22 @@ async def test_a_model_that_cannot_be_loaded_ends_the_start(tmp_path: Path) -> N
     assert not shared_memory_of(os.getpid())
 
 
+async def test_a_model_of_an_older_version_is_refused_in_a_line_that_names_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"format_version": 1, "name": "of version 0.7"}')
+    arguments = ["--listen", "127.0.0.1:0", "--model", str(tmp_path), "--data", str(tmp_path / "data")]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "cutscene_server", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert f"{tmp_path / 'manifest.json'}: format_version: found 1" in done.stderr
+    assert "adapt the model anew (docs/own-game.md)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 async def test_a_port_that_is_taken_is_a_configuration_error() -> None:
     async with run_server(synthetic_config()) as server:
         config = dataclasses.replace(synthetic_config(), listen=server.address)
