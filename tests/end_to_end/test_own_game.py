@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -67,7 +68,10 @@ def test_the_walk_leads_from_a_game_to_a_server_of_its_look(tmp_path: Path) -> N
     manifest = read_manifest(tmp_path / "my-model")
     assert manifest.costumes == ("corsair",)
     assert manifest.looks == ("harbour/crate", "harbour/planks")
-    assert manifest.data["capture"]["train"] == {"runs": 2, "frames": 12}
+    assert manifest.data["capture"]["train"] == {"runs": 2, "frames": 12, "names": ["harbour-0", "harbour-1"]}
+    scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    assert scores["runs"] == ["harbour-2"]
+    assert scores["trained_on"] == []
     assert set(manifest.quality) == {"before", "after"}
     assert manifest.training["autoencoder_steps"] >= 4
 

@@ -32,6 +32,8 @@ import torch
 from safetensors.torch import save_file
 
 from cutscene_model.allocator import keep_freed_memory
+from cutscene_model.errors import WeightsError
+from cutscene_model.manifest import ManifestError
 from cutscene_model.training import capture, library, volumes
 from cutscene_model.training.autoencoder_training import AutoencoderRun, finish_autoencoder, train_autoencoder
 from cutscene_model.training.denoiser_training import REFERENCED, DenoiserRun, train_denoiser
@@ -65,6 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_flush_denormal(True)
     try:
         return int(options.step(options) or 0)
+    except (ManifestError, WeightsError) as error:
+        raise SystemExit(str(error)) from error
     finally:
         torch.set_flush_denormal(False)
 

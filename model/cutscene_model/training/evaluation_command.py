@@ -56,7 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where drift is read; 0: no long session (default: %(default)s)",
     )
     parser.add_argument("--capture", type=Path, help="a game's own capture in place of the stage's performances")
-    parser.add_argument("--held-out", action="append", default=[], metavar="RUN", help="with --capture: runs to play")
+    parser.add_argument(
+        "--held-out",
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="with --capture: a run to play; repeatable (default: those that the model held out, as its manifest says)",
+    )
     parser.add_argument(
         "--score-frames", type=int, default=0, help="with --capture: of each run, at most (default: all)"
     )

@@ -37,6 +37,7 @@ from cutscene_model.training.own_game.capture_folder import census, read_capture
 from cutscene_model.training.own_game.errors import MeshesError, OwnGameError
 from cutscene_model.training.own_game.importing import HELD_OUT, TRAIN, Split, import_capture, split_runs, vocabulary_of
 from cutscene_model.training.own_game.meshes import MeshList, fit_meshes, read_meshes, volumes_for
+from cutscene_model.training.own_game.scored_runs import described_split
 from cutscene_model.training.own_game.scoring import CaptureScore, score_runs, write_rows
 from cutscene_model.training.own_game.warm_start import fit_plain_colors, plain_colors, warm_model
 from cutscene_model.training.prepared import PREPARED, PreparedFrames, prepare_greyboxes, prepared_frames
@@ -102,7 +103,7 @@ def adapt(job: Adaptation) -> Manifest:
     ready = prepare(job)
     start = _start(job, ready)
     after = start if not job.minutes else _trained(job, ready)
-    data = {"capture": _described(ready.split), "base": f"{ready.base.name} {ready.base.version}"}
+    data = {"capture": described_split(ready.split), "base": f"{ready.base.name} {ready.base.version}"}
     training = {"base_digest": ready.base.digest, "minutes": job.minutes, **_steps(job)}
     manifest = dataclasses.replace(
         ready.base, name=job.name, version=job.version, costumes=ready.vocabulary.costumes,
@@ -283,14 +284,6 @@ def _save(path: Path, tensors: dict[str, torch.Tensor], step: str) -> None:
 
 
 # ---- figures --------------------------------------------------------------------------------------------------------
-
-
-def _described(split: Split) -> dict[str, Any]:
-    """What the manifest says of the data."""
-    return {
-        part: {"runs": len(runs), "frames": sum(len(run.frames) for run in runs)}
-        for part, runs in (("train", split.train), ("held_out", split.held_out))
-    }
 
 
 def _scored(job: Adaptation, split: Split, twice: bool) -> dict[str, Any]:

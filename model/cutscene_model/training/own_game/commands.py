@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cutscene_model.loading import SHIPPED_WEIGHTS, VOLUMES_FILE, load_engine
+from cutscene_model.manifest import read_manifest
 from cutscene_model.training.own_game.adapting import Adaptation, adapt, print_scores
 from cutscene_model.training.own_game.capture_folder import census, read_capture
 from cutscene_model.training.own_game.errors import OwnGameError
 from cutscene_model.training.own_game.importing import import_capture, split_runs
 from cutscene_model.training.own_game.meshes import fit_meshes, read_meshes
+from cutscene_model.training.own_game.scored_runs import runs_to_score
 from cutscene_model.training.own_game.scoring import score_runs, write_rows
 from cutscene_model.volumes import read_volumes, write_volumes
 
@@ -104,29 +106,39 @@ def run_shapes(meshes: Path, out: Path, model: Path | None) -> int:
 
 
 def run_scores(options: argparse.Namespace) -> int:
-    """``cutscene-train evaluate --capture``: held-out runs of a capture, as JSON and a picture."""
+    """``cutscene-train evaluate --capture``: runs of a capture that the model was not trained on, or with a warning, as
+    JSON and a picture.
+    """
+    model = options.model or SHIPPED_WEIGHTS
     try:
-        runs = read_capture(options.capture)
-        chosen = split_runs(runs).held_out if not options.held_out and len(runs) > 1 else runs
-        if options.held_out:
-            chosen = tuple(run for run in runs if run.name in options.held_out)
-            if len(chosen) < len(set(options.held_out)):
-                raise OwnGameError(options.capture, "held-out", f"there are {[run.name for run in runs]}")
+        chosen = runs_to_score(read_capture(options.capture), read_manifest(model).data, options.held_out)
     except OwnGameError as error:
         raise SystemExit(str(error)) from error
-    engine = load_engine(options.model, threads=options.threads)
+    names = [run.name for run in chosen.runs]
+    print(f"runs that are played: {', '.join(names)}")
+    engine = load_engine(model, threads=options.threads)
     default = engine.manifest.default_tier
     tier = default if default in options.tiers else options.tiers[0]
-    result = score_runs(engine, chosen, tier, options.score_frames)
+    result = score_runs(engine, chosen.runs, tier, options.score_frames)
     options.out.mkdir(parents=True, exist_ok=True)
     name = f"{engine.manifest.name} {engine.manifest.version}"
-    plain = {"model_name": name, "digest": engine.manifest.digest, "tier": tier, "runs": [run.name for run in chosen]}
+    trained_on = None if chosen.trained_on is None else list(chosen.trained_on)
+    plain = {
+        "model_name": name,
+        "digest": engine.manifest.digest,
+        "tier": tier,
+        "runs": names,
+        "trained_on": trained_on,
+    }
     (options.out / "scores.json").write_text(json.dumps(plain | result.to_plain(), indent=1) + "\n", encoding="utf-8")
+    title = f"{name}: {result.figures['psnr_db']:.2f} dB"
     write_rows(
         options.out / "scores.png",
-        ["the game", f"{name}: {result.figures['psnr_db']:.2f} dB"],
+        ["the game", f"{title}; {chosen.warning}" if chosen.warning else title],
         [[one.reference for one in result.shown], [one.result for one in result.shown]],
     )
     print_scores({name: result})
+    if chosen.warning:
+        print(f"warning: {chosen.warning}")
     print(f"{options.out / 'scores.json'} and scores.png")
     return 0
