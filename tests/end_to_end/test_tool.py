@@ -13,7 +13,7 @@ import av
 import pytest
 from PIL import Image
 
-from cutscene_client import shipped
+from cutscene_client import remembered, shipped
 from cutscene_client.cli import main
 from pictures import jpeg, noise, png
 
@@ -86,6 +86,40 @@ def test_lists(server_address: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--server", server_address, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["name"] == "sketch"
     assert main(["sessions", "--server", server_address]) == 0
+
+
+@pytest.mark.parametrize(
+    ("film", "sheet", "says"),
+    [
+        ("taken/film.mp4", "sheet.png", "taken/film.mp4: cannot be written"),
+        ("folder.mp4", "sheet.png", "folder.mp4: cannot be written: Is a directory"),
+        ("film", "sheet.png", "film: is no film's name; one ends in .mp4"),
+        ("film.mp4", "taken/sheet.png", "taken/sheet.png: cannot be written"),
+        ("film.mp4", "sheet.mp4", "sheet.mp4: is no picture's name; one ends in .png"),
+    ],
+)
+def test_what_cannot_be_written_is_found_before_a_session_is_opened(
+    film: str, sheet: str, says: str, server_address: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    (tmp_path / "folder.mp4").mkdir()
+    where = ["-o", str(tmp_path / film), "--sheet", str(tmp_path / sheet), "--server", server_address]
+    assert main(["play", shipped.names()[0], *where]) == 1
+    assert says in capsys.readouterr().err
+    assert remembered.remembered() == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.mp4", "taken"]
+
+
+def test_a_film_of_another_time_stays_until_there_is_one_in_its_place(
+    server_address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"of another time")
+    command = ["play", shipped.names()[0], "-o", str(tmp_path / "film.mp4"), "--server", server_address]
+    assert main([*command, "--model", "none-of-this-name"]) == 1
+    assert "none-of-this-name" in capsys.readouterr().err
+    assert (tmp_path / "film.mp4").read_bytes() == b"of another time"
 
 
 def test_without_a_server_the_tool_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:

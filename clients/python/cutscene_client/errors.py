@@ -16,6 +16,7 @@ CutsceneError
         ServerFault          INTERNAL, UNKNOWN and whatever else is not the caller's doing
     CaptureError             (``capturing``) what was to be captured is not what can be
     ReferencePictureError    (``references``) a reference picture cannot be sent
+    OutputUnusable           a film or picture could not be written where it is to go
     FilmDamaged              a film that came is not the one that the server made
     TurnRejected             one request was not taken, with the fields it named; the session lives on
 """
@@ -128,6 +129,10 @@ class Unauthenticated(RequestRefused):
 
 class ServerFault(RequestRefused):
     """The server failed; nothing that the caller sent is to blame as far as it knows."""
+
+
+class OutputUnusable(CutsceneError):
+    """A film or picture could not be written where it is to go. Found before anything is asked of a server."""
 
 
 class FilmDamaged(CutsceneError):

@@ -21,7 +21,7 @@ from cutscene_client.expand import Expansion
 from cutscene_client.frames import PACINGS, TIERS, Frame, read_pixels
 from cutscene_client.remembered import remember
 from cutscene_client.session import Session
-from cutscene_client.video import SheetTile, mp4_writer, sheet_frames, write_contact_sheet
+from cutscene_client.video import SheetTile, check_film, check_sheet, mp4_writer, sheet_frames, write_contact_sheet
 from cutscene_proto.v1 import cutscene_pb2 as pb
 
 
@@ -77,7 +77,13 @@ async def play_script(
     on_frame: Callable[[Frame], None] = lambda frame: None,
     on_encoded: Callable[[int], None] = lambda count: None,
 ) -> PlayFigures:
-    """Opens a session, performs every shot, closes it, writes the files. ``references`` come after the script's."""
+    """Opens a session, performs every shot, closes it, writes the files. ``references`` come after the script's.
+
+    Raises ``OutputUnusable`` before anything is asked of the server if a file could not be written.
+    """
+    check_film(film)
+    if sheet is not None:
+        check_sheet(sheet)
     request = type(expansion.open_request)()
     request.CopyFrom(expansion.open_request)
     request.model = model

@@ -10,7 +10,7 @@ from pathlib import Path
 from cutscene_client import scene
 from cutscene_client.client import Client, ReplayWish
 from cutscene_client.frames import Frame
-from cutscene_client.video import mp4_writer
+from cutscene_client.video import check_film, mp4_writer
 from cutscene_proto.v1 import scene_pb2 as spb
 
 
@@ -48,7 +48,12 @@ async def replay(
     on_frame: Callable[[Frame], None] = lambda frame: None,
     on_known: Callable[[int], None] = lambda count: None,
 ) -> ReplayFigures:
-    """Performs a recording again. ``on_known`` is told how many frames there will be."""
+    """Performs a recording again. ``on_known`` is told how many frames there will be.
+
+    Raises ``OutputUnusable`` before anything is asked of the server if the film could not be written.
+    """
+    if film is not None:
+        check_film(film)
     recorded: dict[int, bytes] = {}
     if verify:
         async for stored in client.recording(session_id, token, wish.first_frame, wish.end_frame):

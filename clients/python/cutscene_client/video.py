@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,6 +14,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+
+from cutscene_client.errors import OutputUnusable
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -27,6 +30,41 @@ class FrameSink(Protocol):
 
     def add(self, pixels: Pixels) -> None:
         """The next frame, (height, width, 3) uint8."""
+
+
+def check_film(path: Path) -> None:
+    """Raises ``OutputUnusable`` if ``mp4_writer`` could not write there. Makes the folder, and leaves the file alone."""
+
+    class Named(io.BytesIO):
+        name = path.name  # of which the kind of film is told
+
+    try:
+        with av.open(Named(), "w") as container:
+            known = "libx264" in container.supported_codecs or "h264" in container.supported_codecs
+    except ValueError:
+        known = False
+    if not known:
+        raise OutputUnusable(f"{path}: is no film's name; one ends in .mp4")
+    _check_place(path)
+
+
+def check_sheet(path: Path) -> None:
+    """Raises ``OutputUnusable`` if ``write_contact_sheet`` could not write there; otherwise as ``check_film``."""
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
+        raise OutputUnusable(f"{path}: is no picture's name; one ends in .png")
+    _check_place(path)
+
+
+def _check_place(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            path.open("ab").close()
+        else:
+            path.open("xb").close()
+            path.unlink()
+    except OSError as error:
+        raise OutputUnusable(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
