@@ -33,7 +33,7 @@ class FrameSink(Protocol):
 
 
 def check_film(path: Path) -> None:
-    """Raises ``OutputUnusable`` if ``mp4_writer`` could not write there. Makes the folder, and leaves the file alone."""
+    """Raises ``OutputUnusable`` if ``mp4_writer`` could not write there. Makes the folder, leaves the file alone."""
 
     class Named(io.BytesIO):
         name = path.name  # of which the kind of film is told
