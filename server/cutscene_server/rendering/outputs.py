@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import re
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
@@ -27,6 +29,8 @@ log = logging.getLogger("cutscene_server")
 FILM_NAME = re.compile(r"[0-9a-f]{32}/[0-9]{3}-[A-Za-z0-9_-]{1,64}\.mp4", re.ASCII)
 CHUNK_BYTES = 256 << 10
 RETRY_AFTER_S = 60.0
+LOOK_EVERY_S = 600.0
+LOOK_PAUSES = 20
 
 
 class Output(Protocol):
@@ -75,29 +79,30 @@ def open_output(place: str, data_directory: Path, max_films: int) -> Output:
 class LocalDirectory:
     """A directory: films are made beside where they go, and renamed.
 
-    What they take is looked up whenever it is asked for, so that films that somebody took away make room at once.
+    What they take is counted along. All films are looked up, which takes the longer the more there are, at the first
+    question, every ``LOOK_EVERY_S``, for other servers may write there, and before a refusal, for somebody may have
+    taken films away: then with pauses of ``LOOK_PAUSES`` times what the last look took, however often clients ask.
     """
 
-    def __init__(self, directory: Path, workshop: Path, max_films: int) -> None:
+    def __init__(
+        self, directory: Path, workshop: Path, max_films: int, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``now``: seconds on a clock that only rises."""
         self._directory = directory
         self._max_films = max_films
+        self._now = now
+        self._used = 0  # bytes
+        self._looked_at = -math.inf
+        self._look_took = 0.0  # seconds
+        self._changing = asyncio.Lock()  # held while films are counted, put or removed
         self.workshop = workshop
 
     async def check_room(self, byte_size: int = 0) -> None:
-        try:
-            used = await asyncio.to_thread(self._used_bytes)
-        except OSError as error:
-            raise _not_read("(all of them)", error) from error
-        if used >= self._max_films or used + byte_size > self._max_films:
-            raise NoRoom(
-                f"the films on this server take {used} bytes, and may take {self._max_films} (max_films); "
-                "some must go first",
-                RETRY_AFTER_S,
-            )
+        async with self._changing:
+            await self._check_room(byte_size)
 
     async def put(self, made: Path, name: str) -> None:
         path = self._path(name)
-        await self.check_room((await asyncio.to_thread(made.stat)).st_size)
 
         def move() -> None:
             path.parent.mkdir(exist_ok=True)
@@ -105,26 +110,37 @@ class LocalDirectory:
             sync_directory(path.parent)
             sync_directory(self._directory)
 
-        try:
-            await asyncio.to_thread(move)
-        except OSError as error:
-            raise _not_stored(name, error) from error
+        async with self._changing:
+            byte_size, instead = await asyncio.to_thread(lambda: (made.stat().st_size, _size(path)))
+            await self._check_room(byte_size)
+            try:
+                await asyncio.to_thread(move)
+            except OSError as error:
+                self._looked_at = -math.inf  # it may be there all the same
+                raise _not_stored(name, error) from error
+            self._used += byte_size - instead
 
     async def remove(self, names: Sequence[str]) -> None:
         paths = [self._path(name) for name in names]
 
-        def unlink() -> None:
+        def unlink() -> int:
+            gone = 0
             for path in paths:
+                byte_size = _size(path)
                 path.unlink(missing_ok=True)
+                gone += byte_size
             for folder in {path.parent for path in paths}:
                 with contextlib.suppress(OSError):  # there is none, or somebody keeps something else in it
                     folder.rmdir()
+            return gone
 
-        try:
-            await asyncio.to_thread(unlink)
-        except OSError as error:
-            log.error("films of job %s could not be deleted: %s", names[0].partition("/")[0], error)
-            raise StorageFailed("a film could not be deleted; the server's log says why") from error
+        async with self._changing:
+            try:
+                self._used -= await asyncio.to_thread(unlink)
+            except OSError as error:
+                self._looked_at = -math.inf  # some may be gone
+                log.error("films of job %s could not be deleted: %s", names[0].partition("/")[0], error)
+                raise StorageFailed("a film could not be deleted; the server's log says why") from error
 
     async def read(self, name: str) -> AsyncGenerator[bytes, None]:
         path = self._path(name)
@@ -141,14 +157,36 @@ class LocalDirectory:
     def _path(self, name: str) -> Path:
         return self._directory / _checked(name)
 
+    async def _check_room(self, byte_size: int) -> None:
+        await self._look(LOOK_EVERY_S)
+        if not self._has_room(byte_size):
+            await self._look(LOOK_PAUSES * self._look_took)
+        if not self._has_room(byte_size):
+            raise NoRoom(
+                f"the films on this server take {self._used} bytes, and may take {self._max_films} (max_films); "
+                "some must go first",
+                RETRY_AFTER_S,
+            )
+
+    def _has_room(self, byte_size: int) -> bool:
+        return self._used < self._max_films and self._used + byte_size <= self._max_films
+
+    async def _look(self, age_s: float) -> None:
+        """Counts all films, if that was last done so long ago."""
+        begun = self._now()
+        if begun - self._looked_at < age_s:
+            return
+        try:
+            self._used = await asyncio.to_thread(self._used_bytes)
+        except OSError as error:
+            raise _not_read("(all of them)", error) from error
+        self._looked_at = self._now()
+        self._look_took = self._looked_at - begun
+
     def _used_bytes(self) -> int:
         """Of all films, whichever server made them. Whatever else lies in the directory is not counted."""
-        used = 0
-        for path in self._directory.glob("*/*.mp4"):
-            if FILM_NAME.fullmatch(f"{path.parent.name}/{path.name}"):
-                with contextlib.suppress(FileNotFoundError):  # it was taken away meanwhile
-                    used += path.stat().st_size
-        return used
+        films = self._directory.glob("*/*.mp4")
+        return sum(_size(path) for path in films if FILM_NAME.fullmatch(f"{path.parent.name}/{path.name}"))
 
 
 class ObjectStore:
@@ -209,6 +247,14 @@ def _checked(name: str) -> str:
     if not FILM_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no film's name")
     return name
+
+
+def _size(path: Path) -> int:
+    """In bytes; 0 of a film that is not there, or was taken away meanwhile."""
+    try:
+        return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def _not_stored(name: str, error: Exception) -> StorageFailed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Iterator
@@ -11,7 +12,14 @@ import pytest
 
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import ConfigError, NoRoom, StorageFailed, WrongMoment
-from cutscene_server.rendering.outputs import CHUNK_BYTES, Output, open_output
+from cutscene_server.rendering.outputs import (
+    CHUNK_BYTES,
+    LOOK_EVERY_S,
+    LOOK_PAUSES,
+    LocalDirectory,
+    Output,
+    open_output,
+)
 from object_store import SECRET, Bucket, object_store
 
 NAME = "0123456789abcdef0123456789abcdef/007-tavern.mp4"
@@ -73,8 +81,24 @@ async def test_a_film_that_is_gone_or_cannot_be_put_is_said_so(tmp_path: Path) -
         await output.put(made(output, b"film"), NAME)
 
 
+class Watched(LocalDirectory):
+    """Tells how often all films were looked up, on a clock that stands but for the second that a look takes."""
+
+    def __init__(self, folder: Path, max_films: int) -> None:
+        workshop = folder / ".unfinished"
+        workshop.mkdir(parents=True)
+        super().__init__(folder, workshop, max_films, lambda: self.seconds)
+        self.seconds = 0.0
+        self.looks = 0
+
+    def _used_bytes(self) -> int:
+        self.looks += 1
+        self.seconds += 1
+        return super()._used_bytes()
+
+
 async def test_films_in_a_directory_have_a_limit_that_is_named(tmp_path: Path) -> None:
-    output = open_output(str(tmp_path / "films"), tmp_path, 1000)
+    output = Watched(tmp_path / "films", 1000)
     await output.put(made(output, bytes(600)), NAME)
     (tmp_path / "films" / "somebody-else-s.mp4").write_bytes(bytes(5000))
     await output.check_room()
@@ -87,7 +111,49 @@ async def test_films_in_a_directory_have_a_limit_that_is_named(tmp_path: Path) -
     with pytest.raises(NoRoom, match="max_films"):
         await output.check_room()
     (tmp_path / "films" / NAME).unlink()
+    output.seconds += LOOK_PAUSES
     await output.check_room()
+
+
+async def test_films_are_counted_along_and_not_looked_up_whenever_there_is_one_more(tmp_path: Path) -> None:
+    output = Watched(tmp_path / "films", 1000)
+    await output.put(made(output, bytes(300)), NAME)
+    await output.put(made(output, bytes(500)), NAME)  # instead of it
+    await output.put(made(output, bytes(400)), OTHER)
+    await output.remove([OTHER, OTHER])
+    await output.put(made(output, bytes(500)), OTHER)
+    assert output.looks == 1
+    for _ in range(20):
+        with pytest.raises(NoRoom, match="take 1000 bytes"):
+            await output.check_room()
+    assert output.looks == 1, "a refusal looks again, but not at once"
+    output.seconds += LOOK_PAUSES
+    for _ in range(20):
+        with pytest.raises(NoRoom, match="take 1000 bytes"):
+            await output.check_room()
+    assert output.looks == 2
+
+
+async def test_what_others_write_into_the_directory_is_seen_in_time(tmp_path: Path) -> None:
+    output = Watched(tmp_path / "films", 1000)
+    await output.check_room()
+    film = tmp_path / "films" / NAME
+    film.parent.mkdir()
+    film.write_bytes(bytes(1000))
+    await output.check_room()
+    output.seconds += LOOK_EVERY_S
+    with pytest.raises(NoRoom, match="take 1000 bytes"):
+        await output.check_room()
+
+
+async def test_films_that_come_at_once_do_not_all_take_the_same_room(tmp_path: Path) -> None:
+    output = Watched(tmp_path / "films", 1000)
+    paths = [output.workshop / f"{number}.mp4" for number in range(4)]
+    for path in paths:
+        path.write_bytes(bytes(400))
+    names = [NAME.replace("007", f"{number:03d}") for number in range(4)]
+    done = await asyncio.gather(*map(output.put, paths, names), return_exceptions=True)
+    assert [type(one) for one in done].count(NoRoom) == 2
 
 
 async def test_films_that_are_removed_go_and_nothing_else(tmp_path: Path) -> None:
