@@ -5,19 +5,16 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from proc_files import children_of, text_of
+from peers_hosts.guard import STOP_S
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
-STOP_S = 15.0
 INSTALL = "pip install -e '.[client,server,peers]'"
 
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -58,51 +55,32 @@ def hosted(peer: str, arguments: Sequence[str]) -> Iterator[HostProcess]:
     """Starts a peer's host and stops it, in order if it listens to that, and with everything that it started."""
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as probe:
         port = probe.getsockname()[1]
+    command = [sys.executable, "-m", f"peers_hosts.{peer}_host", "--port", str(port), *arguments]
+    with started(command) as (process, log_file):
+        yield HostProcess(peer, port, process, log_file)
+
+
+@contextlib.contextmanager
+def started(command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A guard that runs ``command``, and the file of what that says. When the block ends, all of it is gone, however
+    much it started, and though it ended first; so it is if this process is killed.
+    """
     path = os.pathsep.join([str(BENCHMARKS), *filter(None, [os.environ.get("PYTHONPATH")])])
     with tempfile.TemporaryDirectory(prefix="cutscene-peer-") as folder:
         log_file = Path(folder, "log")
         with log_file.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", f"peers_hosts.{peer}_host", "--port", str(port), *arguments],
-                stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=folder,
-                env={**os.environ, "PYTHONPATH": path},
+            guard = subprocess.Popen(
+                [sys.executable, "-m", "peers_hosts.guard", *command], stdin=subprocess.PIPE, stdout=log,
+                stderr=subprocess.STDOUT, cwd=folder, env={**os.environ, "PYTHONPATH": path},
+                start_new_session=True,  # what a terminal sends to all of its processes does not end it
             )  # fmt: skip
         try:
-            yield HostProcess(peer, port, process, log_file)
+            yield guard, log_file
         finally:
-            _stop(process)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    started = descendants(process.pid)
-    process.send_signal(signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_S)
-    process.kill()
-    process.wait()
-    for pid, began in started.items():  # what a framework leaves behind, or what outlived its own parent
-        if _began(pid) == began:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + STOP_S
-    while any(_began(pid) == began for pid, began in started.items()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-
-
-def descendants(pid: int) -> dict[int, str]:
-    """The processes below one, and when each began (Linux; elsewhere none are found), so that none is mistaken."""
-    found: dict[int, str] = {}
-    waiting = [pid]
-    while waiting:
-        for child in children_of(waiting.pop()):
-            began = _began(child)
-            if began is not None and child not in found:
-                found[child] = began
-                waiting.append(child)
-    return found
-
-
-def _began(pid: int) -> str | None:
-    """The moment a living process began, in the kernel's words; None for one that is gone."""
-    fields = text_of(pid, "stat").rpartition(")")[2].split()
-    return None if not fields or fields[0] == "Z" else fields[19]
+            assert guard.stdin is not None
+            guard.stdin.close()
+            try:
+                guard.wait(3 * STOP_S)
+            except subprocess.TimeoutExpired:
+                guard.kill()
+                guard.wait()

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 from peers_hosts.hosting import ModelHost
-from peers_hosts.process import descendants, missing_modules
+from peers_hosts.process import BENCHMARKS, missing_modules, started
 from peers_hosts.turn import FrameReader, HostedFrame, Past, TurnRequest, pack_stage, pack_state
 
 import synthetic_engine
 from cutscene_model.engine import draw_whole
 from cutscene_model.scene import Camera, CastMember, SceneState, Stage
+from synthetic_server import eventually, process_lives
 
 STAGE = Stage((), ())
 STATES = tuple(SceneState(Camera((float(n), 1.0, 3.0), (0.0, 0.0, 0.0, 1.0), 0.7)) for n in range(8))
@@ -103,16 +108,68 @@ def test_what_is_not_installed_is_named() -> None:
     assert missing_modules(("json", "no_module_of_this_name", "asyncio")) == ["no_module_of_this_name"]
 
 
+STARTS = """
+import os, subprocess, sys, time
+below = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True, env={})
+print(os.getpid(), below.pid, flush=True)
+if sys.argv[1:] == ["and ends"]:
+    os._exit(3)
+time.sleep(600)
+"""
+
+HOSTS = f"""
+import sys, time
+from peers_hosts.process import started
+with started([sys.executable, "-c", {STARTS!r}]) as (process, log):
+    while not log.read_text().strip():
+        time.sleep(0.02)
+    print(log.read_text(), flush=True)
+    time.sleep(600)
+"""
+
+
+def said_by(log: Path) -> list[int]:
+    deadline = time.monotonic() + 30
+    while not log.read_text().strip():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return [int(word) for word in log.read_text().split()]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
-def test_the_processes_below_a_process_are_found() -> None:
-    child = (
-        "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=0); "
-        "print(p.pid, flush=True); p.wait()"
+def test_what_a_host_has_started_is_ended_with_it() -> None:
+    with started([sys.executable, "-c", STARTS]) as (guard, log):
+        processes = said_by(log)
+        assert all(map(process_lives, processes))
+    assert guard.returncode == 128 + signal.SIGTERM
+    assert not any(map(process_lives, processes))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+def test_what_a_host_has_started_is_ended_when_it_crashes() -> None:
+    with started([sys.executable, "-c", STARTS, "and ends"]) as (guard, log):
+        processes = said_by(log)
+        assert guard.wait(30) == 3
+        assert len(processes) == 2
+        assert not any(map(process_lives, processes))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP], ids=["SIGKILL", "SIGHUP"])
+async def test_what_a_host_has_started_is_ended_when_the_benchmark_is_killed(number: signal.Signals) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS)}
+    program = await asyncio.to_thread(
+        subprocess.Popen, [sys.executable, "-c", HOSTS], stdout=subprocess.PIPE, text=True, env=environment
     )
-    process = subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    grandchild = int(process.stdout.readline())
-    below = descendants(os.getpid())
-    assert {process.pid, grandchild} <= set(below)
-    process.communicate("\n\n", timeout=30)
-    assert not {process.pid, grandchild} & set(descendants(os.getpid()))
+    assert program.stdout is not None
+    processes = [int(word) for word in (await asyncio.to_thread(program.stdout.readline)).split()]
+    assert len(processes) == 2
+    assert all(map(process_lives, processes))
+    program.send_signal(number)
+    await asyncio.to_thread(program.wait, 30)
+    program.stdout.close()
+
+    async def gone() -> bool:
+        return not any(map(process_lives, processes))
+
+    await eventually(gone)
