@@ -34,8 +34,8 @@ def keep_few_primitives() -> None:
     """Has oneDNN, and torch's cache before it, keep ``PRIMITIVES_KEPT`` kernels and not 1024 each, unless the
     environment says how many. To be called before the first operation: both look once.
 
-    A kernel is made for one shape. Those of the cells that are drawn pixel by pixel differ from frame to frame and
-    hardly come again, yet each is kept with memory of its own, half a gigabyte of them in time.
+    A kernel is made for one shape and kept with memory of its own: where shapes differ from frame to frame, as those of
+    marks on faces would, that is half a gigabyte in time.
     """
     for name in _PRIMITIVE_CACHES:
         os.environ.setdefault(name, str(PRIMITIVES_KEPT))

@@ -46,6 +46,7 @@ _MOUTH, _EYE = (np.float32(height) for height, _ in LIFTS[:2])
 _MOUTH_LIFT, _EYE_LIFT, _BROW_LIFT = (np.float32(lift) for _, lift in LIFTS)
 _FRONT, _LONGEST, _BRIGHTER = np.float32(FRONT), np.float32(LONGEST), np.float32(BRIGHTER)
 _FLATTEST, _SHORTEST, _DARKEST, _GENTLEST = np.float32(0.3), np.float32(1e-5), np.float32(1e-3), np.float32(-0.1)
+_LEAST, _MOST = 64, 512  # cells that the painter is asked about at a time, in multiples of the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,14 @@ def lay_marks(faces: FaceEncoder, albedo: Tensor, greybox: Shown, costume: Tenso
         return
     actors = torch.tensor(greybox.actors)
     state = faces.mood(actors.to(faces.mood.weight.dtype)) + faces.wearer(costume[1 : 1 + len(actors)])
+    # Cells come in pieces of few lengths, the last filled up: oneDNN makes a kernel for each length, which takes longer
+    # than painting, and keeps few.
+    count = len(marked.cell)
+    rows = np.minimum(np.arange(-(-count // _LEAST) * _LEAST), count - 1)
     # In torch's own memory: see ``tensors``.
-    place, person = torch.tensor(marked.place), torch.tensor(marked.person)
-    paint = faces.painted(place - place.new_tensor(CENTER), state[person])
+    place, person = torch.tensor(marked.place[rows]), torch.tensor(marked.person[rows])
+    pieces = zip(place.split(_MOST), person.split(_MOST), strict=True)
+    paint = torch.cat([faces.painted(near - near.new_tensor(CENTER), state[who]) for near, who in pieces])
     _lay(marked.cell, paint.numpy(), greybox.field, greybox.sheet, albedo.numpy())
 
 
