@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from backend_ways.frames import Arrays, read_frames
-from backend_ways.known import NETWORKS
+from backend_ways.exported import ExportedWay
+from backend_ways.frames import Arrays
 
 
 class _Reader:
@@ -41,38 +42,24 @@ def quantized(source: Path, frames: list[Arrays]) -> Path:
     return written
 
 
-class Way:
+class Way(ExportedWay):
     """The networks in ONNX Runtime."""
 
-    def __init__(self, way: str, folder: Path, model: Path | None, threads: list[int]) -> None:
-        self._sessions: dict[tuple[str, int], Any] = {}
-        self._given: dict[str, Arrays] = {}
-        for network in NETWORKS:
-            seen, given = read_frames(folder, network)
-            source = folder / f"{network}.onnx"
-            if way.endswith("int8"):
-                source = quantized(source, seen)
-            for count in threads:
-                options = ort.SessionOptions()
-                options.intra_op_num_threads, options.inter_op_num_threads = count, 1
-                options.log_severity_level = 3
-                # Threads that wait by spinning would take the core of whatever else makes a frame.
-                options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-                session = ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-                wanted = {entry.name for entry in session.get_inputs()}
-                self._given[network] = {name: array for name, array in given.items() if name in wanted}
-                self._sessions[network, count] = session
-                for _ in range(2):
-                    self.run(network, count)
+    def read(self, way: str, network: str, source: Path, seen: list[Arrays]) -> Path:
+        """The file."""
+        return quantized(source, seen) if way.endswith("int8") else source
 
-    @property
-    def made(self) -> list[str]:
-        """The networks that this way can run."""
-        return list(NETWORKS)
-
-    def run(self, network: str, threads: int) -> Any:
-        """One pass."""
-        return self._sessions[network, threads].run(None, self._given[network])
+    def opened(self, way: str, read: Path, threads: int, given: Arrays) -> Callable[[], Any]:
+        """A session's."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3
+        # Threads that wait by spinning would take the core of whatever else makes a frame.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session = ort.InferenceSession(str(read), options, providers=["CPUExecutionProvider"])
+        wanted = {entry.name for entry in session.get_inputs()}
+        taken = {name: array for name, array in given.items() if name in wanted}
+        return lambda: session.run(None, taken)
 
     @staticmethod
     def arrays(result: Any) -> list[npt.NDArray[np.float32]]:

@@ -30,7 +30,8 @@ from cutscene_model.block_pool import BlockPool
 from cutscene_model.engine import PastFrame
 from cutscene_model.pipeline import Pipeline, Prepared
 from cutscene_model.transformer import TransformerEngine
-from peers_hosts.turn import HostedFrame, TurnRequest, unpack_stage, unpack_state
+from cutscene_server.packed_scene import unpack_stage, unpack_state
+from peers_hosts.turn import HostedFrame, TurnRequest
 
 if TYPE_CHECKING:
     from cutscene_model.engine import Engine, Timeline

@@ -12,8 +12,8 @@ from cutscene_client import scene, shipped
 from cutscene_client.frames import PACINGS, TIERS
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import scene_pb2 as spb
+from cutscene_server.packed_scene import pack_stage, pack_state
 from peers_hosts.figures import TurnTimes
-from peers_hosts.turn import pack_stage, pack_state
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,6 @@ from typing import Any, cast
 
 import msgpack
 
-from cutscene_model import scene_codec
-from cutscene_model.scene import SceneState, Stage
-
 _LENGTHS = struct.Struct("<II")  # of the picture and of the latent, bytes
 MOST_REQUEST_BYTES = 64 << 20
 
@@ -60,28 +57,6 @@ class TurnRequest:
         )
         frames = tuple(Past(*frame) for frame in past)
         return cls(stage, seed, tier, quality, fps, first_frame, with_latents, frames, tuple(states))
-
-
-def pack_stage(stage: Stage) -> bytes:
-    """A stage as it travels."""
-    packed: bytes = msgpack.packb(scene_codec.stage_to_plain(stage))
-    return packed
-
-
-def unpack_stage(packed: bytes) -> Stage:
-    """The stage that ``pack_stage`` packed."""
-    return scene_codec.stage_from_plain(msgpack.unpackb(packed))
-
-
-def pack_state(state: SceneState) -> bytes:
-    """A scene state as it travels."""
-    packed: bytes = msgpack.packb(scene_codec.state_to_plain(state))
-    return packed
-
-
-def unpack_state(packed: bytes) -> SceneState:
-    """The state that ``pack_state`` packed."""
-    return scene_codec.state_from_plain(msgpack.unpackb(packed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ runtime    what clients can ask for, and the server's life; admission (who may c
            and their replacement), tidying (memory and disk) beside it
 scheduling/  whose frame is next and at which tier, who has a place: pure logic, in simulated time
 session    one session's logic, without I/O: numbering, turns, credit; session_states (the table), session_log,
-           turns, terms, keyframes beside it
+           turns, terms, keyframes, packed_scene beside it
 registry   sessions by id and token
 worker     the inference process; worker_link (this side of it), worker_messages, frame_ring between them
 observer   is told by all of these what happens: recent (the last seconds), metrics (what is exported, and its help

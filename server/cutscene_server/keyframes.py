@@ -16,8 +16,8 @@ from typing import Protocol
 import msgpack
 import numpy as np
 
-from cutscene_model import scene_codec
 from cutscene_model.scene import EMOTIONS, ActorState, Camera, Lights, PointLight, PropState, SceneState
+from cutscene_server.packed_scene import pack_state, unpack_state
 
 _LOCKSTEP, _KEYFRAMED = 0, 1
 NEUTRAL = EMOTIONS.index("neutral")
@@ -47,16 +47,6 @@ class Run(Protocol):
 
     def packed(self) -> bytes:
         """The run as it is stored: see ``unpack_run``."""
-
-
-def pack_state(state: SceneState) -> bytes:
-    """A scene state as it is kept and as it travels to the inference process."""
-    packed: bytes = msgpack.packb(scene_codec.state_to_plain(state))
-    return packed
-
-
-def unpack_state(packed: bytes) -> SceneState:
-    return scene_codec.state_from_plain(msgpack.unpackb(packed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ from pathlib import Path
 from cutscene_model.scene import Camera, CastMember
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import OutOfRange
-from cutscene_server.keyframes import LockstepStates, pack_state, unpack_state
+from cutscene_server.keyframes import LockstepStates
+from cutscene_server.packed_scene import pack_stage, pack_state, unpack_stage, unpack_state
 from cutscene_server.store import StoredFrame, StoredTurn
 from cutscene_server.terms import Terms
-from cutscene_server.worker_messages import pack_stage, unpack_stage
 
 MAX_REPLAY_FRAMES = 16_384
 TURN_FRAMES = 256  # a replay's turns are no longer, so that none is large

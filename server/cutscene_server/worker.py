@@ -36,7 +36,7 @@ from cutscene_model.pipeline import AHEAD, Pipeline, Prepared, now_us
 from cutscene_server import logs
 from cutscene_server import worker_messages as messages
 from cutscene_server.frame_ring import FrameRing
-from cutscene_server.keyframes import unpack_state
+from cutscene_server.packed_scene import unpack_stage, unpack_state
 from cutscene_server.session_log import DrawnFigures
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Worker:
         self._logs[command.key] = logs.SessionLogger(log, command.key, command.session_id)
         try:
             past = [self._past(*frame) for frame in command.past]
-            stage = messages.unpack_stage(command.packed_stage)
+            stage = unpack_stage(command.packed_stage)
             timeline = self._engine.begin(stage, command.seed, command.next_frame, past)
         except Exception as error:
             self._log(command.key).exception("could not begin")

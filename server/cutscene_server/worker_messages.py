@@ -14,9 +14,8 @@ from typing import Any
 
 import msgpack
 
-from cutscene_model import scene_codec
 from cutscene_model.manifest import Manifest
-from cutscene_model.scene import Stage
+from cutscene_server.packed_scene import pack_stage, unpack_stage
 from cutscene_server.session_log import DrawnFigures
 
 
@@ -197,15 +196,6 @@ def join(packed: Sequence[bytes]) -> bytes:
 def split(joined: bytes) -> list[Message]:
     """The messages that ``join`` made one of, in their order."""
     return [_KINDS[tag](*values) for tag, *values in msgpack.unpackb(joined)]
-
-
-def pack_stage(stage: Stage) -> bytes:
-    packed: bytes = msgpack.packb(scene_codec.stage_to_plain(stage))
-    return packed
-
-
-def unpack_stage(packed: bytes) -> Stage:
-    return scene_codec.stage_from_plain(msgpack.unpackb(packed))
 
 
 def with_references(packed_stage: bytes, latents: Sequence[bytes]) -> bytes:

@@ -18,11 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peers_hosts.hosting import ModelHost
 from peers_hosts.process import BENCHMARKS, missing_modules, started
-from peers_hosts.turn import FrameReader, HostedFrame, Past, TurnRequest, pack_stage, pack_state
+from peers_hosts.turn import FrameReader, HostedFrame, Past, TurnRequest
 
 import synthetic_engine
 from cutscene_model.engine import draw_whole
 from cutscene_model.scene import Camera, CastMember, SceneState, Stage
+from cutscene_server.packed_scene import pack_stage, pack_state
 from synthetic_server import eventually, process_lives
 
 STAGE = Stage((), ())

@@ -25,10 +25,24 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_commands_that_remember_at_once_lose_nothing(state: Path) -> None:
+WINDOWS = """
+import fcntl as posix, os, sys, types
+import cutscene_client.remembered  # and what it imports, which takes Windows for granted where there is a msvcrt
+sys.modules["fcntl"] = None  # as if there were none
+msvcrt = types.ModuleType("msvcrt")
+msvcrt.LK_LOCK, msvcrt.LK_UNLCK = 1, 0
+def locking(descriptor, mode, count):  # a byte from where the file stands
+    posix.lockf(descriptor, posix.LOCK_EX if mode else posix.LOCK_UN, count, os.lseek(descriptor, 0, os.SEEK_CUR))
+msvcrt.locking = locking
+sys.modules["msvcrt"] = msvcrt
+"""
+
+
+@pytest.mark.parametrize("system", ["", WINDOWS], ids=["POSIX", "the calls of Windows"])
+def test_commands_that_remember_at_once_lose_nothing(state: Path, system: str) -> None:
     """A token that is lost cannot be had again."""
     environment = {**os.environ, "XDG_STATE_HOME": str(state)}
-    writers = [subprocess.Popen([sys.executable, "-c", MANY, str(one)], env=environment) for one in range(4)]
+    writers = [subprocess.Popen([sys.executable, "-c", system + MANY, str(one)], env=environment) for one in range(4)]
     assert [writer.wait(60) for writer in writers] == [0] * 4
     assert {entry.session_id for entry in remembered.remembered()} == {f"{k}-{n}" for k in range(4) for n in range(10)}
 

@@ -401,8 +401,9 @@ async def test_there_is_room_for_so_many_jobs_and_for_none_without_an_output(tmp
         await jobs[0].cancel()
         await client.render([item("one")])
     async with serving(tmp_path) as server, cc.connect(server.address) as client:
-        with pytest.raises(cc.FailedPrecondition, match="render_output"):
+        with pytest.raises(cc.FailedPrecondition, match="without --render-output") as refused:
             await client.render([item("one")])
+        assert str(refused.value).count("\n") == 0, "the field and what is wrong are said once"
         again = client.render_job(jobs[1].id, jobs[1].token)
         assert (await again.progress()).state in ("queued", "drawing")
         await again.cancel()

@@ -11,15 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cutscene_model.scene import ActorState, Camera, Lights, PointLight, PropState, SceneState
-from cutscene_server.keyframes import (
-    Easing,
-    KeyframedStates,
-    LockstepStates,
-    interpolate,
-    pack_state,
-    slerp,
-    unpack_state,
-)
+from cutscene_server.keyframes import Easing, KeyframedStates, LockstepStates, interpolate, slerp
+from cutscene_server.packed_scene import pack_state, unpack_state
 
 IDENTITY = (0.0, 0.0, 0.0, 1.0)
 QUARTER_TURN_Y = (0.0, math.sin(math.pi / 4), 0.0, math.cos(math.pi / 4))

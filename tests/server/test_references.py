@@ -15,9 +15,9 @@ from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
 from cutscene_server.crew import Crew
 from cutscene_server.errors import NoRoom
+from cutscene_server.packed_scene import pack_stage, unpack_stage
 from cutscene_server.references import MOST_WAITING, References
 from cutscene_server.running import RunningServer, run_server
-from cutscene_server.worker_messages import pack_stage, unpack_stage
 from messages import lockstep_turn, open_message
 from pictures import jpeg, noise, png, top_row
 from raw_client import RawStream, details

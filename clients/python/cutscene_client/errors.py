@@ -86,7 +86,8 @@ class RequestRefused(CutsceneError):
     """The server answered with a status instead of a result."""
 
     def __init__(self, message: str, *, code: str = "", violations: Sequence[FieldViolation] = ()) -> None:
-        named = "".join(f"\n  {violation}" for violation in violations)
+        # A lone one is often all of the message.
+        named = "".join(f"\n  {violation}" for violation in violations if str(violation) != message)
         super().__init__(message + named)
         self.code = code
         self.violations = tuple(violations)
@@ -143,7 +144,8 @@ class TurnRejected(CutsceneError):
     """The server did not take this turn. The session lives on and the next turn may follow."""
 
     def __init__(self, turn_id: str, violations: Sequence[FieldViolation], retry_after: float | None = None) -> None:
-        named = "".join(f"\n  {violation}" for violation in violations)
+        # A lone one is often all of the message.
+        named = "".join(f"\n  {violation}" for violation in violations if str(violation) != message)
         super().__init__(f"turn {turn_id or '(none)'} was rejected{named}")
         self.turn_id = turn_id
         self.violations = tuple(violations)

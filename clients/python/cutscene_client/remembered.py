@@ -11,11 +11,11 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cutscene_client.errors import CutsceneError
+from cutscene_client.file_lock import alone
 
 MOST_REMEMBERED = 500
 
@@ -57,27 +57,19 @@ def remembered(kind: str = SESSIONS) -> list[Remembered]:
 def remember(session_id: str, token: str, server: str, title: str, kind: str = SESSIONS) -> None:
     """Adds a session or job. A directory that cannot be written is no reason to fail."""
     path, entry = state_file(kind), Remembered(session_id, token, server, title, int(time.time()))
-    with contextlib.suppress(OSError), _alone(path):
-        entries = [*remembered(kind), entry][-MOST_REMEMBERED:]
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump([dataclasses.asdict(entry) for entry in entries], file)
-        unfinished.replace(path)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with alone(path.with_suffix(".lock")):  # two at once would each write what the other has not read
+            _add(path, entry, kind)
 
 
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Two commands that remember at once would each write what the other has not read. Where files cannot be locked
-    (Windows), that may still happen.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
-        with contextlib.suppress(ImportError):
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _add(path: Path, entry: Remembered, kind: str) -> None:
+    entries = [*remembered(kind), entry][-MOST_REMEMBERED:]
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump([dataclasses.asdict(entry) for entry in entries], file)
+    unfinished.replace(path)
 
 
 def find(beginning: str, kind: str = SESSIONS) -> Remembered:

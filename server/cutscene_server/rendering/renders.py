@@ -111,7 +111,7 @@ class Renders:
         """
         self._runtime.require_serving()
         if self._output is None:
-            raise WrongMoment("render", "this server writes no films; it was started without render_output")
+            raise WrongMoment("render", "this server writes no films: it was started without --render-output")
         self._queue.check_room()
         self._runtime.tidying.check_disk()
         await self._output.check_room()

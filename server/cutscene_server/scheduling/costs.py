@@ -65,10 +65,6 @@ class CostModel:
             self._known[tier] = max(1, round(self._scaled_prior_us(tier) if measured is None else measured))
         return self._known[tier]
 
-    def costs_us(self) -> dict[str, int]:
-        """Of every tier."""
-        return {tier: self.cost_us(tier) for tier in self._prior_us}
-
     def _measured_us(self, tier: str) -> float | None:
         kinds = self._ordered[tier]
         known = [us for us in kinds if len(us) >= ENOUGH] or [us for us in kinds if us]

@@ -22,7 +22,6 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from cutscene_proto.v1 import cutscene_pb2 as pb
-from cutscene_server import worker_messages
 from cutscene_server.errors import (
     EngineFailed,
     FieldViolation,
@@ -33,6 +32,7 @@ from cutscene_server.errors import (
     Replaced,
     WrongMoment,
 )
+from cutscene_server.packed_scene import pack_stage
 from cutscene_server.registry import SessionRecord
 from cutscene_server.runtime import Runtime
 from cutscene_server.scheduling import Tenant
@@ -131,7 +131,7 @@ class ClientStream:
 
         # Before it may wait in line: what waits is to be small.
         pictures = requests.reference_pictures(message)
-        packed = await runtime.references.added(worker_messages.pack_stage(stage), pictures)
+        packed = await runtime.references.added(pack_stage(stage), pictures)
         return await runtime.open(terms, packed, tenant, tell if message.wait else None)
 
     def _tenant(self) -> Tenant:

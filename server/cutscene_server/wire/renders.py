@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from cutscene_model.manifest import Manifest
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import render_pb2 as rpb
-from cutscene_server import worker_messages
 from cutscene_server.errors import FieldViolation, InvalidRequest
+from cutscene_server.packed_scene import pack_stage
 from cutscene_server.rendering.intake import ItemTerms
 from cutscene_server.rendering.jobs import Item, Job, RenderState
 from cutscene_server.rendering.renders import Renders, Submission
@@ -48,7 +48,7 @@ def read_item(message: rpb.RenderItem, path: str, manifest: Manifest, max_frames
         lowest_tier="",
         latency_us=0,
     )
-    return ItemTerms(message.name, terms, worker_messages.pack_stage(stage), message.rate_factor or DEFAULT_RATE_FACTOR)
+    return ItemTerms(message.name, terms, pack_stage(stage), message.rate_factor or DEFAULT_RATE_FACTOR)
 
 
 def reference_pictures(message: rpb.RenderItem) -> tuple[bytes, ...]:

@@ -13,7 +13,8 @@ from cutscene_model.manifest import Manifest
 from cutscene_model.scene import MAX_REFERENCES, Stage
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_server.errors import InvalidRequest
-from cutscene_server.keyframes import Easing, KeyframedStates, LockstepStates, Run, pack_state
+from cutscene_server.keyframes import Easing, KeyframedStates, LockstepStates, Run
+from cutscene_server.packed_scene import pack_state
 from cutscene_server.replay import Replay
 from cutscene_server.scheduling import DEFAULT_TENANT
 from cutscene_server.terms import Codec, Names, Pacing, PixelDigest, Terms

@@ -34,7 +34,8 @@ from cutscene_model.scene import (
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1 import scene_pb2
 from cutscene_server.errors import FieldViolation, InvalidRequest
-from cutscene_server.keyframes import Easing, KeyframedStates, LockstepStates, Run, unpack_state
+from cutscene_server.keyframes import Easing, KeyframedStates, LockstepStates, Run
+from cutscene_server.packed_scene import unpack_state
 from cutscene_server.terms import Names, Terms
 from cutscene_server.wire import requests
 from cutscene_server.wire.scene import Four, Three, read_state

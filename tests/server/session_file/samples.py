@@ -17,12 +17,12 @@ import pytest
 
 import synthetic_engine
 from cutscene_server.errors import InvalidRequest
+from cutscene_server.packed_scene import pack_stage
 from cutscene_server.session_file.reading import SessionReader
 from cutscene_server.session_file.writing import SessionWriter
 from cutscene_server.store import StoredFrame, StoredTurn
 from cutscene_server.terms import Terms
 from cutscene_server.wire import requests
-from cutscene_server.worker_messages import pack_stage
 from messages import keyframed_turn, lockstep_turn, open_message
 
 MODEL = synthetic_engine.MANIFEST

@@ -14,9 +14,8 @@ import pytest
 
 from cutscene_model import scene_codec
 from cutscene_server.errors import InvalidRequest
-from cutscene_server.keyframes import unpack_state
+from cutscene_server.packed_scene import unpack_stage, unpack_state
 from cutscene_server.session_file.reading import SessionReader
-from cutscene_server.worker_messages import unpack_stage
 
 from .samples import MAX_FRAMES, MODEL, Parts, complaint, sample, written
 

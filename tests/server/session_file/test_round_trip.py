@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cutscene_model.scene import ActorState, Camera, Lights, PointLight, PropState, SceneState
-from cutscene_server.keyframes import LockstepStates, interpolate, pack_state, unpack_state
+from cutscene_server.keyframes import LockstepStates, interpolate
+from cutscene_server.packed_scene import pack_stage, pack_state, unpack_stage, unpack_state
 from cutscene_server.session_file.layout import MAX_STAGE_BYTES, MAX_STATE_BYTES
 from cutscene_server.terms import Codec, PixelDigest
 from cutscene_server.wire.scene import read_state
 from cutscene_server.wire.stored import check_state
 from cutscene_server.wire.violations import Violations
-from cutscene_server.worker_messages import pack_stage, unpack_stage
 from messages import scene_state
 
 from .samples import DRAWN, ENVIRONMENT, MODEL, NAMES, Parts, Sample, read, sample, written

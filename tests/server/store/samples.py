@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from cutscene_server.store import NewSession, StoredFrame, StoredTurn
+from cutscene_server.store import NewSession, Store, StoredFrame, StoredTurn
 
 
 def new_session(session_id: str = "session-a", *, created_unix_us: int = 1_700_000_000_000_000) -> NewSession:
@@ -42,3 +42,16 @@ def frame(index: int, label: str = "", *, latent_bytes: int = 32) -> StoredFrame
 
 def log_file(directory: Path, session_id: str = "session-a", epoch: int = 0) -> Path:
     return directory / "sessions" / session_id / f"frames-{epoch}.log"
+
+
+def add_frames(store: Store, session_id: str, first: int, end: int, label: str = "") -> None:
+    for index in range(first, end):
+        store.add_frame(session_id, frame(index, label))
+
+
+def labels(store: Store, session_id: str, epoch: int | None = None, end: int | None = None) -> str:
+    """Which label each of the session's frames below ``end`` (None: all) was added with, in order."""
+    end = store.read_session(session_id).next_frame if end is None else end
+    frames = list(store.read_frames(session_id, 0, end, epoch))
+    assert [each.frame_index for each in frames] == list(range(end))
+    return "".join(each.packed_state.decode().partition(":")[0] for each in frames)
