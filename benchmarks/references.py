@@ -1,18 +1,20 @@
-"""Do reference pictures help? Frames of held-out performances drawn without, with their own and with a stranger's.
+"""What are reference pictures worth? Held-out frames under looks that only a still of another moment tells of.
 
-    python benchmarks/references.py --data data/held-out --model my-model --json
+    python benchmarks/references.py --data data/held-out --json
 
-The data are captured shards (`cutscene-train capture --split held-out`), with pictures and object ids. Frames are drawn
-alone, without history, from equal noise, and compared with the captured picture, three times:
+The data are captured shards (`cutscene-train capture --split held-out`). A look is laid over the captured pictures, as
+a colourist would: each of those named in `cutscene_model.training.color_grades.LOOKS`, none of which the model was
+trained with. Frames are drawn alone, without history, from equal noise, and compared with the picture under that look:
 
-  without   no reference picture
-  own       pictures of another run of the same performance: the same cast and set, another moment, often another camera
-  stranger  pictures of another performance: whether it matters who and what is on them
+  without   no reference picture: how far the look is from the model's own
+  own       pictures under the look of another run of the same performance: the same cast and set, another moment
+  stranger  pictures under the look of another performance, as a mood board would have them
 
-Gains are paired by frame against `without`, averaged by performance, and told with the standard error over
-performances, for frames of one are alike. References pay if `own` gains PSNR by more than two standard errors, over
-`without` and over `stranger`. PSNR in dB; identity_error and color_shift in dE76 of actors' pixels, where less is
-better (see `cutscene_model.training.identity`). Needs the training extra, and a model trained with references.
+Row `none` is what references cost where nothing is to be changed: pictures as they were captured. Gains are paired by
+frame, averaged by performance, and told with the standard error over performances, for frames of one are alike.
+References pay if `own` gains over `without`, all looks together, by more than two standard errors. PSNR in dB, over
+all pixels. With --picture a sheet: three rows of stills, wanted, drawn without and drawn with a reference, and the
+references below. Needs the training extra, and a model that takes references.
 """
 
 from __future__ import annotations
@@ -21,27 +23,27 @@ import argparse
 import json
 import math
 import sys
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import simplejpeg
+import torch
 from tqdm import tqdm
 
 from cutscene_model.engine import TIERS, Pixels
 from cutscene_model.loading import load_engine
+from cutscene_model.training.color_grades import LOOKS
 from cutscene_model.training.evaluation import as_tensor, describe_machine
-from cutscene_model.training.regions import regions_of
-from cutscene_model.training.scores import score
+from cutscene_model.training.metrics import psnr
+from cutscene_model.training.own_game.scoring import write_rows
 from cutscene_model.training.shards import Record, Shard, read_shard, shard_paths
 from cutscene_model.transformer import TransformerEngine
 
 WAYS = ("without", "own", "stranger")
-FIGURES = ("psnr_db", "actor_psnr_db", "face_psnr_db", "identity_error", "color_shift")
-Values = dict[str, dict[str, float]]  # by way and figure
+NONE = "none"
+Values = dict[str, dict[str, float]]  # PSNR by look and way
 
 
 @dataclass(frozen=True)
@@ -87,55 +89,79 @@ def picture(record: Record) -> Pixels:
     return pixels
 
 
-def object_ids(record: Record) -> npt.NDArray[np.uint8]:
-    """(288, 512)"""
-    if not record.ids:
-        raise SystemExit("these shards have no object ids; capture them with --split held-out")
-    return np.frombuffer(zlib.decompress(record.ids), np.uint8).reshape(288, 512)
+def under(look: str, pixels: Pixels) -> Pixels:
+    """The picture under the look of that name."""
+    if look == NONE:
+        return pixels
+    shown = LOOKS[look](as_tensor(pixels)[None])[0]
+    levels: Pixels = (shown.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    return levels
 
 
-def play(engine: TransformerEngine, case: Case, tier: str) -> list[Values]:
-    """Each target's figures in every way."""
-    stage = case.shard.stages[case.stage]
-    shown = {"without": (), "own": case.own, "stranger": case.stranger}
-    timelines = {
-        way: engine.begin(replace(stage, references=tuple(engine.encode(each).tobytes() for each in pictures)), 0)
-        for way, pictures in shown.items()
-    }
-    results = []
-    for target in case.targets:
-        reference, regions = as_tensor(picture(target)), regions_of(target.state, object_ids(target))
-        values: Values = {}
-        for way, timeline in timelines.items():
-            timeline.go_to(target.frame_index, ())
-            prepared = timeline.prepare(target.state, tier)
-            pixels = timeline.decode(prepared, timeline.draw(prepared, tier).latent)
-            figures = score(as_tensor(pixels), reference, regions)
-            values[way] = {name: getattr(figures, name) for name in FIGURES}
-        results.append(values)
-    for timeline in timelines.values():
-        timeline.close()
-    return results
+def draw(engine: TransformerEngine, case: Case, target: Record, pictures: Sequence[Pixels], tier: str) -> Pixels:
+    """The target's frame in a session with those references."""
+    stage = replace(case.shard.stages[case.stage], references=tuple(engine.encode(each).tobytes() for each in pictures))
+    timeline = engine.begin(stage, 0, target.frame_index)
+    prepared = timeline.prepare(target.state, tier)
+    pixels = timeline.decode(prepared, timeline.draw(prepared, tier).latent)
+    timeline.close()
+    return pixels
 
 
-def gains(performances: Sequence[Sequence[Values]], figure: str, way: str, over: str) -> tuple[float, float]:
-    """The mean over performances of the mean paired difference of their frames, and its standard error."""
-    means = []
-    for frames in performances:
-        differences = [frame[way][figure] - frame[over][figure] for frame in frames]
-        known = [value for value in differences if not math.isnan(value)]  # frames without actors have no such figure
-        if known:
-            means.append(float(np.mean(known)))
-    if len(means) < 2:
-        return math.nan, math.nan
+def play(engine: TransformerEngine, case: Case, target: Record, tier: str) -> Values:
+    """One target's figures under each look in each way."""
+    plain, truth = draw(engine, case, target, (), tier), picture(target)
+    values: Values = {}
+    for look in (NONE, *LOOKS):
+        wanted = as_tensor(under(look, truth))
+        values[look] = {"without": psnr(as_tensor(plain), wanted)}
+        for way, pictures in (("own", case.own), ("stranger", case.stranger)):
+            result = draw(engine, case, target, [under(look, each) for each in pictures], tier)
+            values[look][way] = psnr(as_tensor(result), wanted)
+    return values
+
+
+def mean_of_looks(values: Mapping[str, Mapping[str, float]], way: str) -> float:
+    """Over all that are looks."""
+    return float(np.mean([values[look][way] for look in LOOKS]))
+
+
+def gain(performances: Sequence[Sequence[Values]], look: str | None, way: str) -> tuple[float, float]:
+    """Over ``without``, under one look or all: the mean over performances of their frames' mean, its standard error."""
+
+    def one(values: Values, which: str) -> float:
+        return mean_of_looks(values, which) if look is None else values[look][which]
+
+    means = [float(np.mean([one(frame, way) - one(frame, "without") for frame in frames])) for frames in performances]
     return float(np.mean(means)), float(np.std(means, ddof=1) / math.sqrt(len(means)))
 
 
-def level(performances: Sequence[Sequence[Values]], figure: str, way: str) -> float:
-    """The mean over all frames that have the figure."""
-    values = [frame[way][figure] for frames in performances for frame in frames]
-    known = [value for value in values if not math.isnan(value)]
-    return float(np.mean(known)) if known else math.nan
+def level(performances: Sequence[Sequence[Values]], look: str | None, way: str) -> float:
+    """The mean over all frames."""
+    frames = [frame for frames in performances for frame in frames]
+    return float(np.mean([mean_of_looks(f, way) if look is None else f[look][way] for f in frames]))
+
+
+def write_sheet(engine: TransformerEngine, chosen: Sequence[Case], tier: str, path: Path) -> None:
+    """One column a look, each from another performance."""
+    columns = []
+    for look, case in zip(LOOKS, chosen, strict=False):
+        target, told = case.targets[len(case.targets) // 2], under(look, case.own[0])
+        columns.append(
+            (
+                under(look, picture(target)),
+                draw(engine, case, target, (), tier),
+                draw(engine, case, target, [told], tier),
+                told,
+            )
+        )
+    titles = [
+        "wanted, never shown to the model: " + ", ".join(LOOKS),
+        "the model's frames without a reference picture",
+        "the model's frames, each with one reference picture, the still below it",
+        "the references: another moment of the same performance under the look",
+    ]
+    write_rows(path, titles, [list(row) for row in zip(*columns, strict=True)])
 
 
 def main() -> int:
@@ -149,54 +175,53 @@ def main() -> int:
     engine = load_engine(options.model)
     manifest = engine.manifest
     if manifest.references < options.references:
-        print(f"{manifest.name} {manifest.version} takes {manifest.references or 'no'} reference pictures; train one "
-              "with cutscene-train denoiser --references 0.5, and name it with --model", file=sys.stderr)  # fmt: skip
+        print(f"{manifest.name} {manifest.version} takes {manifest.references or 'no'} reference pictures; "
+              "cutscene-train grades trains a model to see them", file=sys.stderr)  # fmt: skip
         return 1
-    performances: list[list[Values]] = []
-    with tqdm(total=options.performances or None, unit="performance", mininterval=5.0) as bar:
-        for case in cases(paths, options.frames, options.references):
-            performances.append(play(engine, case, options.tier))
-            bar.update()
-            if len(performances) == options.performances:
-                break
-    if len(performances) < 2:
+    chosen = []
+    for case in cases(paths, options.frames, options.references):
+        chosen.append(case)
+        if len(chosen) == options.performances:
+            break
+    if len(chosen) < 2:
         print("these shards have too few performances of two runs or more", file=sys.stderr)
         return 1
+    if options.picture:
+        write_sheet(engine, chosen[:: max(1, len(chosen) // len(LOOKS))], options.tier, options.picture)
+        print(f"{options.picture}: a sheet of stills")
+    performances = [
+        [play(engine, case, target, options.tier) for target in case.targets]
+        for case in tqdm(chosen, unit="performance", mininterval=5.0)
+    ]
     return _report(performances, engine, options)
 
 
 def _report(performances: list[list[Values]], engine: TransformerEngine, options: argparse.Namespace) -> int:
     frames = sum(map(len, performances))
-    print(f"{engine.manifest.name} {engine.manifest.version}, {options.tier} tier, {options.references} reference(s): "
-          f"{frames} frames of {len(performances)} held-out performances, each without history")  # fmt: skip
+    name = f"{engine.manifest.name} {engine.manifest.version}"
+    print(f"{name}, {options.tier} tier, {options.references} reference(s): {frames} frames of {len(performances)} "
+          "held-out performances, each without history; PSNR in dB")  # fmt: skip
+    print(f"{'':16}{'without':>10}{'own':>10}{'stranger':>10}{'own - without':>20}{'stranger - without':>22}")
     result: dict[str, object] = {
-        "model": f"{engine.manifest.name} {engine.manifest.version}", "tier": options.tier,
-        "references": options.references, "frames": frames, "performances": len(performances),
+        "model": name, "tier": options.tier, "references": options.references, "frames": frames,
+        "performances": len(performances),
     }  # fmt: skip
-    print(f"{'':16}{'without':>10}{'own':>10}{'stranger':>10}{'own - without':>22}{'own - stranger':>22}")
-    for figure in FIGURES:
-        levels = {way: level(performances, figure, way) for way in WAYS}
-        over = {other: gains(performances, figure, "own", other) for other in ("without", "stranger")}
-        told = "".join(f"{f'{mean:+.4f} +- {error:.4f}':>22}" for mean, error in over.values())
-        print(f"{figure:16}{''.join(f'{value:10.3f}' for value in levels.values())}{told}")
-        result[figure] = {way: _rounded(value) for way, value in levels.items()} | {
-            f"own_over_{other}": {"gain": _rounded(mean), "error": _rounded(error)}
-            for other, (mean, error) in over.items()
+    for look in (None, *LOOKS, NONE):
+        levels = {way: level(performances, look, way) for way in WAYS}
+        gains = {way: gain(performances, look, way) for way in WAYS[1:]}
+        told = "".join(f"{f'{mean:+.2f} +- {error:.2f}':>21}" for mean, error in gains.values())
+        title = "all looks" if look is None else look
+        print(f"{title:16}{''.join(f'{value:10.2f}' for value in levels.values())}{told}")
+        result[title] = {way: round(value, 3) for way, value in levels.items()} | {
+            f"{way}_gain": {"mean": round(mean, 3), "error": round(error, 3)} for way, (mean, error) in gains.items()
         }
-    pays = all(
-        mean > 2 * error
-        for mean, error in (gains(performances, "psnr_db", "own", other) for other in ("without", "stranger"))
-    )
-    result["pays"] = pays
-    print("reference pictures pay: own ones gain more than two standard errors" if pays
-          else "reference pictures do not pay: no gain beyond two standard errors over both others")  # fmt: skip
+    mean, error = gain(performances, None, "own")
+    result["gain_db"], result["pays"] = round(mean, 3), mean > 2 * error
+    print("reference pictures pay: own ones gain more than two standard errors" if result["pays"]
+          else "reference pictures do not pay: no gain beyond two standard errors")  # fmt: skip
     if options.json:
         print(json.dumps(result))
     return 0
-
-
-def _rounded(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 5)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -205,8 +230,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, help="model directory; default: the shipped weights")
     parser.add_argument("--tier", default="standard", choices=TIERS)
     parser.add_argument("--references", type=int, default=1, choices=range(1, 5), help="a frame (default: %(default)s)")
-    parser.add_argument("--performances", type=int, default=60, help="at most; 0: all (default: %(default)s)")
-    parser.add_argument("--frames", type=int, default=4, help="of each performance (default: %(default)s)")
+    parser.add_argument("--performances", type=int, default=30, help="at most; 0: all (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=3, help="of each performance (default: %(default)s)")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="write a sheet of stills, a PNG")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     return parser
 

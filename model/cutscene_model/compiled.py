@@ -59,22 +59,26 @@ def lacking_of(
     return lacking.permute(0, 3, 1, 2)
 
 
-def pixels_of(coder: Autoencoder, latents: Tensor, surface: Surface) -> npt.NDArray[np.uint8]:
-    """What ``coder.decode`` makes of a batch of one, as bytes (288, 512, 3), in ``torch.inference_mode``."""
-    return _composed(coder.decoder.terms(latents * coder.std + coder.mean, surface), surface)
+def pixels_of(
+    coder: Autoencoder, latents: Tensor, surface: Surface, grade: Tensor | None = None
+) -> npt.NDArray[np.uint8]:
+    """What ``coder.decode`` makes of a batch of one, under a ``grade`` (3, TERMS), as bytes (288, 512, 3), in
+    ``torch.inference_mode``."""
+    return _composed(coder.decoder.terms(latents * coder.std + coder.mean, surface), surface, grade)
 
 
-def sketch_of(coder: Autoencoder, surface: Surface) -> npt.NDArray[np.uint8]:
+def sketch_of(coder: Autoencoder, surface: Surface, grade: Tensor | None = None) -> npt.NDArray[np.uint8]:
     """What ``coder.sketched`` makes of a batch of one, as ``pixels_of`` gives it."""
-    return _composed(coder.sketch(surface), surface)
+    return _composed(coder.sketch(surface), surface, grade)
 
 
-def _composed(terms: tuple[Tensor, Tensor], surface: Surface) -> npt.NDArray[np.uint8]:
+def _composed(terms: tuple[Tensor, Tensor], surface: Surface, grade: Tensor | None) -> npt.NDArray[np.uint8]:
     # As the bits they are, for numpy knows nothing of bfloat16.
     raw = (term.view(torch.uint16) if term.dtype is torch.bfloat16 else term for term in terms)
     logits, detail = (term[0].permute(1, 2, 0).numpy() for term in raw)
     lacking = None if surface.lacking is None else surface.lacking[0].permute(1, 2, 0).numpy()
-    return compose(logits, detail, surface.shaded[0].numpy(), surface.background[0].numpy(), lacking)
+    laid = None if grade is None else grade.numpy()
+    return compose(logits, detail, surface.shaded[0].numpy(), surface.background[0].numpy(), lacking, laid)
 
 
 def _painted(coder: Autoencoder, greybox: Shown, looks: SlotLooks, *, skip_empty: bool) -> tuple[Tensor, Tensor]:

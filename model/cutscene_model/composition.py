@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from cutscene_model.bands import in_bands, kernel
 from cutscene_model.decoder import CHOICES, PLACES
+from cutscene_model.grading import TERMS
 from cutscene_model.scene import FloatArray
 from cutscene_model.surface import CELL, LEVEL_CELL
 
@@ -24,26 +25,32 @@ _TOPS, _LEFTS = (tuple(int(p[axis]) for p in PLACES) for axis in (0, 1))
 
 
 def compose(
-    logits: Terms, detail: Terms, shaded: FloatArray, background: FloatArray, lacking: FloatArray | None = None
+    logits: Terms,
+    detail: Terms,
+    shaded: FloatArray,
+    background: FloatArray,
+    lacking: FloatArray | None = None,
+    grade: FloatArray | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Pixels (288, 512, 3) of one picture.
 
     ``logits`` (72, 128, CHOICES * 16) and ``detail`` (72, 128, 3 * 16) as the decoder's last layers leave them, their
     channels last: float32, or the bits of bfloat16 as uint16. ``shaded`` (3, 144, 256) and ``background`` (3,) are
-    the surface's, -1 to 1; ``lacking`` (72, 128, 3 * 16) too, its channels last.
+    the surface's, -1 to 1; ``lacking`` (72, 128, 3 * 16) too, its channels last. ``grade`` (3, TERMS): see ``grading``.
     """
     rows, columns = logits.shape[:2]
     pixels = np.empty((rows * _SPAN, columns * _SPAN, 3), np.uint8)
     around = np.pad(shaded, ((0, 0), (1, 1), (1, 1)), mode="edge")
     own = np.empty((1, 1, 1), np.float32) if lacking is None else lacking
-    given = (logits, detail, around, background, own, lacking is not None)
+    laid = np.zeros((3, TERMS), np.float32) if grade is None else grade
+    given = (logits, detail, around, background, own, lacking is not None, laid, grade is not None)
     in_bands(rows, lambda first, last: _compose(first, last, *given, pixels))
     return pixels
 
 
 @kernel
 def _compose(  # type: ignore[no-untyped-def]
-    first_row, last_row, logits, detail, around, background, own, has_own, pixels
+    first_row, last_row, logits, detail, around, background, own, has_own, grade, has_grade, pixels
 ):
     weights = np.empty((CHOICES, _PIXELS), np.float32)
     whole = np.empty((CHOICES, _PIXELS), np.int32)
@@ -95,10 +102,27 @@ def _compose(  # type: ignore[no-untyped-def]
                         total[color, lane] += weights[choice, lane] * (lower if lane & 2 else upper)
             for color in range(3):
                 for lane in range(_PIXELS):
-                    value = total[color, lane] / share[lane] + added[color * _PIXELS + lane]
+                    total[color, lane] = total[color, lane] / share[lane] + added[color * _PIXELS + lane]
+            if has_grade:
+                _lay_grade(grade, total)
+            for color in range(3):
+                for lane in range(_PIXELS):
+                    value = total[color, lane]
                     level = np.rint((min(max(value, np.float32(-1)), np.float32(1)) + 1) * np.float32(127.5))
                     i, j = _pixel(lane)
                     pixels[_SPAN * row + i, _SPAN * column + j, color] = np.uint8(level)
+
+
+@kernel
+def _lay_grade(grade, colors):  # type: ignore[no-untyped-def]
+    """What ``grading.graded`` does to pictures, to the ``colors`` (3, n) of some pixels."""
+    for lane in range(colors.shape[1]):
+        r, g, b = colors[0, lane], colors[1, lane], colors[2, lane]
+        for color in range(3):
+            k = grade[color]
+            straight = k[0] * r + k[1] * g + k[2] * b + k[9]
+            squares = k[3] * (r * r) + k[4] * (g * g) + k[5] * (b * b)
+            colors[color, lane] += straight + squares + k[6] * (r * g) + k[7] * (g * b) + k[8] * (b * r)
 
 
 @kernel

@@ -2,8 +2,8 @@
 
 It attends to the frame's own cells, to the anchors, and to the frame blocks of the window. A block's keys and values
 are made by the memory encoder from that frame alone, so that blocks do not depend on one another; time enters by
-rotating cached keys by their age when they are read. Anchors have no age: what each slot looks like and, in models that
-have been taught to see them, reference pictures. It predicts the clean latent (x-prediction).
+rotating cached keys by their age when they are read. Anchors, what each slot looks like, have no age. It predicts the
+clean latent (x-prediction).
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from cutscene_model.surface import LEVEL_WIDTHS, GreyboxBatch
 LATENT_ROWS, LATENT_COLUMNS = 9, 16
 CELLS = LATENT_ROWS * LATENT_COLUMNS
 MEMORY_CELLS = 40  # a block keeps 5 x 8 cells: 2 x 2 latent cells each
-REFERENCE_PATCH = (3, 4)  # latent cells that become one anchor cell of a reference picture
-REFERENCE_CELLS = CELLS // math.prod(REFERENCE_PATCH)
 SUMMARY_CHANNELS = 16  # of the greybox, averaged over a latent cell: see frame_summary
 CAMERA_CHANNELS = 12
 TIME_PAIRS = 8  # pairs of key channels that turn with age
@@ -84,27 +82,6 @@ class _MemoryEncoder(nn.Module):
         x = F.pad(torch.cat([latent, summary], dim=1), (0, 0, 0, 1))
         x = self.cells(x).flatten(2).transpose(1, 2) + self.camera(camera)[:, None] + self.place
         return self.norm(x + self.mix(x))
-
-
-class _ReferenceEncoder(nn.Module):
-    """Reference pictures' latents to anchor cells, 3 x 4 each; ``place`` marks them as such, and which part they are.
-
-    Which camera saw a picture is not known, so it can tell of colours and faces, and not of where anything is.
-    """
-
-    def __init__(self, latent: int, width: int) -> None:
-        super().__init__()
-        self.cells = nn.Conv2d(latent, width, REFERENCE_PATCH, stride=REFERENCE_PATCH)
-        self.place = nn.Parameter(torch.randn(REFERENCE_CELLS, width) * 0.02)
-        self.mix = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
-        self.norm = nn.LayerNorm(width)
-        # A model that begins to learn of references must not be thrown by them: at first they say little.
-        nn.init.constant_(self.norm.weight, 0.1)
-
-    def forward(self, latents: Tensor) -> Tensor:
-        """(B, n, C, 9, 16) to (B, n * REFERENCE_CELLS, width)."""
-        x = self.cells(latents.flatten(0, 1)).flatten(2).transpose(1, 2) + self.place
-        return self.norm(x + self.mix(x)).unflatten(0, latents.shape[:2]).flatten(1, 2)
 
 
 class _Block(nn.Module):
@@ -181,9 +158,7 @@ class Denoiser(nn.Module):
         heads: int = 4,
         feed: int = 384,
         slot_width: int = 64,
-        references: bool = False,
     ) -> None:
-        """``references``: whether there are weights to see reference pictures with."""
         super().__init__()
         self.regard = nn.Conv2d(LEVEL_WIDTHS[-1], width, 1)
         self.signal = _GlobalEncoder(width)
@@ -196,8 +171,6 @@ class Denoiser(nn.Module):
         self.leave = nn.Linear(width, latent)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
-        # Last, so that the weights before it begin alike with and without it.
-        self.reference = _ReferenceEncoder(latent, width) if references else None
 
     def set_product_dtype(self, dtype: torch.dtype) -> None:
         """The number format of the blocks' products, which are most of the work."""
@@ -212,15 +185,6 @@ class Denoiser(nn.Module):
         """Anchor blocks: one cell a slot (B, 65, slot_width), and one that is always there for attention to rest on."""
         cells = torch.cat([self.sink.expand(len(slots), 1, -1), self.anchor(slots)], dim=1)
         return self._remember(cells)
-
-    def references(self, latents: Tensor) -> Memory:
-        """Further anchor blocks: those of n reference pictures a stage, from their latents (B, n, C, 9, 16).
-
-        Raises ``ValueError`` if there are no weights to see them with.
-        """
-        if self.reference is None:
-            raise ValueError("this denoiser has no weights to see reference pictures with")
-        return self._remember(self.reference(latents))
 
     def block(self, latent: Tensor, summary: Tensor, camera: Tensor) -> Memory:
         """A frame's block: from its clean latent (B, C, 9, 16), greybox summary and camera, and from nothing else."""

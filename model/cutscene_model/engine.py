@@ -95,7 +95,7 @@ class Engine(Protocol):
         """What its cache has done since it was loaded, and holds now, by name: for logs and whoever watches them."""
 
     def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:
-        """What a reference picture of the model's size is to the model: a latent for ``Stage.references``."""
+        """What the model sees in a picture of its size, ``Manifest.reference_shape``: for ``Stage.references``."""
 
     def begin(self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()) -> Timeline:
         """Computes the anchors of ``stage`` and starts a timeline at ``next_frame``.

@@ -20,7 +20,7 @@ class TooManyLooksError(ModelError, ValueError):
 
 
 class ReferencesError(ModelError, ValueError):
-    """The stage's reference pictures are more than the model takes, or not latents of its."""
+    """The stage's reference pictures are more than the model takes, or not what it keeps of one."""
 
 
 class WeightsError(ModelError):

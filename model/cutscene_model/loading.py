@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from cutscene_model.allocator import keep_few_primitives, keep_freed_memory
 from cutscene_model.autoencoder import Autoencoder
@@ -16,16 +17,28 @@ from cutscene_model.block_pool import BlockPool
 from cutscene_model.denoiser import LATENT_COLUMNS, LATENT_ROWS, Denoiser
 from cutscene_model.engine import draw_whole
 from cutscene_model.errors import WeightsError
+from cutscene_model.grading import TONE_SHAPE, GradeReader
 from cutscene_model.greybox import HEIGHT, WIDTH
 from cutscene_model.manifest import Manifest, ManifestError, read_manifest, weights_digest
 from cutscene_model.precision import picture_dtype, set_picture_dtype
-from cutscene_model.scene import ActorState, Box, Camera, CastMember, ElementClass, SceneState, SetElement, Stage
+from cutscene_model.scene import (
+    MAX_REFERENCES,
+    ActorState,
+    Box,
+    Camera,
+    CastMember,
+    ElementClass,
+    SceneState,
+    SetElement,
+    Stage,
+)
 from cutscene_model.surface import CELL
 from cutscene_model.transformer import TransformerEngine
 from cutscene_model.volumes import Volumes, VolumesError, read_volumes, write_volumes
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
 VOLUMES_FILE, AUTOENCODER_FILE, DENOISER_FILE = "shapes.npz", "autoencoder.safetensors", "denoiser.safetensors"
+GRADES_FILE = "grades.safetensors"  # of a model that takes reference pictures
 
 
 def load_engine(
@@ -58,12 +71,12 @@ def load_engine(
         volumes = read_volumes(directory / VOLUMES_FILE)
         autoencoder, denoiser = build(manifest, volumes)
         for module, name in ((autoencoder, AUTOENCODER_FILE), (denoiser, DENOISER_FILE)):
-            weights = load_file(directory / name)
-            module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
+            _load_weights(module, directory / name)
+        reader = load_reader(directory) if manifest.references else None
     except (SafetensorError, VolumesError, RuntimeError, OSError) as error:
         raise WeightsError(f"{directory}: {error}") from error
     set_picture_dtype(autoencoder, denoiser, dtype)
-    engine = TransformerEngine(manifest, volumes, autoencoder, denoiser, torch.device(device))
+    engine = TransformerEngine(manifest, volumes, autoencoder, denoiser, torch.device(device), reader)
     if device == "cpu":
         _compile_kernels(engine)
         engine.pool = BlockPool()  # which has seen nothing yet
@@ -74,12 +87,14 @@ def _check(directory: Path, manifest: Manifest) -> None:
     """Raises ``WeightsError`` if the manifest leaves a file out of its digest, or tells of another size than this
     package draws: the networks would fit, and the pictures would not be what was said.
     """
-    if missing := {VOLUMES_FILE, AUTOENCODER_FILE, DENOISER_FILE} - set(manifest.files):
+    needed = {VOLUMES_FILE, AUTOENCODER_FILE, DENOISER_FILE} | ({GRADES_FILE} if manifest.references else set())
+    if missing := needed - set(manifest.files):
         raise WeightsError(f"{directory}: files: {', '.join(sorted(missing))} is not among them")
     for name, found, drawn in (
         ("height and width", (manifest.height, manifest.width), (HEIGHT * CELL, WIDTH * CELL)),
         ("greybox_shape", manifest.greybox_shape, (HEIGHT, WIDTH)),
         ("latent_shape", manifest.latent_shape[1:], (LATENT_ROWS, LATENT_COLUMNS)),
+        ("reference_shape", manifest.reference_shape, TONE_SHAPE if manifest.references else ()),
     ):
         if found != drawn:
             raise WeightsError(f"{directory}: {name}: found {found}; this version draws {drawn}")
@@ -104,21 +119,48 @@ def build(manifest: Manifest, volumes: Volumes) -> tuple[Autoencoder, Denoiser]:
     """The networks that ``manifest`` describes, with random weights."""
     latent = manifest.latent_shape[0]
     return Autoencoder(len(manifest.costumes), len(manifest.looks), volumes, latent), Denoiser(
-        latent, references=manifest.references > 0, **manifest.architecture.get("denoiser", {})
+        latent, **manifest.architecture.get("denoiser", {})
     )
 
 
+def load_reader(directory: Path) -> GradeReader:
+    """The reader of reference pictures in the model's folder ``directory``. Raises ``OSError``, ``SafetensorError``,
+    ``RuntimeError``."""
+    reader = GradeReader()
+    _load_weights(reader, directory / GRADES_FILE)
+    return reader.eval()
+
+
+def _load_weights(module: nn.Module, path: Path) -> None:
+    weights = load_file(path)
+    module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
+
+
 def write_model(
-    directory: Path, manifest: Manifest, volumes: Volumes, autoencoder: Autoencoder, denoiser: Denoiser
+    directory: Path,
+    manifest: Manifest,
+    volumes: Volumes,
+    autoencoder: Autoencoder,
+    denoiser: Denoiser,
+    reader: GradeReader | None = None,
 ) -> Manifest:
-    """Writes shape volumes, weights as float16 and the manifest with their digest; returns that manifest."""
+    """Writes shape volumes, weights as float16 and the manifest with their digest; returns that manifest.
+
+    A model without a ``reader`` takes no reference pictures, and its manifest says so.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     autoencoder.surface.faces.find_marks()
-    for module, name in ((autoencoder, AUTOENCODER_FILE), (denoiser, DENOISER_FILE)):
+    modules: dict[str, nn.Module] = {AUTOENCODER_FILE: autoencoder, DENOISER_FILE: denoiser}
+    if reader is not None:
+        modules[GRADES_FILE] = reader
+    for name, module in modules.items():
         weights = {k: v.half() if v.is_floating_point() else v for k, v in module.state_dict().items()}
         save_file({k: v.contiguous() for k, v in weights.items()}, directory / name)
     write_volumes(directory / VOLUMES_FILE, volumes)
-    files = (VOLUMES_FILE, AUTOENCODER_FILE, DENOISER_FILE)
-    written = dataclasses.replace(manifest, files=files, digest=weights_digest(directory, files))
+    files = (VOLUMES_FILE, *modules)
+    written = dataclasses.replace(
+        manifest, files=files, digest=weights_digest(directory, files),
+        references=MAX_REFERENCES if reader else 0, reference_shape=TONE_SHAPE if reader else (),
+    )  # fmt: skip
     written.write(directory)
     return written

@@ -43,6 +43,7 @@ class Manifest:
     # Tiers that are not named shade cells only.
     contrast: dict[str, float] = field(default_factory=dict)
     references: int = 0  # reference pictures that a stage may have; 0: the model has nothing to see them with
+    reference_shape: tuple[int, ...] = ()  # of what a session keeps of each, float16
     sketched: tuple[str, ...] = ()  # tiers whose pictures the small decoder draws: see ``sketch``
     # Tier name -> what its frame takes, of one of the default tier: a server's first guess. Where it is not said, it is
     # told from the denoising steps.
@@ -58,6 +59,8 @@ class Manifest:
         for field_name in ("sketched", "contrast", "work"):
             if unknown := [tier for tier in getattr(self, field_name) if tier not in self.tiers]:
                 raise ManifestError(f"{field_name}: {unknown[0]!r} is not one of the tiers, {', '.join(self.tiers)}")
+        if self.references and not self.reference_shape:
+            raise ManifestError(f"references: {self.references}, but reference_shape does not say what is kept of each")
         for tier, contrast in self.contrast.items():
             if not 0 <= contrast <= 2:
                 raise ManifestError(f"contrast: {tier}: {contrast} is not from 0 to 2")
@@ -75,6 +78,11 @@ class Manifest:
     def latent_bytes(self) -> int:
         """Of one latent in its stored form, float16."""
         return 2 * math.prod(self.latent_shape)
+
+    @property
+    def reference_bytes(self) -> int:
+        """Of what is kept of one reference picture."""
+        return 2 * math.prod(self.reference_shape)
 
     def write(self, directory: Path) -> None:
         """Writes ``manifest.json`` into ``directory``."""
@@ -96,7 +104,8 @@ def read_manifest(directory: Path) -> Manifest:
             f"{path}: format_version: found {found!r}; this version reads {FORMAT_VERSION}: "
             + ("a later one made the model" if later else "train or adapt the model anew (docs/own-game.md)")
         )
-    for name in ("latent_shape", "greybox_shape", "costumes", "looks", "emotions", "files", "sketched"):
+    shapes = ("latent_shape", "greybox_shape", "reference_shape")
+    for name in (*shapes, "costumes", "looks", "emotions", "files", "sketched"):
         if isinstance(plain.get(name), list):
             plain[name] = tuple(plain[name])
     try:

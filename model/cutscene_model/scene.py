@@ -117,8 +117,8 @@ class Stage:
     cast: tuple[CastMember, ...] = ()
     elements: tuple[SetElement, ...] = ()
     props: tuple[Prop, ...] = ()
-    # What reference pictures show, as the model's autoencoder has it: each a latent of ``Manifest.latent_shape``, raw
-    # little-endian float16 in C order. The pictures themselves are not kept.
+    # What the model sees in reference pictures: of each ``Manifest.reference_shape`` numbers, raw little-endian float16
+    # in C order. The pictures themselves are not kept.
     references: tuple[bytes, ...] = ()
 
 

@@ -56,8 +56,8 @@ def stage_from_plain(plain: object) -> Stage:
         raise ValueError(f"stage: codec version {version!r} is not {CODEC_VERSION} or {REFERENCES_VERSION}")
     references: tuple[bytes, ...] = ()
     if version == REFERENCES_VERSION:
-        *items, latents = _record(items, 5, "stage")
-        references = _references(latents)
+        *items, seen = _record(items, 5, "stage")
+        references = _references(seen)
     _, cast_, elements, props = _record(items, 4, "stage")
     return Stage(
         cast=tuple(_cast_member(item) for item in _sequence(cast_, "cast")),
@@ -174,12 +174,12 @@ def _prop_state(plain: object) -> PropState:
 
 
 def _references(plain: object) -> tuple[bytes, ...]:
-    latents = _sequence(plain, "references")
-    if not 1 <= len(latents) <= MAX_REFERENCES:
-        raise ValueError(f"references: expected 1 to {MAX_REFERENCES} items, got {len(latents)}")
-    if not all(isinstance(latent, bytes) for latent in latents):
+    pictures = _sequence(plain, "references")
+    if not 1 <= len(pictures) <= MAX_REFERENCES:
+        raise ValueError(f"references: expected 1 to {MAX_REFERENCES} items, got {len(pictures)}")
+    if not all(isinstance(picture, bytes) for picture in pictures):
         raise ValueError("references: expected bytes")
-    return tuple(cast("list[bytes]", latents))
+    return tuple(cast("list[bytes]", pictures))
 
 
 def _point(plain: object) -> PointLight:

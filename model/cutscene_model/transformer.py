@@ -6,7 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,13 @@ from cutscene_model.compiled import lacking_of, pixels_of, sketch_of, surface_of
 from cutscene_model.denoiser import Conditioning, Denoiser, Memory, frame_summary, rotated
 from cutscene_model.engine import DrawnFrame, PastFrame, Pixels
 from cutscene_model.errors import ReferencesError
+from cutscene_model.grading import GradeReader, coarse, graded, tones
 from cutscene_model.greybox import Greybox, GreyboxRaster
 from cutscene_model.manifest import Manifest
 from cutscene_model.noise import frame_noise
+from cutscene_model.palette import paint_colors, palette
 from cutscene_model.sampler import sample
-from cutscene_model.scene import SceneState, Stage
+from cutscene_model.scene import FloatArray, SceneState, Stage
 from cutscene_model.shading import contrasted
 from cutscene_model.surface import GreyboxBatch, Surface
 from cutscene_model.tensors import anchor_batch, greybox_batch
@@ -70,14 +72,17 @@ class TransformerEngine:
         autoencoder: Autoencoder,
         denoiser: Denoiser,
         device: torch.device,
+        reader: GradeReader | None = None,
         pool: BlockPool | None = None,
     ) -> None:
+        """``reader``: of reference pictures, if ``manifest.references`` says that the model takes any."""
         self.manifest = manifest
         self.volumes = volumes
         self.pool = BlockPool() if pool is None else pool
         self.device = device
         self.autoencoder = autoencoder.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.denoiser = denoiser.to(device).eval()
+        self.reader = None if reader is None else reader.to(device).eval()
 
     def counters(self) -> dict[str, int]:
         """See ``engine.Engine.counters``; the names are those of ``PoolFigures``."""
@@ -85,13 +90,27 @@ class TransformerEngine:
 
     @torch.inference_mode()
     def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:
-        """See ``engine.Engine.encode``."""
+        """See ``engine.Engine.encode``: the picture's tones."""
         # Copied, for numpy may have it in memory that torch would round otherwise in: see ``tensors``.
-        bytes_ = torch.tensor(picture, device=self.device)
-        signed = bytes_.permute(2, 0, 1)[None].float().div_(127.5).sub_(1)
-        latent = self.autoencoder.encode(signed.contiguous(memory_format=torch.channels_last))
-        stored: npt.NDArray[np.float16] = latent[0].to(torch.float16).contiguous().cpu().numpy()
+        shown = torch.tensor(picture, device=self.device).permute(2, 0, 1)[None].float() / 255
+        stored: npt.NDArray[np.float16] = tones(coarse(shown))[0].to(torch.float16).contiguous().cpu().numpy()
         return stored
+
+    @cached_property
+    def _paint(self) -> dict[str, FloatArray]:
+        return paint_colors(self.volumes)
+
+    @torch.inference_mode()
+    def grade(self, stage: Stage) -> torch.Tensor | None:
+        """What the stage's reference pictures say of colours, (3, TERMS); None if it has none.
+
+        Raises ``ReferencesError``.
+        """
+        seen = reference_tones(stage, self.manifest)
+        if seen is None or self.reader is None:
+            return None
+        told = torch.tensor(palette(stage, self._paint), device=self.device)
+        return self.reader.read(seen.to(self.device), told)
 
     def begin(
         self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()
@@ -110,19 +129,13 @@ class TransformerTimeline:
         manifest = engine.manifest
         self._raster = GreyboxRaster(stage, engine.volumes)
         table = anchor_table(stage, manifest.costumes, manifest.looks)
-        latents = reference_latents(stage, manifest)
+        self._grade = engine.grade(stage)
         with torch.inference_mode():
             self._looks = engine.autoencoder.surface.describe(anchor_batch([table], engine.device))
             anchors = engine.denoiser.anchors(self._looks.features)
             # Slots that say nothing are left out: cell 0 is the sink, cell 1 + s is slot s.
             cells = torch.from_numpy(np.flatnonzero(np.concatenate([[True], table.used]))).to(engine.device)
             self._anchors = Memory(anchors.keys[:, :, :, cells], anchors.values[:, :, :, cells])
-            if latents is not None:
-                seen = engine.denoiser.references(latents.to(engine.device))
-                self._anchors = Memory(
-                    torch.cat([self._anchors.keys, seen.keys], dim=3),
-                    torch.cat([self._anchors.values, seen.values], dim=3),
-                )
         self._window: deque[_Entry] = deque()
         self._pending: _Remembered | None = None
         self._denoised = True  # whether frames like the last one read blocks
@@ -212,10 +225,12 @@ class TransformerTimeline:
         clean = torch.tensor(latent)[None].to(device).float().contiguous(memory_format=torch.channels_last)
         if device.type == "cpu":
             if prepared.sketched:
-                return sketch_of(coder, prepared.surface)
-            return pixels_of(coder, clean, prepared.surface)
+                return sketch_of(coder, prepared.surface, self._grade)
+            return pixels_of(coder, clean, prepared.surface, self._grade)
         surface = prepared.surface
         picture = coder.sketched(surface) if prepared.sketched else coder.decode(clean, surface)
+        if self._grade is not None:
+            picture = graded(picture, self._grade[None])
         levels = ((picture[0].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
         return pixels
@@ -279,8 +294,8 @@ class TransformerTimeline:
         )
 
 
-def reference_latents(stage: Stage, manifest: Manifest) -> torch.Tensor | None:
-    """A stage's reference pictures as the denoiser takes them, (1, n, C, 9, 16) float32; None if it has none.
+def reference_tones(stage: Stage, manifest: Manifest) -> torch.Tensor | None:
+    """What is kept of a stage's reference pictures, (n, *reference_shape) float32; None if it has none.
 
     Raises ``ReferencesError``.
     """
@@ -290,11 +305,9 @@ def reference_latents(stage: Stage, manifest: Manifest) -> torch.Tensor | None:
         raise ReferencesError(
             f"{len(stage.references)} reference pictures; {manifest.name} takes {manifest.references or 'none'}"
         )
-    for latent in stage.references:
-        if len(latent) != manifest.latent_bytes:
-            raise ReferencesError(
-                f"a reference of {len(latent)} bytes; this model's latents have {manifest.latent_bytes}"
-            )
+    for seen in stage.references:
+        if len(seen) != manifest.reference_bytes:
+            raise ReferencesError(f"a reference of {len(seen)} bytes; this model's have {manifest.reference_bytes}")
     # Copied: see ``tensors``.
-    numbers = np.stack([np.frombuffer(latent, "<f2").astype(np.float32) for latent in stage.references])
-    return torch.tensor(numbers).reshape(1, len(stage.references), *manifest.latent_shape)
+    numbers = np.stack([np.frombuffer(seen, "<f2").astype(np.float32) for seen in stage.references])
+    return torch.tensor(numbers).reshape(len(stage.references), *manifest.reference_shape)

@@ -1,7 +1,7 @@
-"""Reference pictures to what a session keeps of them: latents, a part of its stage.
+"""Reference pictures to what a session keeps of them, a part of its stage.
 
-Pictures are decoded in a thread and encoded by the model in an inference process. From there on there are only
-latents, which are stored, forked, replayed and moved with the stage: no other server has to encode a picture alike.
+Pictures are decoded in a thread and seen by the model in an inference process. From there on there is only what it sees
+in them, which is stored, forked, replayed and moved with the stage: no other server has to see a picture alike.
 
 Backpressure policy, "one at a time": one session's pictures are in hand, a few more sessions wait, others are refused.
 """
@@ -53,20 +53,20 @@ class References:
         try:
             async with self._in_hand:
                 fields = [f"{path}[{index}].data" for index in range(len(pictures))]
-                latents = [await self._latent(data, field) for data, field in zip(pictures, fields, strict=True)]
+                seen = [await self._seen(data, field) for data, field in zip(pictures, fields, strict=True)]
         finally:
             self._waiting -= 1
-        return worker_messages.with_references(packed_stage, latents)
+        return worker_messages.with_references(packed_stage, seen)
 
-    async def _latent(self, data: bytes, field: str) -> bytes:
+    async def _seen(self, data: bytes, field: str) -> bytes:
         model, loop = self._require_serving(), asyncio.get_running_loop()
         pixels = await loop.run_in_executor(
             self._thread, reference_picture.decode, data, model.width, model.height, field
         )
-        latent = await self._encoded(pixels)
-        if len(latent) != model.latent_bytes or not np.isfinite(np.frombuffer(latent, "<f2")).all():
+        seen = await self._encoded(pixels)
+        if len(seen) != model.reference_bytes or not np.isfinite(np.frombuffer(seen, "<f2")).all():
             raise EngineFailed(f"{field}: the model can make nothing of this picture")
-        return latent
+        return seen
 
     async def _encoded(self, pixels: bytes) -> bytes:
         for _ in range(MOST_CRASHES):

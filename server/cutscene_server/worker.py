@@ -165,16 +165,16 @@ class Worker:
         self._report(messages.Began(command.key, command.generation))
 
     def _encode(self, command: messages.Encode) -> None:
-        """Between two frames: it takes about as long as drawing one, and sessions are opened rarely."""
+        """Between two frames: it takes less time than drawing one, and sessions are opened rarely."""
         manifest = self._engine.manifest
         try:
             pixels = np.frombuffer(command.pixels, np.uint8).reshape(manifest.height, manifest.width, 3)
-            latent = self._engine.encode(pixels)
+            seen = self._engine.encode(pixels)
         except Exception as error:
             log.exception("could not encode a reference picture")
             self._report(messages.EncodeFailed(command.number, _text(error)))
             return
-        self._report(messages.Encoded(command.number, latent.tobytes()))
+        self._report(messages.Encoded(command.number, seen.tobytes()))
 
     def _past(self, frame_index: int, packed_state: bytes, latent: bytes) -> PastFrame:
         shape = self._engine.manifest.latent_shape

@@ -128,10 +128,10 @@ class DrawFailed:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A reference picture's latent."""
+    """What the model sees in a reference picture."""
 
     number: int
-    latent: bytes  # raw float16
+    seen: bytes  # raw float16
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +198,9 @@ def split(joined: bytes) -> list[Message]:
     return [_KINDS[tag](*values) for tag, *values in msgpack.unpackb(joined)]
 
 
-def with_references(packed_stage: bytes, latents: Sequence[bytes]) -> bytes:
-    """A packed stage with these reference pictures' latents."""
-    return pack_stage(dataclasses.replace(unpack_stage(packed_stage), references=tuple(latents)))
+def with_references(packed_stage: bytes, seen: Sequence[bytes]) -> bytes:
+    """A packed stage with what the model sees in its reference pictures."""
+    return pack_stage(dataclasses.replace(unpack_stage(packed_stage), references=tuple(seen)))
 
 
 def pack_manifest(manifest: Manifest) -> bytes:

@@ -52,8 +52,8 @@ class SketchEngine:
         return {}
 
     def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:
-        """The mean colour, in every cell."""
-        shape = MANIFEST.latent_shape
+        """The mean colour, many times."""
+        shape = MANIFEST.reference_shape
         return np.broadcast_to((picture.mean() / 255).astype(np.float16), shape).copy()
 
     def begin(self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()) -> SketchTimeline:

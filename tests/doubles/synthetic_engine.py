@@ -55,6 +55,7 @@ MANIFEST = Manifest(
     files=(),
     license="MIT",
     references=3,
+    reference_shape=(3, 4),
 )
 
 
@@ -89,7 +90,7 @@ class SyntheticEngine:
             raise RuntimeError("this picture cannot be encoded")
         if (picture[0] == (255, 0, 0)).all():
             os._exit(3)
-        return _numbers(picture.tobytes())
+        return np.resize(_numbers(picture.tobytes()), MANIFEST.reference_shape)
 
     def begin(self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()) -> SyntheticTimeline:
         mischief = {member.id for member in stage.cast}

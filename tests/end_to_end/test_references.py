@@ -20,7 +20,6 @@ from cutscene_client.replaying import replay
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from messages import keyframed_turn, lockstep_turn, open_message
 from pictures import jpeg, noise, png
-from seeing_model import write_seeing_model
 from server_program import ServerProgram, frames_whatever_happens, serving
 
 STEPS: list[pb.Turn | pb.Cut] = [keyframed_turn("one", 11 / 24), cc.CUT, lockstep_turn("two", 8)]
@@ -113,20 +112,16 @@ async def test_films_have_references_too(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_a_real_model_s_session_is_moved_and_goes_on_with_the_pixels_it_would_have_had(tmp_path: Path) -> None:
-    model = await asyncio.to_thread(write_seeing_model, tmp_path / "model", telling=True)
     expansion = shipped.load_expansion("tavern_dialogue")
     first, second = (
         scene.lockstep_turn(shot.states[:3], f"t{number}") for number, shot in enumerate(expansion.shots[:2])
     )
     request = pb.Open()
     request.CopyFrom(expansion.open_request)
-    with (
-        local_server(["--model", str(model)]) as one,
-        local_server(["--model", str(model)]) as other,
-    ):
+    with local_server([]) as one, local_server([]) as other:
         async with cc.connect(one) as here, cc.connect(other) as there:
             (info,) = await here.models()
-            assert info.references == 2
+            assert info.references == 4
             without = await played(await here.open_request(request), [first])
             request.references.extend(pb.ReferencePicture(data=picture) for picture in PICTURES)
             session = await here.open_request(request)
@@ -139,6 +134,6 @@ async def test_a_real_model_s_session_is_moved_and_goes_on_with_the_pixels_it_wo
             assert await played(again, [cc.CUT, second]) == after
             figures = await replay(there, moved.session_id, moved.token, cc.ReplayWish(), None, verify=True)
             assert (figures.compared, figures.first_difference) == (6, None)
-            request.references.add(data=PICTURES[0])
-            with pytest.raises(cc.InvalidRequest, match="found 3 items; allowed are 0 to 2"):
+            request.references.extend(pb.ReferencePicture(data=PICTURES[0]) for _ in range(3))
+            with pytest.raises(cc.InvalidRequest, match="found 5 items; allowed are 0 to 4"):
                 await here.open_request(request)

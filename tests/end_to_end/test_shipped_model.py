@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 from collections.abc import Iterator
 from fractions import Fraction
@@ -10,13 +11,19 @@ from pathlib import Path
 
 import av
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 import cutscene_client as cc
 from cutscene_client import scene, shipped
 from cutscene_client.expand import Expansion
+from cutscene_client.frames import TIERS
 from cutscene_client.local_server import local_server
 from cutscene_client.moving import save
+from cutscene_client.references import read_references
+from cutscene_proto.v1 import cutscene_pb2 as pb
+
+Pixels = npt.NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +68,45 @@ async def test_a_neighbour_changes_no_pixel(address: str, expansion: Expansion) 
     assert [frame.digest for frame in alone] == [frame.digest for frame in beside]
 
 
-async def test_the_shipped_model_takes_no_reference_pictures_and_says_so(address: str) -> None:
-    picture = np.zeros((288, 512, 3), np.uint8)
+def sepia(pixels: Pixels) -> Pixels:
+    grey = pixels @ np.array([0.2126, 0.7152, 0.0722])
+    shown: Pixels = np.clip(grey[..., None] * [1.05, 0.95, 0.75] + [14, 5, -8], 0, 255).astype(np.uint8)
+    return shown
+
+
+def night(pixels: Pixels) -> Pixels:
+    shown: Pixels = (255 * (pixels / 255) ** 1.25 * [0.6, 0.75, 1.0]).astype(np.uint8)
+    return shown
+
+
+def psnr(frames: list[cc.Frame], wanted: list[Pixels]) -> float:
+    errors = [
+        np.square((frame.rgb.astype(float) - want) / 255).mean() for frame, want in zip(frames, wanted, strict=True)
+    ]
+    return float(-10 * np.log10(np.mean(errors)))
+
+
+async def test_a_still_under_a_look_brings_a_whole_film_near_it_and_one_without_leaves_it(
+    address: str, expansion: Expansion
+) -> None:
+    async def referring(still: Pixels, tier: str) -> list[cc.Frame]:
+        request = pb.Open()
+        request.CopyFrom(expansion.open_request)
+        request.tier = TIERS[tier]
+        request.references.extend(read_references([still] if still.size else []))
+        return await played(client, dataclasses.replace(expansion, open_request=request), shot=3, count=2)
+
     async with cc.connect(address) as client:
         (model,) = await client.models()
-        assert model.references == 0
-        with pytest.raises(cc.InvalidRequest, match=r"open\.references: found 1; kaykit takes no reference pictures"):
-            await client.open(cast=[], set=[], references=[picture])
+        assert model.references == 4
+        (still, *_) = await played(client, expansion, shot=1, count=1)  # another moment, another camera
+        for tier in ("draft", "standard", "high"):
+            plain = await referring(np.empty(0, np.uint8), tier)
+            for look in (sepia, night):
+                wanted = [look(frame.rgb) for frame in plain]
+                gained = psnr(await referring(look(still.rgb), tier), wanted) - psnr(plain, wanted)
+                assert gained > 3, "dB"
+            assert psnr(await referring(still.rgb, tier), [frame.rgb for frame in plain]) > 28, "dB"
 
 
 async def test_every_shipped_script_is_in_the_model_s_vocabulary(address: str) -> None:

@@ -37,7 +37,7 @@ def test_a_frame_has_the_manifests_size_and_is_not_flat(engine: TransformerEngin
 def with_pool(engine: TransformerEngine, budget: int) -> TransformerEngine:
     """The same model with a pool of its own."""
     return TransformerEngine(
-        engine.manifest, engine.volumes, engine.autoencoder, engine.denoiser, engine.device, BlockPool(budget)
+        engine.manifest, engine.volumes, engine.autoencoder, engine.denoiser, engine.device, pool=BlockPool(budget)
     )
 
 

@@ -109,7 +109,7 @@ async def test_references_change_the_frames_and_only_what_the_model_sees_of_them
     stream = RawStream(channel)
     opened = await stream.open(opening(first, second))
     kept = stage_of(serving, opened.session_id).references
-    assert [len(latent) for latent in kept] == [MANIFEST.latent_bytes] * 2
+    assert [len(seen) for seen in kept] == [MANIFEST.reference_bytes] * 2
     record = serving.runtime.sessions.get(opened.session_id)
     assert record is not None
     stored = await serving.runtime.archive.stored(record)
@@ -157,7 +157,7 @@ class HeldCrew:
     async def encode(self, pixels: bytes) -> bytes:
         self.asked.set()
         await self.go_on.wait()
-        return bytes(MANIFEST.latent_bytes)
+        return bytes(MANIFEST.reference_bytes)
 
 
 async def test_some_sessions_wait_with_their_pictures_others_are_refused_and_whoever_leaves_makes_room() -> None:
@@ -179,5 +179,5 @@ async def test_some_sessions_wait_with_their_pictures_others_are_refused_and_who
     left = [isinstance(result, asyncio.CancelledError) for result in results]
     assert left == [index in (0, 5) for index in range(MOST_WAITING + 1)]
     assert isinstance(results[-1], bytes)
-    assert unpack_stage(results[-1]).references == (bytes(MANIFEST.latent_bytes),)
+    assert unpack_stage(results[-1]).references == (bytes(MANIFEST.reference_bytes),)
     references.close()

@@ -144,8 +144,7 @@ class TurnRejected(CutsceneError):
     """The server did not take this turn. The session lives on and the next turn may follow."""
 
     def __init__(self, turn_id: str, violations: Sequence[FieldViolation], retry_after: float | None = None) -> None:
-        # A lone one is often all of the message.
-        named = "".join(f"\n  {violation}" for violation in violations if str(violation) != message)
+        named = "".join(f"\n  {violation}" for violation in violations)
         super().__init__(f"turn {turn_id or '(none)'} was rejected{named}")
         self.turn_id = turn_id
         self.violations = tuple(violations)

@@ -6,6 +6,7 @@
   cutscene-train autoencoder --shapes data/shapes.npz --data data/train --held-out data/held-out --run runs/first
   cutscene-train denoiser    --shapes data/shapes.npz --data data/train --held-out data/held-out --run runs/first
   cutscene-train finetune    --shapes data/shapes.npz --data data/train --held-out data/held-out --run runs/first
+  cutscene-train grades      --shapes data/shapes.npz --data data/train --held-out data/held-out --run runs/first
   cutscene-train export      --shapes data/shapes.npz --run runs/first --out my-model --name my-game --version 1
   cutscene-train evaluate    --assets PACKS --model my-model --out out/report
   cutscene-train shapes      --assets PACKS --out data/shapes.npz
@@ -36,10 +37,11 @@ from cutscene_model.errors import WeightsError
 from cutscene_model.manifest import ManifestError
 from cutscene_model.training import capture, library, volumes
 from cutscene_model.training.autoencoder_training import AutoencoderRun, finish_autoencoder, train_autoencoder
-from cutscene_model.training.denoiser_training import REFERENCED, DenoiserRun, train_denoiser
+from cutscene_model.training.denoiser_training import DenoiserRun, train_denoiser
 from cutscene_model.training.evaluation_command import add_arguments, run_evaluation
 from cutscene_model.training.export import describe_data, read_quality, release
 from cutscene_model.training.faces_training import train_faces
+from cutscene_model.training.grade_training import GradeRun, train_grades
 from cutscene_model.training.own_game.commands import add_steps
 from cutscene_model.training.own_game.errors import OwnGameError
 from cutscene_model.training.own_game.importing import read_vocabulary
@@ -107,12 +109,14 @@ def _parser() -> argparse.ArgumentParser:
     one = add("denoiser", _denoiser, "Train the denoiser on the autoencoder's latents.")
     _add_places(one)
     _add_rates(one, DenoiserRun, steps=2000)
-    _add_references(one)
 
     one = add("finetune", _finetune, "Train denoiser and autoencoder together, against the pictures themselves.")
     _add_places(one)
     _add_rates(one, DenoiserRun, steps=2000, batch=8, muon_rate=0.006, adam_rate=6e-4)
-    _add_references(one)
+
+    one = add("grades", _grades, "Train the reader of reference pictures, which tells how colours are moved.")
+    _add_data(one)
+    _add_rates(one, GradeRun, steps=4000)
 
     one = add("export", _export, "Write a trained run as a model that cutscene-server can load.")
     one.add_argument("--run", type=Path, required=True)
@@ -136,11 +140,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    _add_vocabulary(parser)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shapes", type=Path, required=True, help="shape volumes, from cutscene-train shapes")
     parser.add_argument("--data", type=Path, required=True, help="captured shards; prepared once, beside them")
     parser.add_argument("--held-out", type=Path, required=True, help="captured shards that are never trained on")
     parser.add_argument("--run", type=Path, required=True, help="run folder: checkpoints, logs, sample pictures")
-    _add_vocabulary(parser)
 
 
 def _add_vocabulary(parser: argparse.ArgumentParser) -> None:
@@ -170,21 +178,6 @@ def _add_rates(parser: argparse.ArgumentParser, run: type, **defaults: float) ->
     ):
         option = "--" + name.replace("_", "-")
         parser.add_argument(option, type=kind, default=fields[name], help=f"{text} (default {fields[name]})")
-
-
-def _add_references(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--references", type=_share, default=REFERENCED, metavar="SHARE",
-        help="of samples that see frames of another run of the same cast and set, as reference pictures; 0: a model"
-        f" that takes none (default {REFERENCED}). A run that was begun without goes on without",
-    )  # fmt: skip
-
-
-def _share(text: str) -> float:
-    share = float(text)
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 0 to 1")
-    return share
 
 
 def _rates(options: argparse.Namespace) -> dict[str, Any]:
@@ -230,9 +223,19 @@ def _denoiser_run(options: argparse.Namespace) -> DenoiserRun:
         prepared_frames(path, shapes, finished, names, painter) for path in (options.data, options.held_out)
     )
     return DenoiserRun(
-        shapes, frames, held_out, finished, options.run, references=options.references, vocabulary=names,
+        shapes, frames, held_out, finished, options.run, vocabulary=names,
         **_rates(options),
     )  # fmt: skip
+
+
+def _grades(options: argparse.Namespace) -> None:
+    figures = train_grades(
+        GradeRun(read_volumes(options.shapes), options.data, options.held_out, options.run, **_rates(options))
+    )
+    print(
+        f"held-out frames under random looks: {figures['none_db']:.1f} dB without a reference, "
+        f"{figures['read_db']:.1f} dB as one tells, {figures['strange_db']:.1f} dB as one of another performance does"
+    )
 
 
 def _export(options: argparse.Namespace) -> None:

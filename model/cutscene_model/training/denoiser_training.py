@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cutscene_model.autoencoder import Autoencoder
-from cutscene_model.denoiser import CELLS, MEMORY_CELLS, REFERENCE_CELLS, Denoiser, Memory, rotated
+from cutscene_model.denoiser import CELLS, MEMORY_CELLS, Denoiser, Memory, rotated
 from cutscene_model.precision import autocast
 from cutscene_model.sampler import sample
 from cutscene_model.surface import CELL
@@ -28,7 +28,6 @@ from cutscene_model.training.prepared import HISTORY, PreparedFrames, Sample
 from cutscene_model.training.progress import (
     Average,
     Log,
-    has_weights,
     load_average,
     load_checkpoint,
     load_weights,
@@ -40,7 +39,6 @@ from cutscene_model.training.sheets import Comparison, to_picture, write_sheet
 from cutscene_model.vocabulary import SHIPPED, Vocabulary
 from cutscene_model.volumes import Volumes
 
-REFERENCED = 0.5  # share of samples that see reference pictures, so that a model does without as well
 _NEVER = -1e9  # added to the logits of cells that are not there
 
 
@@ -62,9 +60,6 @@ class DenoiserRun:
     decay_from: float = 0.3  # share of the steps after which the rates fall
     decoder_slowed_by: float = 0.75  # the autoencoder has been trained before: its rates are multiplied by this
     save_minutes: float = 4.0
-    references: float = (
-        REFERENCED  # share of samples with reference pictures; 0: the model has nothing to see them with
-    )
     start_from: Path | None = None  # a checkpoint whose weights a new run begins with; what it lacks starts fresh
     vocabulary: Vocabulary = SHIPPED
 
@@ -77,10 +72,9 @@ class DenoiserRun:
 class Both(nn.Module):
     """The denoiser and the autoencoder that shows its latents."""
 
-    def __init__(self, autoencoder: Autoencoder, references: bool = False) -> None:
-        """``references``: whether the denoiser can see reference pictures."""
+    def __init__(self, autoencoder: Autoencoder) -> None:
         super().__init__()
-        self.denoiser = Denoiser(references=references)
+        self.denoiser = Denoiser()
         self.autoencoder = autoencoder
         self.autoencoder.encoder.requires_grad_(False)
 
@@ -92,7 +86,7 @@ def batches(frames: PreparedFrames, run: DenoiserRun, start: int) -> Iterator[tu
         random = np.random.default_rng((run.seed, step))
         # Every other batch has no history: a first frame must be as good as any, and it trains a tenth faster.
         chosen = random.integers(0, len(frames), run.batch)
-        return frames.sample(chosen, random, run.pictures, HISTORY * (step % 2), run.references)
+        return frames.sample(chosen, random, run.pictures, HISTORY * (step % 2))
 
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(one, start)
@@ -103,15 +97,11 @@ def batches(frames: PreparedFrames, run: DenoiserRun, start: int) -> Iterator[tu
 
 def read_memory(denoiser: Denoiser, slots: Tensor, item: Sample, noise: Tensor) -> tuple[Memory, Tensor]:
     """Anchors and the blocks of each sample's history, with the mask that hides what is not there: slots that are not
-    used, reference pictures, frames."""
+    used, frames."""
     batch = len(slots)
     anchors = denoiser.anchors(slots)
     used = (item.anchors.costume + item.anchors.element_class) > 0
     own = torch.ones(batch, CELLS + 1, dtype=torch.bool)
-    if item.referenced.any():
-        seen = denoiser.references(item.references)
-        anchors = Memory(torch.cat([anchors.keys, seen.keys], dim=3), torch.cat([anchors.values, seen.values], dim=3))
-        used = torch.cat([used, item.referenced.repeat_interleave(REFERENCE_CELLS, dim=1)], dim=1)
     if not item.past_ages.any():
         return anchors, _mask(torch.cat([own, used], dim=1))
     past = denoiser.block(
@@ -182,16 +172,10 @@ def train_denoiser(run: DenoiserRun) -> None:
     torch.manual_seed(run.seed)
     run.out.mkdir(parents=True, exist_ok=True)
     checkpoint = run.checkpoint
-    if run.references and checkpoint.exists() and not sees_references(checkpoint):
-        print(f"{checkpoint} was begun without reference pictures, and goes on without them")
-        run = dataclasses.replace(run, references=0.0)
     log = Log(checkpoint.with_suffix(".jsonl"))
     autoencoder = Autoencoder(*run.vocabulary.sizes, run.volumes)
     autoencoder.load_state_dict(load_file(run.autoencoder))
-    # A run that was begun with them keeps the weights, though no further sample may have any.
-    begun_from = checkpoint if checkpoint.exists() else run.start_from
-    sees = run.references > 0 or (begun_from is not None and sees_references(begun_from))
-    model = Both(autoencoder.to(memory_format=torch.channels_last), sees)  # type: ignore[call-overload]
+    model = Both(autoencoder.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     if run.start_from is not None:
         load_weights(run.start_from, model)
     autoencoder.surface.faces.requires_grad_(not run.frames.has_pixels)  # pixels were shaded with them as they are
@@ -234,19 +218,10 @@ def train_denoiser(run: DenoiserRun) -> None:
             totals, seen = np.zeros(2), 0
 
 
-def sees_references(checkpoint: Path) -> bool:
-    """Whether a checkpoint's denoiser has weights to see reference pictures with."""
-    return has_weights(checkpoint, "module.denoiser.reference.")
-
-
 @torch.inference_mode()
 def evaluate_checkpoint(checkpoint: Path, run: DenoiserRun, count: int = 32) -> list[tuple[str, float]]:
-    """First-frame quality on held-out frames without history, at one and two steps; writes a sheet of pictures.
-
-    If the denoiser sees reference pictures, ``gain_1`` is what one of another run adds to ``psnr_1``, in dB.
-    """
-    sees = sees_references(checkpoint)
-    model = Both(Autoencoder(*run.vocabulary.sizes, run.volumes), sees)
+    """First-frame quality on held-out frames without history, at one and two steps; writes a sheet of pictures."""
+    model = Both(Autoencoder(*run.vocabulary.sizes, run.volumes))
     load_average(checkpoint, model)
     frames = run.held_out
     chosen = np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int)
@@ -273,15 +248,6 @@ def evaluate_checkpoint(checkpoint: Path, run: DenoiserRun, count: int = 32) -> 
                 values.setdefault(f"actor_psnr_{steps}", []).append(psnr(result, reference, actors))
             energy = gradient_energy_ratio(result, reference)
             values.setdefault(f"gradient_{steps}", []).append(energy)
-            others = frames.companions(int(index)) if sees and steps == 1 else []
-            if others:
-                seen = model.denoiser.references(frames.latents([others[len(others) // 2]])[None])
-                keys, more = (
-                    torch.cat(pair, dim=3) for pair in ((memory.keys, seen.keys), (memory.values, seen.values))
-                )
-                clean = sample(model.denoiser, noise, conditioning, Memory(keys, more), steps)
-                referred = (model.autoencoder.decode(clean, surface)[0] / 2 + 0.5).clip(0, 1)
-                values.setdefault("gain_1", []).append(psnr(referred, reference) - values["psnr_1"][-1])
             if steps == 1:
                 label = f"{values['psnr_1'][-1]:.1f} dB"
                 sheet.append(Comparison(label, to_picture(reference), to_picture(result)))

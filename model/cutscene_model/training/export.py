@@ -11,8 +11,9 @@ from cutscene_model.greybox import HEIGHT, WIDTH
 from cutscene_model.loading import write_model
 from cutscene_model.manifest import Manifest
 from cutscene_model.scene import EMOTIONS
-from cutscene_model.training.denoiser_training import Both, sees_references
-from cutscene_model.training.prepared import HISTORY, REFERENCES
+from cutscene_model.training.denoiser_training import Both
+from cutscene_model.training.grade_training import GRADES, averaged
+from cutscene_model.training.prepared import HISTORY
 from cutscene_model.training.progress import load_average, read_step
 from cutscene_model.training.refinement import CONTRAST
 from cutscene_model.training.shards import read_shard, shard_paths
@@ -36,19 +37,22 @@ def release(
     quality: dict[str, Any],
     vocabulary: Vocabulary = SHIPPED,
 ) -> Manifest:
-    """Exports the averaged weights of the run's finetuning, or before that of its denoiser, with a manifest."""
+    """Exports the averaged weights of the run's finetuning, or before that of its denoiser, with a manifest.
+
+    A run that trained a reader of grades makes a model that takes reference pictures.
+    """
     steps = {
         f"{name}_steps": read_step(run / file)
         for name, file in (
             ("autoencoder", "autoencoder.safetensors"),
             ("denoiser", "denoiser.safetensors"),
             ("finetune", "finetuned.safetensors"),
+            ("grades", GRADES),
         )
         if (run / file).exists()
     }
     checkpoint = run / ("finetuned.safetensors" if "finetune_steps" in steps else "denoiser.safetensors")
-    sees = sees_references(checkpoint)
-    model = Both(Autoencoder(*vocabulary.sizes, volumes), sees)
+    model = Both(Autoencoder(*vocabulary.sizes, volumes))
     load_average(checkpoint, model)
     manifest = Manifest(
         name=name,
@@ -70,13 +74,13 @@ def release(
         looks=vocabulary.looks,
         emotions=EMOTIONS,
         files=(),
-        references=REFERENCES if sees else 0,
         license=LICENSE if vocabulary == SHIPPED else "",
         data=data,
         training={**steps, **training},
         quality=quality,
     )
-    return write_model(out, manifest, volumes, model.autoencoder, model.denoiser)
+    reader = averaged(run / GRADES) if "grades_steps" in steps else None
+    return write_model(out, manifest, volumes, model.autoencoder, model.denoiser, reader)
 
 
 def read_quality(path: Path | None) -> dict[str, Any]:

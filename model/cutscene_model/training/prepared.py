@@ -36,7 +36,6 @@ from cutscene_model.volumes import Volumes
 PREPARED = "prepared"  # folder beside the shards, with one of its own for each
 _ENCODED_AT_ONCE = 8
 HISTORY = 3  # frames before the target that a training sample may see
-REFERENCES = 2  # reference pictures that it may see
 GRID = (HEIGHT, WIDTH)  # greybox cells of a frame
 _ANCHORS = tuple(field.name for field in dataclasses.fields(AnchorTable))
 _SEEN = ("slot", "part", "sample", "field", "actors", "globals", "viewpoints", "sheet")  # as ``GreyboxBatch``
@@ -55,8 +54,6 @@ class Sample:
     past_summaries: Tensor  # (B, HISTORY, 16, 9, 16)
     past_cameras: Tensor  # (B, HISTORY, 12)
     past_ages: Tensor  # (B, HISTORY) frames
-    references: Tensor  # (B, REFERENCES, C, 9, 16): latents of other frames of the same cast and set; zero where none
-    referenced: Tensor  # (B, REFERENCES) bool: which of them are there
     pictures: Tensor | None  # (B, 3, 288, 512) in -1 to 1
     pixels: Tensor | None  # as ``Crops.pixels``, where there are pictures
 
@@ -205,7 +202,6 @@ class PreparedFrames:
         self._shards = list(shards)
         self._arrays: list[dict[str, npt.NDArray[np.generic]]] = []
         self._index: list[tuple[int, int]] = []
-        self._starts: list[int] = []  # of each shard's frames in the index
         for place, shard in enumerate(self._shards):
             names = (*_MAPS, "summary", "stage", "run", "shot", "time", *(f"anchor_{name}" for name in _ANCHORS))
             folder = directory / shard.name
@@ -216,7 +212,6 @@ class PreparedFrames:
                 arrays["latent"] = np.load(folder / f"latent_{tag}.npy", mmap_mode="r")
                 arrays["coarse"] = np.load(folder / f"coarse_{tag}.npy", mmap_mode="r")
             self._arrays.append(arrays)
-            self._starts.append(len(self._index))
             self._index += [(place, row) for row in range(len(arrays["time"]))]
 
     def __len__(self) -> int:
@@ -270,12 +265,8 @@ class PreparedFrames:
         random: np.random.Generator,
         pictures: bool,
         history: int,
-        references: float = 0.0,
     ) -> Sample:
-        """The frames at ``indices`` with a random number, 0 to ``history``, of the frames before each.
-
-        A share ``references`` of them has reference pictures, one to ``REFERENCES``: see ``companions``.
-        """
+        """The frames at ``indices`` with a random number, 0 to ``history``, of the frames before each."""
         picked = [self._index[int(index)] for index in indices]
 
         latents = self._gather("latent", picked).float()
@@ -299,7 +290,6 @@ class PreparedFrames:
                 past_summaries[at, back - 1] = torch.from_numpy(np.array(arrays["summary"][before], np.float32))
                 past_cameras[at, back - 1] = torch.from_numpy(np.array(arrays["camera"][before], np.float32))
                 past_ages[at, back - 1] = float(arrays["time"][row] - arrays["time"][before])
-        shown, present = self._references(picked, random, references, latents)
         return Sample(
             self._greybox(picked),
             self._anchors(picked),
@@ -309,47 +299,9 @@ class PreparedFrames:
             past_summaries,
             past_cameras,
             past_ages,
-            shown,
-            present,
             self._pictures(picked) if pictures else None,
             self._pixels(picked) if pictures and self.has_pixels else None,
         )
-
-    def companions(self, index: int) -> list[int]:
-        """Frames that may serve as the reference of one: of the same cast and set, and of another run.
-
-        Neighbours in time would show the answer itself, which no reference does in play. Where there is no other run
-        they are taken all the same, but not the frame itself.
-        """
-        place, row = self._index[index]
-        arrays = self._arrays[place]
-        first = index - row
-        same = np.flatnonzero(arrays["stage"] == arrays["stage"][row])
-        elsewhere = same[arrays["run"][same] != arrays["run"][row]]
-        chosen = elsewhere if len(elsewhere) else same[same != row]
-        return [first + int(other) for other in chosen]
-
-    def latents(self, indices: Sequence[int]) -> Tensor:
-        """Latents of frames, (n, C, 9, 16)."""
-        return self._gather("latent", [self._index[index] for index in indices]).float()
-
-    def _references(
-        self, picked: list[tuple[int, int]], random: np.random.Generator, share: float, like: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        shown = torch.zeros(len(picked), REFERENCES, *like.shape[1:])
-        present = torch.zeros(len(picked), REFERENCES, dtype=torch.bool)
-        if share <= 0:  # and nothing is drawn of ``random``: all else is as it is without references
-            return shown, present
-        for at, (place, row) in enumerate(picked):
-            if random.random() >= share:
-                continue
-            others = self.companions(self._starts[place] + row)
-            wanted = min(int(random.integers(1, REFERENCES + 1)), len(others))
-            if wanted:
-                chosen = random.choice(others, wanted, replace=False)
-                shown[at, :wanted] = self.latents([int(other) for other in chosen])
-                present[at, :wanted] = True
-        return shown, present
 
     def picture(self, index: int) -> Tensor:
         """One frame's picture, (3, 288, 512) in -1 to 1."""

@@ -79,12 +79,6 @@ def read_step(path: Path) -> int:
         return int(file.metadata()["step"])
 
 
-def has_weights(path: Path, prefix: str) -> bool:
-    """Whether a checkpoint has any tensor whose name begins so."""
-    with safe_open(path, framework="pt") as file:
-        return any(name.startswith(prefix) for name in file.keys())  # noqa: SIM118 - it is no mapping
-
-
 def load_average(path: Path, module: nn.Module) -> None:
     """Loads a checkpoint's averaged weights into ``module``."""
     tensors = load_file(path)

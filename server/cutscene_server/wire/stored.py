@@ -131,7 +131,7 @@ def check_run(keyframed: bool, parts: Sequence[Keyframe], terms: Terms) -> Run:
 
 
 def _stage(packed: bytes, manifest: Manifest) -> Stage:
-    limits = _UNPACKING | {"max_bin_len": max(_UNPACKING["max_bin_len"], manifest.latent_bytes)}
+    limits = _UNPACKING | {"max_bin_len": max(_UNPACKING["max_bin_len"], manifest.reference_bytes)}
     try:
         return scene_codec.stage_from_plain(msgpack.unpackb(packed, **limits))
     except _UNREADABLE as error:
@@ -150,16 +150,16 @@ def _unreadable(path: str, error: Exception) -> InvalidRequest:
     return InvalidRequest([FieldViolation(path, f"is not what a scene is stored as: {why}")])
 
 
-def _check_references(violations: Violations, latents: Sequence[bytes], manifest: Manifest) -> None:
+def _check_references(violations: Violations, references: Sequence[bytes], manifest: Manifest) -> None:
     most = min(manifest.references, MAX_REFERENCES)
-    if len(latents) > most:
-        violations.add("open.references", f"found {len(latents)}; this model takes {most or 'none'}")
+    if len(references) > most:
+        violations.add("open.references", f"found {len(references)}; this model takes {most or 'none'}")
         return
-    for index, latent in enumerate(latents):
+    for index, seen in enumerate(references):
         path = f"open.references[{index}]"
-        if len(latent) != manifest.latent_bytes:
-            violations.add(path, f"found {len(latent)} bytes; this model's latents have {manifest.latent_bytes}")
-        elif not np.isfinite(np.frombuffer(latent, "<f2")).all():
+        if len(seen) != manifest.reference_bytes:
+            violations.add(path, f"found {len(seen)} bytes; this model keeps {manifest.reference_bytes}")
+        elif not np.isfinite(np.frombuffer(seen, "<f2")).all():
             violations.add(path, "has numbers that are not finite, which no model makes of a picture")
 
 

@@ -64,9 +64,9 @@ def bent_state(bend: Callable[[list[Any]], object]) -> bytes:
     return packed
 
 
-def referring(*latents: bytes | str) -> Bend:
+def referring(*seen: bytes | str) -> Bend:
     """A stage with reference pictures, which are these."""
-    return bent_stage(lambda stage: stage.__setitem__(slice(None), [2, *stage[1:], list(latents)]))
+    return bent_stage(lambda stage: stage.__setitem__(slice(None), [2, *stage[1:], list(seen)]))
 
 
 RECORDS: dict[str, tuple[Bend, str]] = {
@@ -119,11 +119,11 @@ RECORDS: dict[str, tuple[Bend, str]] = {
     "five references": (referring(*[bytes(16)] * 5), r"open\.stage: .*expected 1 to 4 items, got 5"),
     "no references, said so": (referring(), r"open\.stage: .*expected 1 to 4 items, got 0"),
     "a short reference": (
-        referring(bytes(16), bytes(15)),
-        r"open\.references\[1\]: found 15 bytes; this model's latents have 16",
+        referring(bytes(24), bytes(16)),
+        r"open\.references\[1\]: found 16 bytes; this model keeps 24",
     ),
     "a large reference": (referring(bytes(5000)), r"open\.stage: .*max_bin_len"),
-    "a reference of NaN": (referring(b"\xff" * 16), r"open\.references\[0\]: has numbers that are not finite"),
+    "a reference of NaN": (referring(b"\xff" * 24), r"open\.references\[0\]: has numbers that are not finite"),
     "a reference of text": (referring("x" * 16), r"open\.stage: .*expected bytes"),
     # turns
     "a turn is a map": (lambda p: p.records.__setitem__(1, {}), r"turns\[0\]: is not a list of 8"),

@@ -29,10 +29,10 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from cutscene_model.autoencoder import Autoencoder
-from cutscene_model.loading import SHIPPED_WEIGHTS, VOLUMES_FILE, load_engine, write_model
+from cutscene_model.loading import SHIPPED_WEIGHTS, VOLUMES_FILE, load_engine, load_reader, write_model
 from cutscene_model.manifest import Manifest, read_manifest
 from cutscene_model.training.autoencoder_training import AutoencoderRun, train_autoencoder
-from cutscene_model.training.denoiser_training import REFERENCED, Both, DenoiserRun, train_denoiser
+from cutscene_model.training.denoiser_training import Both, DenoiserRun, train_denoiser
 from cutscene_model.training.own_game.capture_folder import census, read_capture
 from cutscene_model.training.own_game.errors import MeshesError, OwnGameError
 from cutscene_model.training.own_game.importing import HELD_OUT, TRAIN, Split, import_capture, split_runs, vocabulary_of
@@ -109,8 +109,10 @@ def adapt(job: Adaptation) -> Manifest:
         ready.base, name=job.name, version=job.version, costumes=ready.vocabulary.costumes,
         looks=ready.vocabulary.looks, license=job.license, data=data, training=training, quality={},
     )  # fmt: skip
-    before = write_model(job.run / "before", manifest, ready.volumes, start.autoencoder, start.denoiser)
-    manifest = write_model(job.out, manifest, ready.volumes, after.autoencoder, after.denoiser)
+    # What looks do to colours it knows from paint, whoever's it is: so the base's reader serves as it is.
+    reader = load_reader(job.model) if ready.base.references else None
+    before = write_model(job.run / "before", manifest, ready.volumes, start.autoencoder, start.denoiser, reader)
+    manifest = write_model(job.out, manifest, ready.volumes, after.autoencoder, after.denoiser, reader)
     if job.score_frames:
         manifest = dataclasses.replace(manifest, quality=_scored(job, ready.split, before != manifest))
         manifest.write(job.out)
@@ -218,7 +220,7 @@ def _trained(job: Adaptation, ready: Prepared) -> Both:
     """The autoencoder trained on, then everything together."""
     job.training.mkdir(exist_ok=True)
     start, parts = job.run / "start.safetensors", {}
-    model = Both(Autoencoder(*ready.vocabulary.sizes, ready.volumes), ready.base.references > 0)
+    model = Both(Autoencoder(*ready.vocabulary.sizes, ready.volumes))
     load_checkpoint(start, model)
     for name, prefix in (("autoencoder", "autoencoder."), ("denoiser", "")):
         wanted = {k: v for k, v in model.state_dict().items() if k.startswith(f"{name}.")}
@@ -243,8 +245,7 @@ def _trained(job: Adaptation, ready: Prepared) -> Both:
     second = DenoiserRun(
         ready.volumes, _frames(job, ready, TRAIN, finished), _frames(job, ready, HELD_OUT, finished), finished,
         job.training, 0, True, job.finetune_batch, job.seed, 0.75 * job.muon_rate, 0.75 * job.adam_rate,
-        references=REFERENCED if ready.base.references else 0.0, start_from=parts["denoiser"],
-        vocabulary=ready.vocabulary,
+        start_from=parts["denoiser"], vocabulary=ready.vocabulary,
     )  # fmt: skip
     steps = _planned(job, "finetune", FINETUNE_SHARE, lambda n, out: train_denoiser(
         dataclasses.replace(second, steps=n, out=out)

@@ -76,7 +76,7 @@ def warm_model(
     state[_MARKED] = torch.ones(1 + len(vocabulary.costumes), len(EMOTIONS), MARK_CELLS, MARK_CELLS)
     state |= {name: remapped(state[name], costumes, 2) for name in _HEADGEAR_ROWS}
     state |= {name: remapped(state[name], looks) for name in _LOOK_ROWS}
-    model = Both(Autoencoder(*vocabulary.sizes, volumes, manifest.latent_shape[0]), manifest.references > 0)
+    model = Both(Autoencoder(*vocabulary.sizes, volumes, manifest.latent_shape[0]))
     _take_over(model.autoencoder, state)
     denoiser = load_file(directory / DENOISER_FILE)
     _take_over(model.denoiser, {name: value.float() for name, value in denoiser.items()})
