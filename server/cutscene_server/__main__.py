@@ -60,6 +60,7 @@ FLAGS: dict[str, str] = {
     "tenant_frames": "frames a second that are drawn for one tenant; 0 is no limit",
     "tenant_bytes": "bytes a second that are sent to one tenant; 0 is no limit",
     "workers": "inference processes; on a processor they share its cores",
+    "niceness": "of inference processes, 0 to 19: on busy cores the front end, which delivers frames, comes first",
     "max_import": "bytes that a session's file may have that is brought from another server",
     "render_output": "where the films of render jobs go: a directory, or s3://bucket/prefix (default: none are made)",
     "max_films": "bytes that films in a directory may take: then no job is taken, and no film put there",

@@ -50,6 +50,7 @@ class ServerConfig:
     tenant_frames: float = 0.0  # frames a second drawn for one tenant; 0: no limit
     tenant_bytes: float = 0.0  # bytes a second sent to one tenant; 0: no limit
     workers: int = 1  # inference processes
+    niceness: int = 5  # of theirs, so that whatever wakes to deliver a frame need not wait for a core
     max_import: int = 1 << 30  # bytes of a session's file that is brought from another server
     render_output: str | None = None  # where films go: a directory, or s3://bucket/prefix; None: none are made
     max_films: int = (
@@ -90,6 +91,8 @@ class ServerConfig:
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)} is not at least 1")
+        if not 0 <= self.niceness <= 19:
+            raise ConfigError(f"niceness: {self.niceness} is not one of 0 to 19")
         for name in ("tenant_sessions", "tenant_frames", "tenant_bytes"):
             if not 0 <= getattr(self, name) < 1e15:
                 raise ConfigError(f"{name}: {getattr(self, name)} is not a number from 0, which is no limit")

@@ -53,13 +53,16 @@ def main(
     engine_path: str,
     model: str | None,
     placement: dict[str, Any],
+    niceness: int,
     log_level: str,
     log_json: bool,
 ) -> None:
     """The process's entry: loads the model, says so, then serves the front end until it stops or goes away.
 
-    ``placement`` is handed to the engine's factory as it is: ``device``, ``threads`` and ``precision``.
+    ``placement`` is handed to the engine's factory as it is: ``device``, ``threads`` and ``precision``. ``niceness``
+    is added to the server's own.
     """
+    os.nice(niceness)  # before there are threads, for on Linux each has its own
     # Ctrl-C reaches the whole process group; stopping in order is the front end's business.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with logs.to_standard_error(log_level, as_json=log_json):

@@ -37,7 +37,15 @@ class WorkerLink:
         placement = {"device": config.device, "threads": config.threads_each, "precision": config.precision}
         self._process: SpawnProcess = context.Process(
             target=worker.main,
-            args=(self._far_end, config.engine, model, placement, config.log_level, config.log_json),
+            args=(
+                self._far_end,
+                config.engine,
+                model,
+                placement,
+                config.niceness,
+                config.log_level,
+                config.log_json,
+            ),
             name="cutscene-inference",
             daemon=True,  # should this process end without stopping it, it is ended too
         )

@@ -26,6 +26,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -
         ("max_sessions = '1'", "not a value of type int"),
         ("max_sessions = true", "not a value of type int"),
         ("max_sessions = 0", "not at least 1"),
+        ("niceness = 20", "not one of 0 to 19"),
         ("idle_timeout = -1", "not a positive number"),
         ("idle_timeout = nan", "not a positive number"),
         ("log_level = 'LOUD'", "not one of"),

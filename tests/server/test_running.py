@@ -235,6 +235,17 @@ async def test_the_program_can_be_stopped_while_it_loads_its_model(tmp_path: Pat
         await eventually(gone)
 
 
+@pytest.mark.parametrize(("arguments", "added"), [((), 5), (("--niceness", "0"), 0)])
+async def test_the_inference_process_leaves_the_front_end_the_first_core(
+    tmp_path: Path, arguments: tuple[str, ...], added: int
+) -> None:
+    with running_program(tmp_path, *arguments) as (program, port_file):
+        await eventually(lambda: asyncio.to_thread(port_file.exists))
+        own = os.getpriority(os.PRIO_PROCESS, program.pid)
+        children = [os.getpriority(os.PRIO_PROCESS, child) for child in child_processes(program.pid)]
+        assert max(children) == min(19, own + added)
+
+
 async def test_the_inference_process_goes_when_the_program_is_killed(tmp_path: Path) -> None:
     with running_program(tmp_path) as (program, port_file):
         await eventually(lambda: asyncio.to_thread(port_file.exists))
