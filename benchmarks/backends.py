@@ -62,7 +62,7 @@ from live import describe_machine, states_of
 from tqdm import tqdm
 
 from cutscene_client import shipped as scripts
-from cutscene_model.composition import compose
+from cutscene_model.compiled import composed
 from cutscene_model.loading import load_engine
 from cutscene_model.precision import picture_dtype, set_picture_dtype
 from cutscene_model.surface import Surface
@@ -115,10 +115,8 @@ class Shipped:
 
     def picture(self, terms: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.uint8]:
         """The timed frame's pixels from a decoder's terms."""
-        logits, detail = (np.ascontiguousarray(term[0].transpose(1, 2, 0)) for term in terms)
-        surface = self._surface
-        lacking = None if surface.lacking is None else surface.lacking[0].permute(1, 2, 0).numpy()
-        return compose(logits, detail, surface.shaded[0].numpy(), surface.background[0].numpy(), lacking)
+        logits, detail = (torch.tensor(term).contiguous(memory_format=torch.channels_last) for term in terms)
+        return composed((logits, detail), self._surface)
 
 
 def begin(options: argparse.Namespace, folder: Path, running: ExitStack) -> tuple[list[WayProcess], dict[str, str]]:

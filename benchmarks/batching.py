@@ -40,7 +40,7 @@ from torch import Tensor
 from cutscene_client import shipped
 from cutscene_model.denoiser import Conditioning, Memory
 from cutscene_model.loading import load_engine
-from cutscene_model.surface import Surface
+from cutscene_model.surface import Lacking, Surface
 from cutscene_server.wire.scene import names_of, read_stage, read_state
 from cutscene_server.wire.violations import Violations
 
@@ -119,7 +119,13 @@ def batched_denoising(frames: Sequence[DenoiserInput]) -> DenoiserInput:
 def batched_decoding(frames: Sequence[DecoderInput]) -> DecoderInput:
     """One input of B frames."""
     surfaces = [frame.surface for frame in frames]
-    lacking = [surface.lacking for surface in surfaces if surface.lacking is not None]
+    lacking = [surface.lacking for surface in surfaces]
+    blocks = surfaces[0].levels[0][0, 0].numel()  # of a frame
+    refined = [
+        (each.pixels[: len(each.block)], each.block + blocks * place)
+        for place, each in enumerate(lacking)
+        if each is not None and each.block is not None
+    ]
     levels = zip(*[surface.levels for surface in surfaces], strict=True)
     return DecoderInput(
         torch.cat([frame.latents for frame in frames]).contiguous(memory_format=torch.channels_last),
@@ -127,7 +133,7 @@ def batched_decoding(frames: Sequence[DecoderInput]) -> DecoderInput:
             torch.cat([surface.shaded for surface in surfaces]),
             torch.cat([surface.background for surface in surfaces]),
             tuple(torch.cat(level) for level in levels),
-            torch.cat(lacking) if lacking else None,
+            Lacking(*(torch.cat(every) for every in zip(*refined, strict=True))) if refined else None,
         ),
     )
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cutscene_model.decoder import Decoder
 from cutscene_model.denoiser import Conditioning, Denoiser, Memory
 from cutscene_model.scene import SceneState, Stage
-from cutscene_model.surface import Surface, SurfaceEncoder
+from cutscene_model.surface import Lacking, Surface, SurfaceEncoder
 from cutscene_model.transformer import TransformerEngine, TransformerTimeline
 
 Arrays = dict[str, npt.NDArray[np.float32]]  # a network's inputs by name, in order
@@ -64,9 +64,10 @@ class DecoderPass(nn.Module):
         shaded: Tensor,
         lacking: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """See ``Decoder.terms``; raw latents."""
+        """See ``Decoder.terms``; raw latents. ``lacking`` (B, 48, rows, columns) is of all blocks."""
         background = torch.zeros(len(latents), 3)  # which the last step reads
-        return self.network.terms(latents, Surface(shaded, background, (level0, level1, level2, level3), lacking))
+        pixels = None if lacking is None else Lacking(lacking.permute(0, 2, 3, 1).flatten(0, 2))
+        return self.network.terms(latents, Surface(shaded, background, (level0, level1, level2, level3), pixels))
 
 
 def networks(engine: TransformerEngine) -> dict[str, nn.Module]:
@@ -106,7 +107,8 @@ def capture(
         noisy, level, conditioning, memory = seen["denoiser"][:4]
         surface = prepared.surface
         given = [torch.tensor(latent)[None].float() * coder.std + coder.mean, *surface.levels, surface.shaded]
-        given += [] if surface.lacking is None else [surface.lacking]
+        # Of all blocks, for exported networks want one shape, and how many lack something differs by the frame.
+        given += [] if surface.lacking is None else [surface.lacking.everywhere(1, *surface.levels[0].shape[2:])]
         names = ("latents", "level0", "level1", "level2", "level3", "shaded", "lacking")
         frames.append(
             {

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.composition import compose
-from cutscene_model.greybox import Greybox
-from cutscene_model.marks import Shown, lay_marks, shown
-from cutscene_model.shading import light_cells, light_pixels, paint_cells
+from cutscene_model.greybox import Refined, Shown
+from cutscene_model.marks import cast_of, lay_marks, shown
+from cutscene_model.scene import FloatArray
+from cutscene_model.shading import light_cells, light_pixels, paint
 from cutscene_model.surface import (
     BACKGROUND,
     CELL,
@@ -22,41 +23,44 @@ from cutscene_model.surface import (
     LEVEL_CELL,
     LIGHT,
     GreyboxBatch,
+    Lacking,
     SlotLooks,
     Surface,
 )
+
+_ROWS = 256  # of pixels' blocks, whose number is a multiple of it
 
 
 def surface_of(coder: Autoencoder, greybox: GreyboxBatch, looks: SlotLooks, *, only_finest: bool = False) -> Surface:
     """What ``coder.surface`` makes of a batch of one, in ``torch.inference_mode``."""
     height, width = greybox.slot.shape[1:]
-    albedo, glows = _painted(coder, shown(greybox), looks, skip_empty=False)
+    seen = shown(greybox)
+    albedo, glows = _painted(coder, seen, greybox, looks)
     background = greybox.globals[:, BACKGROUND] * 2 - 1
+    # In torch's own memory: see ``tensors``.
     shaded, cells = torch.empty(1, 3, height, width), torch.empty(1, height, width, CELL_FEATURES)
     light_cells(
-        greybox.slot[0].numpy(), greybox.part[0].numpy(), greybox.field[0].numpy(), LIGHT.start,
-        albedo[0].numpy(), glows[0].numpy(), background[0].numpy(), shaded[0].numpy(), cells[0].numpy(),
+        seen.slot, seen.part, seen.field, LIGHT.start, albedo, glows, background[0].numpy(),
+        shaded[0].flatten(1).numpy(), cells[0].flatten(0, 1).numpy(),
     )  # fmt: skip
     return Surface(shaded, background, coder.surface.levels(cells.permute(0, 3, 1, 2), only_finest=only_finest))
 
 
 def lacking_of(
-    coder: Autoencoder,
-    greybox: GreyboxBatch,
-    refined: Greybox,
-    cells: npt.NDArray[np.bool_],
-    looks: SlotLooks,
-    surface: Surface,
-) -> Tensor:
-    """What ``coder.surface.lacking`` makes of a batch of one, in ``torch.inference_mode``; ``cells`` (144, 256)."""
-    albedo, glows = _painted(coder, shown(refined), looks, skip_empty=True)
-    rows, columns = (size // LEVEL_CELL for size in cells.shape)
-    lacking = torch.zeros(1, rows, columns, 3 * (CELL * LEVEL_CELL) ** 2)
+    coder: Autoencoder, greybox: GreyboxBatch, refined: Refined, looks: SlotLooks, surface: Surface
+) -> Lacking:
+    """What ``coder.surface.lacking`` makes of a batch of one, in ``torch.inference_mode``."""
+    albedo, glows = _painted(coder, refined.shown, greybox, looks)
+    cells = refined.cells
+    block = np.flatnonzero(cells[::2, ::2] | cells[::2, 1::2] | cells[1::2, ::2] | cells[1::2, 1::2])
+    # Few numbers of rows, for oneDNN makes a kernel for each.
+    pixels = torch.zeros(-(-len(block) // _ROWS) * _ROWS, 3 * (CELL * LEVEL_CELL) ** 2)
     light_pixels(
-        cells, refined.slot, refined.field, LIGHT.start, albedo[0].numpy(), glows[0].numpy(),
-        surface.background[0].numpy(), surface.shaded[0].numpy(), greybox.slot[0].numpy(), lacking[0].numpy(),
+        refined.rays, refined.shown.slot, refined.shown.field, LIGHT.start, albedo, glows,
+        surface.background[0].numpy(), surface.shaded[0].numpy(), greybox.slot[0].numpy(),
+        _places(block, (cells.shape[0] // LEVEL_CELL, cells.shape[1] // LEVEL_CELL)), pixels.numpy(),
     )  # fmt: skip
-    return lacking.permute(0, 3, 1, 2)
+    return Lacking(pixels, torch.from_numpy(block))
 
 
 def pixels_of(
@@ -64,33 +68,41 @@ def pixels_of(
 ) -> npt.NDArray[np.uint8]:
     """What ``coder.decode`` makes of a batch of one, under a ``grade`` (3, TERMS), as bytes (288, 512, 3), in
     ``torch.inference_mode``."""
-    return _composed(coder.decoder.terms(latents * coder.std + coder.mean, surface), surface, grade)
+    return composed(coder.decoder.terms(latents * coder.std + coder.mean, surface), surface, grade)
 
 
 def sketch_of(coder: Autoencoder, surface: Surface, grade: Tensor | None = None) -> npt.NDArray[np.uint8]:
     """What ``coder.sketched`` makes of a batch of one, as ``pixels_of`` gives it."""
-    return _composed(coder.sketch(surface), surface, grade)
+    return composed(coder.sketch(surface), surface, grade)
 
 
-def _composed(terms: tuple[Tensor, Tensor], surface: Surface, grade: Tensor | None) -> npt.NDArray[np.uint8]:
+def composed(terms: tuple[Tensor, Tensor], surface: Surface, grade: Tensor | None = None) -> npt.NDArray[np.uint8]:
+    """The same of what ``Decoder.terms`` gave, with channels last."""
     # As the bits they are, for numpy knows nothing of bfloat16.
     raw = (term.view(torch.uint16) if term.dtype is torch.bfloat16 else term for term in terms)
     logits, detail = (term[0].permute(1, 2, 0).numpy() for term in raw)
-    lacking = None if surface.lacking is None else surface.lacking[0].permute(1, 2, 0).numpy()
-    laid = None if grade is None else grade.numpy()
-    return compose(logits, detail, surface.shaded[0].numpy(), surface.background[0].numpy(), lacking, laid)
+    given = (logits, detail, surface.shaded[0].numpy(), surface.background[0].numpy())
+    laid, lacking = None if grade is None else grade.numpy(), surface.lacking
+    if lacking is None:
+        return compose(*given, grade=laid)
+    block = np.arange(len(lacking.pixels)) if lacking.block is None else lacking.block.numpy()
+    return compose(*given, _places(block, logits.shape[:2]), lacking.pixels.numpy(), laid)
 
 
-def _painted(coder: Autoencoder, greybox: Shown, looks: SlotLooks, *, skip_empty: bool) -> tuple[Tensor, Tensor]:
-    """Albedo (1, H, W, 3) with faces on it, and what glows (1, H, W)."""
-    encoder = coder.surface
-    height, width = greybox.slot.shape
-    # In torch's own memory: see ``tensors``.
-    albedo, glows = torch.empty(1, height, width, 3), torch.empty(1, height, width)
-    paint_cells(
-        greybox.slot, greybox.sample, encoder.materials.paint.numpy(),
-        encoder.materials.linear.numpy(), looks.tint[0].numpy(), looks.plain[0].numpy(),
-        albedo[0].numpy(), glows[0].numpy(), skip_empty,
+def _places(block: npt.NDArray[np.int64], shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
+    """Of ``shape``: where each of its numbers, row by row, stands in ``block``; -1 where it does not."""
+    places = np.full(shape, -1, np.int32)
+    places.reshape(-1)[block] = np.arange(len(block), dtype=np.int32)
+    return places
+
+
+def _painted(coder: Autoencoder, seen: Shown, greybox: GreyboxBatch, looks: SlotLooks) -> tuple[FloatArray, FloatArray]:
+    """The albedo (n, 3) of what is seen, with the faces of the greybox's cast on it, and what glows (n,)."""
+    encoder, count = coder.surface, len(seen.slot)
+    albedo, glows = np.empty((count, 3), np.float32), np.empty(count, np.float32)
+    paint(
+        seen.slot, seen.sample, encoder.materials.paint.numpy(), encoder.materials.linear.numpy(),
+        looks.tint[0].numpy(), looks.plain[0].numpy(), albedo, glows,
     )  # fmt: skip
-    lay_marks(encoder.faces, albedo[0], greybox, looks.costume[0])
+    lay_marks(encoder.faces, albedo, seen, cast_of(greybox, looks.costume))
     return albedo, glows

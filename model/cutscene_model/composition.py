@@ -21,6 +21,7 @@ _PIXELS = _SPAN**2
 _LOG2_E = np.float32(1.4426950408889634)
 # 2**f for f in -0.5 to 0.5: the first terms of its Taylor series, off by 2e-6 of the value at most.
 _POWERS = tuple(np.float32(np.log(2) ** n / f) for n, f in enumerate((1, 1, 2, 6, 24, 120)))
+_NO_BLOCK, _NO_PIXELS = np.empty((0, 0), np.int32), np.empty((0, 3 * _PIXELS), np.float32)
 _TOPS, _LEFTS = (tuple(int(p[axis]) for p in PLACES) for axis in (0, 1))
 
 
@@ -29,28 +30,29 @@ def compose(
     detail: Terms,
     shaded: FloatArray,
     background: FloatArray,
-    lacking: FloatArray | None = None,
+    block: npt.NDArray[np.int32] = _NO_BLOCK,
+    lacking: FloatArray = _NO_PIXELS,
     grade: FloatArray | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Pixels (288, 512, 3) of one picture.
 
     ``logits`` (72, 128, CHOICES * 16) and ``detail`` (72, 128, 3 * 16) as the decoder's last layers leave them, their
     channels last: float32, or the bits of bfloat16 as uint16. ``shaded`` (3, 144, 256) and ``background`` (3,) are
-    the surface's, -1 to 1; ``lacking`` (72, 128, 3 * 16) too, its channels last. ``grade`` (3, TERMS): see ``grading``.
+    the surface's, -1 to 1; ``lacking`` (n, 3 * 16) what pixels lack in their cells' colours, by blocks, and ``block``
+    (72, 128) where there each block stands, -1 where nothing is lacking. ``grade`` (3, TERMS): see ``grading``.
     """
     rows, columns = logits.shape[:2]
     pixels = np.empty((rows * _SPAN, columns * _SPAN, 3), np.uint8)
     around = np.pad(shaded, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    own = np.empty((1, 1, 1), np.float32) if lacking is None else lacking
     laid = np.zeros((3, TERMS), np.float32) if grade is None else grade
-    given = (logits, detail, around, background, own, lacking is not None, laid, grade is not None)
+    given = (logits, detail, around, background, block, lacking, len(lacking) > 0, laid, grade is not None)
     in_bands(rows, lambda first, last: _compose(first, last, *given, pixels))
     return pixels
 
 
 @kernel
 def _compose(  # type: ignore[no-untyped-def]
-    first_row, last_row, logits, detail, around, background, own, has_own, grade, has_grade, pixels
+    first_row, last_row, logits, detail, around, background, block, lacking, lacks, grade, has_grade, pixels
 ):
     weights = np.empty((CHOICES, _PIXELS), np.float32)
     whole = np.empty((CHOICES, _PIXELS), np.int32)
@@ -86,11 +88,12 @@ def _compose(  # type: ignore[no-untyped-def]
             for color in range(3):
                 for lane in range(_PIXELS):
                     total[color, lane] = weights[CHOICES - 1, lane] * background[color]
-            if has_own:
+            if lacks and block[row, column] >= 0:
+                own = lacking[block[row, column]]
                 for color in range(3):
                     for lane in range(_PIXELS):
                         i, j = _pixel(lane)
-                        total[color, lane] += weights[0, lane] * own[row, column, _PIXELS * color + _SPAN * i + j]
+                        total[color, lane] += weights[0, lane] * own[_PIXELS * color + _SPAN * i + j]
             for choice in range(CHOICES - 1):
                 top, left = 2 * row + _TOPS[choice], 2 * column + _LEFTS[choice]
                 for color in range(3):

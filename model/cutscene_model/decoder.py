@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cutscene_model.surface import CELL, LEVEL_CELL, LEVEL_WIDTHS, Surface
+from cutscene_model.surface import CELL, LEVEL_CELL, LEVEL_WIDTHS, Lacking, Surface
 
 # Of the cells that a pixel chooses among, how far below and right of the one up and left of its own:
 PLACES = ((1, 1), (1, 0), (1, 2), (0, 1), (2, 1))  # own, left, right, upper, lower
@@ -108,10 +108,20 @@ class Decoder(nn.Module):
         shaded = F.pixel_unshuffle(surface.shaded.to(dtype), LEVEL_CELL)
         x = self.join_fine(torch.cat([F.silu(x), fine, shaded], dim=1))
         if surface.lacking is not None:
-            x = x + self.join_pixels(surface.lacking.to(dtype))
+            x = self._with_pixels(x, surface.lacking)
         x = F.silu(x)
         x = F.silu(x + self.fine(x))
         return self.choose(x), self.detail(x)
+
+    def _with_pixels(self, x: Tensor, lacking: Lacking) -> Tensor:
+        """``x`` (B, e, rows, columns) with what ``join_pixels`` makes of the blocks' pixels."""
+        # As a map of one column, for that is what the layer takes.
+        joined = self.join_pixels(lacking.pixels.to(x.dtype).T[None, :, :, None])[0, :, :, 0].T
+        blocks = x.permute(0, 2, 3, 1)
+        flat = blocks.flatten(0, 2)
+        block = lacking.block
+        flat = flat + joined if block is None else flat.index_add(0, block, joined[: len(block)])
+        return flat.view_as(blocks).permute(0, 3, 1, 2)
 
 
 def first_guess() -> Tensor:
@@ -137,7 +147,8 @@ def _chosen(surface: Surface, logits: Tensor) -> Tensor:
     for index, (top, left) in enumerate(PLACES):
         color = around[:, :, None, top : top + rows, left : left + columns]
         if index == 0 and surface.lacking is not None:
-            pixels = F.pixel_shuffle(surface.lacking, CELL * LEVEL_CELL)
+            blocks = surface.lacking.everywhere(len(color), rows // LEVEL_CELL, columns // LEVEL_CELL)
+            pixels = F.pixel_shuffle(blocks, CELL * LEVEL_CELL)
             color = color + F.pixel_unshuffle(pixels, CELL).unflatten(1, (3, CELL**2))
         total = torch.addcmul(total, weights[:, None, index], color)
     return total.flatten(1, 2)

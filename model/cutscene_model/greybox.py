@@ -8,6 +8,7 @@ volumes, state).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from cutscene_model.bands import in_bands, kernel
 from cutscene_model.lighting import LIGHT_CHANNELS, ShadowMap, Sunlight, shade
 from cutscene_model.primitives import HEAD_PART, Primitives, SceneShapes, joined
-from cutscene_model.raycast import Hits, View, camera_view, cast_rays
+from cutscene_model.raycast import Hits, Rays, Sight, all_rays, camera_view, cast_rays, sight
 from cutscene_model.scene import EMOTIONS, MAX_CAST, FloatArray, SceneState, Stage
 from cutscene_model.vectors import rotation_matrix
 from cutscene_model.volumes import Volumes
@@ -40,8 +41,19 @@ class Scene:
     """What a greybox was drawn from."""
 
     state: SceneState
-    primitives: Primitives
+    seen: Sight  # of the camera
     sun: Sunlight | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What n rays show, each as in ``Greybox``."""
+
+    slot: npt.NDArray[np.uint8]  # (n,)
+    part: npt.NDArray[np.uint8]  # (n,)
+    sample: npt.NDArray[np.int32]  # (n,)
+    field: FloatArray  # (len(FIELD_CHANNELS), n)
+    sheet: FloatArray  # (3, n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,35 @@ class Greybox:
     scene: Scene
 
 
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """The pixels of some cells of a greybox, four of each, in the order of ``rays``."""
+
+    cells: npt.NDArray[np.bool_]  # (144, 256): those that were refined
+    rays: Rays  # of a raster of (288, 512)
+    shown: Shown  # by these rays
+
+    def spread(self, greybox: Greybox) -> Greybox:
+        """``greybox`` as a raster of all pixels (288, 512), with nothing elsewhere."""
+        shape = len(self.rays.starts) - 1, 2 * self.cells.shape[1]
+        chosen = np.repeat(np.arange(shape[0]), np.diff(self.rays.starts)), self.rays.columns
+
+        def raster(values: npt.NDArray[Any], nothing: int = 0) -> npt.NDArray[Any]:
+            spread = np.full((*values.shape[:-1], *shape), nothing, values.dtype)
+            spread[..., *chosen] = values
+            return spread
+
+        shown = self.shown
+        return replace(
+            greybox,
+            slot=raster(shown.slot),
+            part=raster(shown.part),
+            sample=raster(shown.sample, -1),
+            field=raster(shown.field),
+            sheet=raster(shown.sheet),
+        )
+
+
 class GreyboxRaster:
     """Rasterises the states of one stage. The set's primitives and its sun shadows are kept between states."""
 
@@ -73,89 +114,92 @@ class GreyboxRaster:
         """The control map of ``state``: some ten milliseconds on two cores."""
         moving = self._shapes.moving(state)
         sun = self._shadows.cast(moving, state.lights) if max(state.lights.sun_color) > 0 else None
-        primitives, view = joined(self._still, moving), camera_view(state.camera, WIDTH, HEIGHT, ASPECT)
-        scene, hits = Scene(state, primitives, sun), cast_rays(primitives, view, self._volumes)
+        view = camera_view(state.camera, WIDTH, HEIGHT, ASPECT)
+        scene = Scene(state, sight(joined(self._still, moving), view), sun)
+        rays = all_rays(WIDTH, HEIGHT)
+        shown = _shown(scene, scene.seen, rays, cast_rays(scene.seen, self._volumes, rays))
         return Greybox(
-            *_described(scene, hits, view, whole=True),
+            shown.slot.reshape(HEIGHT, WIDTH),
+            shown.part.reshape(HEIGHT, WIDTH),
+            shown.sample.reshape(HEIGHT, WIDTH),
+            shown.field.reshape(-1, HEIGHT, WIDTH),
+            shown.sheet.reshape(-1, HEIGHT, WIDTH),
             _faces(state),
             _globals(state),
-            _viewpoints(primitives, view.origin),
+            _viewpoints(scene.seen.primitives, view.origin),
             np.concatenate([view.origin / 10, view.rotation.reshape(-1)]).astype(np.float32),
             scene,
         )
 
-    def refine(self, greybox: Greybox, cells: npt.NDArray[np.bool_]) -> Greybox:
-        """The same scene once more, twice as fine (288, 512), in those of its ``cells`` (144, 256) that are true.
+    def refine(self, greybox: Greybox, cells: npt.NDArray[np.bool_]) -> Refined:
+        """The same scene once more, twice as fine, in those of its ``cells`` (144, 256) that are true.
 
         What lies much nearer or farther than all that the cells around show is not looked for, which saves most of
-        the work. Elsewhere it shows nothing.
+        the work. All costs as much as there are such cells.
         """
-        scene = greybox.scene
-        within = np.empty((2, HEIGHT, WIDTH), np.float32)
-        in_bands(HEIGHT, lambda first, last: _reach(first, last, cells, greybox.field[0], within))
-        view = camera_view(scene.state.camera, 2 * WIDTH, 2 * HEIGHT, ASPECT)
-        wanted = cells.repeat(2, axis=0).repeat(2, axis=1)
-        hits = cast_rays(scene.primitives, view, self._volumes, wanted, within)
-        slot, part, sample, field, sheet = _described(scene, hits, view, whole=False)
-        return replace(greybox, slot=slot, part=part, sample=sample, field=field, sheet=sheet)
+        scene, seen = greybox.scene, greybox.scene.seen.twice_as_fine()
+        counts = 2 * np.count_nonzero(cells, axis=1)
+        starts = np.concatenate([[0], counts.repeat(2).cumsum()]).astype(np.int64)
+        rays = Rays(np.empty(starts[-1], np.int32), starts)
+        within = np.empty((2, len(rays)), np.float32)
+        _pick(cells, greybox.field[0], rays.columns, rays.starts, within)
+        return Refined(cells, rays, _shown(scene, seen, rays, cast_rays(seen, self._volumes, rays, within)))
 
 
-def _described(
-    scene: Scene, hits: Hits, view: View, *, whole: bool
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.int32], FloatArray, FloatArray]:
-    """What ``hits``, of the rays of ``view``, show of ``scene``: slot, part, sample, field and sheet of a ``Greybox``.
-
-    Unless ``whole``, field and sheet are not filled where there is nothing, which costs more than the rest.
-    """
-    primitives = scene.primitives
-    shape = view.height, view.width
-    field = np.empty((len(FIELD_CHANNELS), *shape), np.float32)
-    slot, part = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
-    seen = (hits.primitive, hits.depth, hits.grid, hits.normal)
+def _shown(scene: Scene, seen: Sight, rays: Rays, hits: Hits) -> Shown:
+    """What ``hits`` of ``rays`` show of ``scene``, as it is ``seen``."""
+    primitives, count = seen.primitives, len(rays)
+    slot, part = np.zeros(count, np.uint8), np.zeros(count, np.uint8)
+    field, sheet = np.empty((len(FIELD_CHANNELS), count), np.float32), np.zeros((3, count), np.float32)
+    hit = (hits.primitive, hits.depth, hits.grid, hits.normal)
     what = (primitives.slot, primitives.part, primitives.local_low, primitives.local_step)
-    in_bands(view.height, lambda first, last: _describe(first, last, *seen, *what, whole, slot, part, field))
-    sheet = (np.zeros if whole else np.empty)((3, *shape), np.float32)
-    shade(field[7:], sheet, hits, _sheets(primitives), view, scene.state.lights, scene.sun, whole=whole)
-    return slot, part, hits.sample, field, sheet
+    in_bands(count, lambda first, last: _describe(first, last, *hit, *what, slot, part, field), count)
+    shade(field[7:], sheet, hits, rays, _sheets(primitives), seen.view, scene.state.lights, scene.sun)
+    return Shown(slot, part, hits.sample, field, sheet)
 
 
 @kernel
-def _reach(first_row, last_row, cells, inverse_depth, within):  # type: ignore[no-untyped-def]
-    """Between which depths the surroundings of each cell lie; nowhere where it is not wanted."""
+def _pick(cells, inverse_depth, columns, starts, within):  # type: ignore[no-untyped-def]
+    """The columns of the four pixels of every cell, and between which depths the surroundings of the cell lie."""
     height, width = cells.shape
-    for row in range(first_row, last_row):
+    for row in range(height):
         top, bottom = max(row - 1, 0), min(row + 1, height - 1)
+        upper, lower = starts[2 * row], starts[2 * row + 1]
         for column in range(width):
-            within[0, row, column], within[1, row, column] = 0, 0
             if not cells[row, column]:
                 continue
             nearest, farthest = np.float32(0), np.float32(1)
             for i in range(top, bottom + 1):
                 for j in range(max(column - 1, 0), min(column + 1, width - 1) + 1):
                     nearest, farthest = max(nearest, inverse_depth[i, j]), min(farthest, inverse_depth[i, j])
+            first, last = np.float32(0), np.float32(0)
             if nearest > 0:  # else there is nothing around
-                within[0, row, column] = _NEARER * (1 / nearest - 1)
-                within[1, row, column] = _FARTHER * (1 / farthest - 1) if farthest > 0 else np.float32(1e9)
+                first = _NEARER * (1 / nearest - 1)
+                last = _FARTHER * (1 / farthest - 1) if farthest > 0 else np.float32(1e9)
+            for ray in (upper, upper + 1, lower, lower + 1):
+                within[0, ray], within[1, ray] = first, last
+            columns[upper] = columns[lower] = 2 * column
+            columns[upper + 1] = columns[lower + 1] = 2 * column + 1
+            upper, lower = upper + 2, lower + 2
 
 
 @kernel
 def _describe(  # type: ignore[no-untyped-def]
-    first_row, last_row, primitive, depth, grid, normal, slots, parts, local_low, local_step, whole, slot, part, field
+    first_ray, last_ray, primitive, depth, grid, normal, slots, parts, local_low, local_step, slot, part, field
 ):
-    """Fills ``slot`` and ``part``, which are zero before, and all of ``field`` but the light, for some rows."""
-    for row in range(first_row, last_row):
-        for column in range(primitive.shape[1]):
-            who = primitive[row, column]
-            if who < 0:
-                for channel in range(7 if whole else 0):
-                    field[channel, row, column] = 0
-                continue
-            slot[row, column], part[row, column] = slots[who], parts[who]
-            field[0, row, column] = 1 / (1 + depth[row, column])
-            for axis in range(3):
-                local = local_low[who, axis] + local_step[who, axis] * grid[row, column, axis]
-                field[1 + axis, row, column] = min(max(local, -_FARTHEST), _FARTHEST)
-                field[4 + axis, row, column] = normal[row, column, axis]
+    """Fills ``slot`` and ``part``, which are zero before, and all of ``field`` but the light, for some rays."""
+    for ray in range(first_ray, last_ray):
+        who = primitive[ray]
+        if who < 0:
+            for channel in range(7):
+                field[channel, ray] = 0
+            continue
+        slot[ray], part[ray] = slots[who], parts[who]
+        field[0, ray] = 1 / (1 + depth[ray])
+        for axis in range(3):
+            local = local_low[who, axis] + local_step[who, axis] * grid[ray, axis]
+            field[1 + axis, ray] = min(max(local, -_FARTHEST), _FARTHEST)
+            field[4 + axis, ray] = normal[ray, axis]
 
 
 def _faces(state: SceneState) -> FloatArray:

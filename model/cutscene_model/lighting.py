@@ -8,7 +8,7 @@ import numpy as np
 
 from cutscene_model.bands import in_bands, kernel
 from cutscene_model.primitives import Primitives
-from cutscene_model.raycast import Hits, View, light_view, lower_depths
+from cutscene_model.raycast import Hits, Rays, View, light_view, lower_depths
 from cutscene_model.scene import FloatArray, Lights
 from cutscene_model.volumes import Volumes
 
@@ -77,17 +77,16 @@ def shade(
     channels: FloatArray,
     sheet: FloatArray,
     hits: Hits,
+    rays: Rays,
     sheets: FloatArray,
     view: View,
     lights: Lights,
     sun: Sunlight | None,
-    *,
-    whole: bool = True,
 ) -> None:
-    """Fills the channels (5, H, W) of ``LIGHT_CHANNELS``: also where nothing is seen if ``whole``.
+    """Fills the channels (5, n) of ``LIGHT_CHANNELS``, of what n ``rays`` of ``view`` hit and where they hit nothing.
 
-    ``sheets`` (n, 3) are world normals of sheets before primitives, nil where there is none. What light falls on them
-    goes to ``sheet`` (3, H, W), linear, halved; elsewhere that is left as it is.
+    ``sheets`` (m, 3) are world normals of sheets before primitives, nil where there is none. What light falls on them
+    goes to ``sheet`` (3, n), linear, halved; elsewhere that is left as it is.
     """
     points = np.zeros((max(len(lights.points), 1), 7), np.float32)
     for row, point in enumerate(lights.points):
@@ -101,38 +100,36 @@ def shade(
         sun is not None, depth, shadow_view.origin, np.ascontiguousarray(shadow_view.rotation), shadow_view.half_width,
     )  # fmt: skip
     seen = (
-        channels, sheet, hits.primitive, hits.depth, hits.normal, sheets,
-        view.origin, np.ascontiguousarray(view.rotation), view.half_width, view.half_height,
+        channels, sheet, hits.primitive, hits.depth, hits.normal, rays.columns, rays.starts, sheets,
+        view.origin, np.ascontiguousarray(view.rotation), view.half_width, view.half_height, view.width,
     )  # fmt: skip
-    in_bands(view.height, lambda first, last: _shade(first, last, *seen, *light, whole))
+    in_bands(view.height, lambda first, last: _shade(first, last, *seen, *light), len(rays))
 
 
 @kernel
 def _shade(  # type: ignore[no-untyped-def]
-    first_row, last_row, channels, sheet, primitive, depth, normal, sheets, eye, rotation, half_width, half_height,
-    ambient, sun_direction, sun_color, background, points, point_count,
-    sunny, sun_depth, sun_eye, sun_rotation, sun_half, whole,
+    first_row, last_row, channels, sheet, primitive, depth, normal, columns, starts, sheets,
+    eye, rotation, half_width, half_height, width, ambient, sun_direction, sun_color, background, points, point_count,
+    sunny, sun_depth, sun_eye, sun_rotation, sun_half,
 ):  # fmt: skip
-    height, width = primitive.shape
+    height = len(starts) - 1
     for row in range(first_row, last_row):
         v = (_ONE - (np.float32(row) + _HALF) / np.float32(height) * _TWO) * np.float32(half_height)
-        for column in range(width):
-            who = primitive[row, column]
+        for ray in range(starts[row], starts[row + 1]):
+            who = primitive[ray]
+            channels[0, ray], channels[1, ray] = 0, 0
             if who < 0:
-                if whole:
-                    channels[0, row, column], channels[1, row, column] = 0, 0
-                    for k in range(3):
-                        channels[2 + k, row, column] = background[k]
+                for color in range(3):
+                    channels[2 + color, ray] = background[color]
                 continue
-            channels[0, row, column], channels[1, row, column] = 0, 0
-            u = ((np.float32(column) + _HALF) / np.float32(width) * _TWO - _ONE) * np.float32(half_width)
-            t = depth[row, column]
+            u = ((np.float32(columns[ray]) + _HALF) / np.float32(width) * _TWO - _ONE) * np.float32(half_width)
+            t = depth[ray]
             x = eye[0] + t * (rotation[0, 0] * u + rotation[0, 1] * v - rotation[0, 2])
             y = eye[1] + t * (rotation[1, 0] * u + rotation[1, 1] * v - rotation[1, 2])
             z = eye[2] + t * (rotation[2, 0] * u + rotation[2, 1] * v - rotation[2, 2])
             for layer in range(2):
                 if layer == 0:
-                    nx, ny, nz = normal[row, column, 0], normal[row, column, 1], normal[row, column, 2]
+                    nx, ny, nz = normal[ray, 0], normal[ray, 1], normal[ray, 2]
                 else:
                     nx, ny, nz = sheets[who, 0], sheets[who, 1], sheets[who, 2]
                     if nx == 0 and ny == 0 and nz == 0:
@@ -145,8 +142,8 @@ def _shade(  # type: ignore[no-untyped-def]
                         px, py, pz = x + _BIAS * nx, y + _BIAS * ny, z + _BIAS * nz
                         lit = _reached(px, py, pz, sun_depth, sun_eye, sun_rotation, np.float32(sun_half))
                         if layer == 0:
-                            channels[0, row, column] = facing * lit
-                            channels[1, row, column] = lit
+                            channels[0, ray] = facing * lit
+                            channels[1, ray] = lit
                         r += facing * lit * sun_color[0]
                         g += facing * lit * sun_color[1]
                         b += facing * lit * sun_color[2]
@@ -161,11 +158,11 @@ def _shade(  # type: ignore[no-untyped-def]
                     g += strength * points[p, 4]
                     b += strength * points[p, 5]
                 if layer == 0:
-                    channels[2, row, column], channels[3, row, column], channels[4, row, column] = (
+                    channels[2, ray], channels[3, ray], channels[4, ray] = (
                         r * _HALF, g * _HALF, b * _HALF
                     )  # fmt: skip
                 else:
-                    sheet[0, row, column], sheet[1, row, column], sheet[2, row, column] = (
+                    sheet[0, ray], sheet[1, ray], sheet[2, ray] = (
                         r * _HALF, g * _HALF, b * _HALF
                     )  # fmt: skip
 

@@ -30,7 +30,7 @@ from cutscene_model.faces import (
     UNKNOWN_SKULL,
     FaceEncoder,
 )
-from cutscene_model.greybox import Greybox
+from cutscene_model.greybox import Greybox, Shown
 from cutscene_model.primitives import HEAD_PART
 from cutscene_model.scene import FloatArray
 from cutscene_model.surface import GreyboxBatch
@@ -49,101 +49,106 @@ _FLATTEST, _SHORTEST, _DARKEST, _GENTLEST = np.float32(0.3), np.float32(1e-5), n
 _LEAST, _MOST = 64, 512  # cells that the painter is asked about at a time, in multiples of the first
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What one greybox shows, for kernels."""
-
-    slot: npt.NDArray[np.uint8]  # (H, W), as all are those of ``Greybox``
-    part: npt.NDArray[np.uint8]
-    sample: npt.NDArray[np.int32]
-    field: FloatArray
-    actors: FloatArray
-    viewpoints: FloatArray
-    sheet: FloatArray
-
-
 def shown(greybox: Greybox | GreyboxBatch) -> Shown:
-    """Of a greybox, or of a batch of one."""
-    values = (getattr(greybox, field.name) for field in fields(Shown))
-    return Shown(*(value[0].numpy() if isinstance(value, Tensor) else value for value in values))
+    """What a greybox, or a batch of one, shows, row by row."""
+    whole = (
+        value[0].numpy() if isinstance(value, Tensor) else value
+        for value in (getattr(greybox, field.name) for field in fields(Shown))
+    )
+    return Shown(*(value.reshape(*value.shape[:-2], -1) for value in whole))
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who has the heads that are shown."""
+
+    actors: FloatArray  # as both are in ``Greybox``
+    viewpoints: FloatArray
+    costume: Tensor  # (65,) by slot
+
+
+def cast_of(greybox: GreyboxBatch, costume: Tensor) -> Cast:
+    """The cast of a batch of one; ``costume`` (1, 65)."""
+    return Cast(greybox.actors[0].numpy(), greybox.viewpoints[0].numpy(), costume[0])
 
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """The n cells of a greybox that may show marks."""
+    """The n of what is shown that may show marks."""
 
-    cell: npt.NDArray[np.int64]  # (n,) row by row
+    at: npt.NDArray[np.int64]  # (n,) which
     place: FloatArray  # (n, 2) seen from the front, metres in the head's frame
     person: npt.NDArray[np.int64]  # (n,) cast index
 
 
-def marked_cells(faces: FaceEncoder, greybox: Shown, costume: Tensor) -> Marked:
-    """Those of one greybox; ``costume`` (65,) by slot."""
-    slot = greybox.slot
-    places, found = np.empty((*slot.shape, 2), np.float32), np.zeros(slot.shape, np.bool_)
+def find_marked(faces: FaceEncoder, seen: Shown, cast: Cast) -> Marked:
+    """Where marks may be seen on the heads of a cast."""
+    count = len(seen.slot)
+    places, found = np.empty((count, 2), np.float32), np.zeros(count, np.bool_)
     given = (
-        slot, greybox.part, greybox.field, costume.numpy(), greybox.viewpoints,
-        faces.skulls.numpy(), faces.marked.numpy(), greybox.actors[:, :-1].argmax(axis=-1),
+        seen.slot, seen.part, seen.field, cast.costume.numpy(), cast.viewpoints,
+        faces.skulls.numpy(), faces.marked.numpy(), cast.actors[:, :-1].argmax(axis=-1),
     )  # fmt: skip
-    in_bands(len(slot), lambda first, last: _find(first, last, *given, places, found))
-    cell = np.flatnonzero(found)
-    return Marked(cell, places.reshape(-1, 2)[cell], slot.reshape(-1)[cell].astype(np.int64) - 1)
+    in_bands(count, lambda first, last: _find(first, last, *given, places, found), count)
+    at = np.flatnonzero(found)
+    return Marked(at, places[at], seen.slot[at].astype(np.int64) - 1)
 
 
-def lay_marks(faces: FaceEncoder, albedo: Tensor, greybox: Shown, costume: Tensor) -> None:
-    """Paints faces over the ``albedo`` (H, W, 3) of one greybox, as ``faces`` does; ``costume`` (65,) by slot."""
-    marked = marked_cells(faces, greybox, costume)
-    if not len(marked.cell):
+def lay_marks(faces: FaceEncoder, albedo: FloatArray, seen: Shown, cast: Cast) -> None:
+    """Paints faces over the ``albedo`` (n, 3) of what is seen, as ``faces`` does."""
+    marked = find_marked(faces, seen, cast)
+    if not len(marked.at):
         return
-    actors = torch.tensor(greybox.actors)
-    state = faces.mood(actors.to(faces.mood.weight.dtype)) + faces.wearer(costume[1 : 1 + len(actors)])
-    # Cells come in pieces of few lengths, the last filled up: oneDNN makes a kernel for each length, which takes longer
+    actors = torch.tensor(cast.actors)
+    state = faces.mood(actors.to(faces.mood.weight.dtype)) + faces.wearer(cast.costume[1 : 1 + len(actors)])
+    # They come in pieces of few lengths, the last filled up: oneDNN makes a kernel for each length, which takes longer
     # than painting, and keeps few.
-    count = len(marked.cell)
+    count = len(marked.at)
     rows = np.minimum(np.arange(-(-count // _LEAST) * _LEAST), count - 1)
     # In torch's own memory: see ``tensors``.
     place, person = torch.tensor(marked.place[rows]), torch.tensor(marked.person[rows])
     pieces = zip(place.split(_MOST), person.split(_MOST), strict=True)
     paint = torch.cat([faces.painted(near - near.new_tensor(CENTER), state[who]) for near, who in pieces])
-    _lay(marked.cell, paint.numpy(), greybox.field, greybox.sheet, albedo.numpy())
+    _lay(marked.at, paint.numpy(), seen.field, seen.sheet, albedo)
 
 
 @kernel
 def _find(  # type: ignore[no-untyped-def]
-    first_row, last_row, slot, part, field, costume, eyes, skulls, marked, moods, places, found
+    first, last, slot, part, field, costume, eyes, skulls, marked, moods, places, found
 ):
-    for row in range(first_row, last_row):
-        for column in range(slot.shape[1]):
-            x, y, z = field[1, row, column], field[2, row, column], field[3, row, column]
-            if part[row, column] != HEAD_PART or z <= _FRONT:
+    for at in range(first, last):
+        if part[at] != HEAD_PART:
+            continue
+        x, y, z = field[1, at], field[2, at], field[3, at]
+        if z <= _FRONT:
+            continue
+        if abs(x - _CENTER[0]) >= _REACH[0] or abs(y - _CENTER[1]) >= _REACH[1]:
+            continue
+        who = slot[at]
+        wearer, eye = costume[who], eyes[who - 1]
+        bx, by, bz = eye[0] - x, eye[1] - y, eye[2] - z
+        scale = _ONE / max(np.sqrt(bx * bx + by * by + bz * bz), np.float32(1e-12))
+        bx, by, bz = bx * scale, by * scale, bz * scale
+        z -= _MOUTH_LIFT if y < _MOUTH else _EYE_LIFT if y < _EYE else _BROW_LIFT
+        way = _ZERO
+        before = _skull(x, y, wearer, skulls) - z
+        if not np.isnan(before):
+            if before < _ZERO:  # hidden
                 continue
-            if abs(x - _CENTER[0]) >= _REACH[0] or abs(y - _CENTER[1]) >= _REACH[1]:
-                continue
-            who = slot[row, column]
-            wearer, eye = costume[who], eyes[who - 1]
-            bx, by, bz = eye[0] - x, eye[1] - y, eye[2] - z
-            scale = _ONE / max(np.sqrt(bx * bx + by * by + bz * bz), np.float32(1e-12))
-            bx, by, bz = bx * scale, by * scale, bz * scale
-            z -= _MOUTH_LIFT if y < _MOUTH else _EYE_LIFT if y < _EYE else _BROW_LIFT
-            way = _ZERO
-            before = _skull(x, y, wearer, skulls) - z
-            if not np.isnan(before):
-                if before < _ZERO:  # hidden
-                    continue
-                following = before / max(bz, _FLATTEST)
-                for _ in range(SECANTS):
-                    following = min(max(following, _ZERO), _LONGEST)
-                    after = _skull(x + following * bx, y + following * by, wearer, skulls) - (z + following * bz)
-                    slope = (after - before) / max(following - way, _SHORTEST)
-                    way, before = following, after
-                    following = _ZERO if np.isnan(slope) else way - after / min(slope, _GENTLEST)
-                way = min(max(following, _ZERO), _LONGEST)
-            px, py = x + way * bx, y + way * by
-            i = min(max(np.int32((py - _CENTER[1] + _REACH[1]) * _MARKS_PER_METRE[1]), 0), MARK_CELLS - 1)
-            j = min(max(np.int32((px - _CENTER[0] + _REACH[0]) * _MARKS_PER_METRE[0]), 0), MARK_CELLS - 1)
-            if marked[wearer, moods[who - 1], i, j]:
-                places[row, column, 0], places[row, column, 1] = px, py
-                found[row, column] = True
+            following = before / max(bz, _FLATTEST)
+            for _ in range(SECANTS):
+                following = min(max(following, _ZERO), _LONGEST)
+                after = _skull(x + following * bx, y + following * by, wearer, skulls) - (z + following * bz)
+                slope = (after - before) / max(following - way, _SHORTEST)
+                way, before = following, after
+                following = _ZERO if np.isnan(slope) else way - after / min(slope, _GENTLEST)
+            way = min(max(following, _ZERO), _LONGEST)
+        px, py = x + way * bx, y + way * by
+        i = min(max(np.int32((py - _CENTER[1] + _REACH[1]) * _MARKS_PER_METRE[1]), 0), MARK_CELLS - 1)
+        j = min(max(np.int32((px - _CENTER[0] + _REACH[0]) * _MARKS_PER_METRE[0]), 0), MARK_CELLS - 1)
+        if marked[wearer, moods[who - 1], i, j]:
+            places[at, 0], places[at, 1] = px, py
+            found[at] = True
 
 
 @kernel
@@ -162,13 +167,11 @@ def _skull(x, y, wearer, skulls):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _lay(cell, paint, field, sheet, albedo):  # type: ignore[no-untyped-def]
-    width = albedo.shape[1]
-    for n in range(len(cell)):
-        row, column = cell[n] // width, cell[n] % width
-        cover = paint[n, 3]
+def _lay(marked, paint, field, sheet, albedo):  # type: ignore[no-untyped-def]
+    for n in range(len(marked)):
+        at, cover = marked[n], paint[n, 3]
         for color in range(3):
-            skull = max(field[IRRADIANCE[color], row, column], _DARKEST)
-            brighter = min(sheet[color, row, column] / skull, _BRIGHTER)
-            under = albedo[row, column, color]
-            albedo[row, column, color] = under + cover * (paint[n, color] * paint[n, color] * brighter - under)
+            skull = max(field[IRRADIANCE[color], at], _DARKEST)
+            brighter = min(sheet[color, at] / skull, _BRIGHTER)
+            under = albedo[at, color]
+            albedo[at, color] = under + cover * (paint[n, color] * paint[n, color] * brighter - under)

@@ -5,7 +5,8 @@ Every primitive is bounded on the raster first; inside its rectangle each ray is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from cutscene_model.volumes import Volumes
 
 _CORNERS = np.asarray([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.float32)
 _EDGES = np.asarray([(a, b) for a in range(8) for b in range(a + 1, 8) if bin(a ^ b).count("1") == 1])
-_EVERYWHERE = np.zeros((2, 1, 1), np.float32)  # stands for limits where there are none
+_EVERYWHERE = np.zeros((2, 1), np.float32)  # stands for limits where there are none
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,83 +54,107 @@ def light_view(direction: FloatArray, center: FloatArray, radius: float, size: i
 
 
 @dataclass(frozen=True, slots=True)
-class Hits:
-    """What every ray meets first. Rays that meet nothing have ``primitive`` -1 and infinite depth, and nothing else."""
+class Rays:
+    """Some of a raster's rays, n of them, row after row and from left to right."""
 
-    primitive: npt.NDArray[np.int32]  # (height, width)
-    depth: FloatArray  # (height, width)
-    grid: FloatArray  # (height, width, 3) in the primitive's grid
-    normal: FloatArray  # (height, width, 3) world, unit
-    sample: npt.NDArray[np.int32]  # (height, width) the atlas sample nearest to the surface; -1 without a volume
+    columns: npt.NDArray[np.int32]  # (n,)
+    starts: npt.NDArray[np.int64]  # (height + 1,) where every row's begin among them; the last is n
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+
+@lru_cache(maxsize=8)
+def all_rays(width: int, height: int) -> Rays:
+    """Every ray of a raster, which is then (height, width) row by row. Not to be written to."""
+    columns = np.tile(np.arange(width, dtype=np.int32), height)
+    return Rays(columns, np.arange(height + 1, dtype=np.int64) * width)
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What each of n rays meets first. Those that meet nothing have ``primitive`` -1 and infinite depth, no more."""
+
+    primitive: npt.NDArray[np.int32]  # (n,)
+    depth: FloatArray  # (n,)
+    grid: FloatArray  # (n, 3) in the primitive's grid
+    normal: FloatArray  # (n, 3) world, unit
+    sample: npt.NDArray[np.int32]  # (n,) the atlas sample nearest to the surface; -1 without a volume
 
     @staticmethod
-    def nothing(height: int, width: int) -> Hits:
+    def nothing(count: int) -> Hits:
         """Before any ray is cast."""
         return Hits(
-            np.full((height, width), -1, np.int32),
-            np.full((height, width), np.inf, np.float32),
-            np.empty((height, width, 3), np.float32),
-            np.empty((height, width, 3), np.float32),
-            np.full((height, width), -1, np.int32),
+            np.full(count, -1, np.int32),
+            np.full(count, np.inf, np.float32),
+            np.empty((count, 3), np.float32),
+            np.empty((count, 3), np.float32),
+            np.full(count, -1, np.int32),
         )
 
 
-def cast_rays(
-    primitives: Primitives,
-    view: View,
-    volumes: Volumes,
-    wanted: npt.NDArray[np.bool_] | None = None,
-    within: FloatArray | None = None,
-) -> Hits:
-    """Finds what every ray of ``view`` meets first.
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Primitives as they lie in a view."""
 
-    ``wanted`` (height, width) is true of rays to cast: all by default. ``within`` (2, height / 2, width / 2) says
-    between which two depths the four rays of a cell are looked along: none where the second is not the greater.
+    primitives: Primitives  # n of them
+    view: View
+    order: npt.NDArray[np.int64]  # the indices of those that may be seen, the nearest first
+    rectangles: npt.NDArray[np.int32]  # (n, 4) raster rectangles x0 y0 x1 y1, half open, that hold each primitive
+    view_to_grid: FloatArray  # (n, 3, 3) the view's axes in each primitive's grid
+    eye: FloatArray  # (n, 3) the view's origin there
+
+    def twice_as_fine(self) -> Sight:
+        """The same with four rays in place of each."""
+        view = replace(self.view, width=2 * self.view.width, height=2 * self.view.height)
+        return replace(self, view=view, rectangles=2 * self.rectangles)
+
+
+def sight(primitives: Primitives, view: View) -> Sight:
+    """Looks at ``primitives`` from ``view``. Raises ValueError where one's place is no number."""
+    rectangles, nearest = _bounds(primitives, view)
+    if not np.isfinite(nearest).all():
+        # Indices told from what is no number would lie anywhere in memory.
+        raise ValueError("a scene with places that are no numbers")
+    order = np.argsort(nearest, kind="stable")
+    order = order[rectangles[order, 2] > rectangles[order, 0]].astype(np.int64)
+    view_to_grid = np.ascontiguousarray(primitives.to_grid @ view.rotation)
+    eye = np.einsum("nij,nj->ni", primitives.to_grid, view.origin - primitives.origin).astype(np.float32)
+    return Sight(primitives, view, order, rectangles, view_to_grid, eye)
+
+
+def cast_rays(seen: Sight, volumes: Volumes, rays: Rays, within: FloatArray | None = None) -> Hits:
+    """Finds what each of ``rays`` meets first of what is seen.
+
+    ``within`` (2, n) says between which two depths each is looked along: not at all where the second is not the
+    greater.
     """
-    hits = Hits.nothing(view.height, view.width)
+    hits = Hits.nothing(len(rays))
     out = (hits.primitive, hits.depth, hits.grid, hits.normal, hits.sample, False)
-    _trace(primitives, view, volumes, out, wanted, within)
+    _trace(seen, volumes, rays, out, within)
     return hits
 
 
 def lower_depths(depth: FloatArray, primitives: Primitives, view: View, volumes: Volumes) -> None:
     """Lowers the ``depth`` (height, width) of rays, infinite where they meet nothing, to where they meet primitives."""
-    unused = np.empty((1, 1), np.int32), np.empty((1, 1, 3), np.float32)
-    _trace(primitives, view, volumes, (unused[0], depth, unused[1], unused[1], unused[0], True))
+    unused = np.empty(1, np.int32), np.empty((1, 3), np.float32)
+    out = (unused[0], depth.reshape(-1), unused[1], unused[1], unused[0], True)
+    _trace(sight(primitives, view), volumes, all_rays(view.width, view.height), out)
 
 
-def _trace(
-    primitives: Primitives,
-    view: View,
-    volumes: Volumes,
-    out: tuple[Any, ...],
-    wanted: npt.NDArray[np.bool_] | None = None,
-    within: FloatArray | None = None,
-) -> None:
-    if not len(primitives):
+def _trace(seen: Sight, volumes: Volumes, rays: Rays, out: tuple[Any, ...], within: FloatArray | None = None) -> None:
+    if not len(seen.order):
         return
-    rectangles, nearest = _bounds(primitives, view)
-    order = np.argsort(nearest, kind="stable")
-    order = order[rectangles[order, 2] > rectangles[order, 0]].astype(np.int64)
-    if wanted is None:
-        columns = np.tile(np.arange(view.width, dtype=np.int32), view.height)
-        starts = np.arange(view.height + 1, dtype=np.int64) * view.width
-    else:
-        columns = np.flatnonzero(wanted).astype(np.int32) % np.int32(view.width)
-        starts = np.concatenate([[0], np.count_nonzero(wanted, axis=1).cumsum()]).astype(np.int64)
+    primitives, view = seen.primitives, seen.view
     given = (
         view.width, view.height, view.half_width, view.half_height, view.parallel,
-        columns, starts, _EVERYWHERE if within is None else within, within is not None,
+        rays.columns, rays.starts, _EVERYWHERE if within is None else within, within is not None,
         # What a kernel wants to know of every primitive: the view in its grid, its bounds, and its volume.
-        np.ascontiguousarray(primitives.to_grid @ view.rotation),
-        np.einsum("nij,nj->ni", primitives.to_grid, view.origin - primitives.origin).astype(np.float32),
+        seen.view_to_grid, seen.eye,
         primitives.low, primitives.high, np.ascontiguousarray(primitives.to_grid), primitives.kind, primitives.size,
         primitives.first, volumes.distance, volumes.normal,
     )  # fmt: skip
-    if not np.isfinite(nearest).all():
-        # Indices told from what is no number would lie anywhere in memory.
-        raise ValueError("a scene with places that are no numbers")
-    in_bands(view.height, lambda first, last: trace(order, rectangles, first, last, *given, *out))
+    in_bands(view.height, lambda first, last: trace(seen.order, seen.rectangles, first, last, *given, *out))
 
 
 def _bounds(primitives: Primitives, view: View) -> tuple[npt.NDArray[np.int32], FloatArray]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from cutscene_model.bands import in_bands, kernel
 from cutscene_model.primitives import HEAD_PART
+from cutscene_model.raycast import Rays
 from cutscene_model.scene import MAX_CAST, FloatArray
 from cutscene_model.surface import GLOW
 from cutscene_model.volumes import GLOWS, UNTINTED
@@ -31,24 +32,23 @@ def _display_curve() -> FloatArray:
 _DISPLAY = _display_curve()
 
 
-def paint_cells(
+def paint(
     slot: npt.NDArray[np.uint8],
     sample: npt.NDArray[np.int32],
-    paint: npt.NDArray[np.uint8],
+    samples: npt.NDArray[np.uint8],
     linear: FloatArray,
     tint: FloatArray,
     plain: FloatArray,
     albedo: FloatArray,
     glows: FloatArray,
-    skip_empty: bool = False,
 ) -> None:
-    """Fills ``albedo`` (H, W, 3), linear, and ``glows`` (H, W), 0 or 1; not where nothing is seen if ``skip_empty``.
+    """Fills ``albedo`` (n, 3), linear, and ``glows`` (n,), 0 or 1.
 
-    ``slot`` and ``sample`` (H, W) are the greybox's; ``paint`` (n, 4) the volumes'; ``linear`` (256,) light by display
-    level; ``tint`` and ``plain`` (65, 3) by slot.
+    ``slot`` and ``sample`` (n,) are what is shown; ``samples`` (m, 4) the volumes' paint; ``linear`` (256,) light by
+    display level; ``tint`` and ``plain`` (65, 3) by slot.
     """
-    given = (slot, sample, paint, linear, tint, plain, skip_empty)
-    in_bands(len(slot), lambda first, last: _paint(first, last, *given, albedo, glows))
+    given = (slot, sample, samples, linear, tint, plain)
+    in_bands(len(slot), lambda first, last: _paint(first, last, *given, albedo, glows), len(slot))
 
 
 def light_cells(
@@ -62,10 +62,9 @@ def light_cells(
     shaded: FloatArray,
     cells: FloatArray,
 ) -> None:
-    """Fills ``shaded`` (3, H, W), -1 to 1, and ``cells`` (H, W, 16), the features that the first layer reads.
+    """Fills ``shaded`` (3, n), -1 to 1, and ``cells`` (n, 16), the features that the first layer reads.
 
-    ``field`` (C, H, W) is the greybox's, whose irradiance begins at channel ``light_at``; ``background`` (3,) is -1
-    to 1.
+    ``field`` (C, n) is the greybox's, whose irradiance begins at channel ``light_at``; ``background`` (3,) is -1 to 1.
     """
     given = (slot, part, field, light_at, albedo, glows, background, _DISPLAY)
     in_bands(len(slot), lambda first, last: _light(first, last, *given, shaded, cells))
@@ -82,7 +81,7 @@ def contrasted(shaded: FloatArray, contrast: float) -> npt.NDArray[np.bool_]:
 
 
 def light_pixels(
-    cells: npt.NDArray[np.bool_],
+    rays: Rays,
     slot: npt.NDArray[np.uint8],
     field: FloatArray,
     light_at: int,
@@ -91,37 +90,35 @@ def light_pixels(
     background: FloatArray,
     coarse: FloatArray,
     coarse_slot: npt.NDArray[np.uint8],
+    block: npt.NDArray[np.int32],
     lacking: FloatArray,
 ) -> None:
-    """Fills ``lacking`` (H / 2, W / 2, 48), nil before: by how much the pixels of the ``cells`` (H, W) that are true
-    differ from their cells' colours in ``coarse`` (3, H, W), which shows ``coarse_slot`` (H, W).
+    """Fills ``lacking`` (b, 48), nil before: by how much pixels differ from their cells' colours in ``coarse``
+    (3, H, W), which shows ``coarse_slot`` (H, W).
 
-    A pixel is shaded as ``light_cells`` shades cells; its channel is that of space-to-depth, colour by colour.
+    The pixels are those of ``rays``, n of a raster of (2 H, 2 W), four for every cell that has any. Each is shaded as
+    ``light_cells`` shades cells. ``block`` (H / 2, W / 2) is where in ``lacking`` a block of 4 x 4 pixels stands; there
+    a pixel's channel is that of space-to-depth, colour by colour.
     """
-    given = (cells, slot, field, light_at, albedo, glows, background, _DISPLAY, coarse, coarse_slot)
-    in_bands(len(lacking), lambda first, last: _light_pixels(first, last, *given, lacking))
+    given = (rays.columns, rays.starts, slot, field, light_at, albedo, glows, background, _DISPLAY, coarse, coarse_slot)
+    in_bands(len(block), lambda first, last: _light_pixels(first, last, *given, block, lacking), len(rays))
 
 
 @kernel
-def _paint(  # type: ignore[no-untyped-def]
-    first_row, last_row, slot, sample, paint, linear, tint, plain, skip_empty, albedo, glows
-):
-    for row in range(first_row, last_row):
-        for column in range(slot.shape[1]):
-            who, which = slot[row, column], sample[row, column]
-            if skip_empty and who == 0:
-                continue
-            glows[row, column] = 0
-            if which < 0:
-                for color in range(3):
-                    albedo[row, column, color] = plain[who, color]
-                continue
-            flags = paint[which, 3]
-            if flags & GLOWS:
-                glows[row, column] = 1
+def _paint(first, last, slot, sample, samples, linear, tint, plain, albedo, glows):  # type: ignore[no-untyped-def]
+    for at in range(first, last):
+        who, which = slot[at], sample[at]
+        glows[at] = 0
+        if which < 0:
             for color in range(3):
-                value = linear[paint[which, color]]
-                albedo[row, column, color] = value if flags & UNTINTED else value * tint[who, color]
+                albedo[at, color] = plain[who, color]
+            continue
+        flags = samples[which, 3]
+        if flags & GLOWS:
+            glows[at] = 1
+        for color in range(3):
+            value = linear[samples[which, color]]
+            albedo[at, color] = value if flags & UNTINTED else value * tint[who, color]
 
 
 @kernel
@@ -133,28 +130,27 @@ def _display(linear, curve):  # type: ignore[no-untyped-def]
 
 @kernel
 def _light(  # type: ignore[no-untyped-def]
-    first_row, last_row, slot, part, field, light_at, albedo, glows, background, curve, shaded, cells
+    first, last, slot, part, field, light_at, albedo, glows, background, curve, shaded, cells
 ):
     zero, one, two = np.float32(0), np.float32(1), np.float32(2)
-    for row in range(first_row, last_row):
-        for column in range(slot.shape[1]):
-            who = slot[row, column]
-            cell = cells[row, column]
-            for color in range(3):
-                own = albedo[row, column, color]
-                light = two * field[light_at + color, row, column] + np.float32(GLOW) * glows[row, column]
-                seen = background[color]
-                if who > 0:
-                    seen = _display(min(max(own * light, zero), one), curve) * two - one
-                shaded[color, row, column] = seen
-                cell[color] = seen
-                cell[3 + color] = _display(min(max(own, zero), one), curve)
-                cell[6 + color] = _display(min(max(light, zero), two), curve)
-                cell[9 + color] = field[4 + color, row, column]
-            cell[12] = 4 * field[0, row, column]
-            cell[13] = who > 0
-            cell[14] = 0 < who <= MAX_CAST
-            cell[15] = part[row, column] == HEAD_PART
+    for at in range(first, last):
+        who = slot[at]
+        cell = cells[at]
+        for color in range(3):
+            own = albedo[at, color]
+            light = two * field[light_at + color, at] + np.float32(GLOW) * glows[at]
+            seen = background[color]
+            if who > 0:
+                seen = _display(min(max(own * light, zero), one), curve) * two - one
+            shaded[color, at] = seen
+            cell[color] = seen
+            cell[3 + color] = _display(min(max(own, zero), one), curve)
+            cell[6 + color] = _display(min(max(light, zero), two), curve)
+            cell[9 + color] = field[4 + color, at]
+        cell[12] = 4 * field[0, at]
+        cell[13] = who > 0
+        cell[14] = 0 < who <= MAX_CAST
+        cell[15] = part[at] == HEAD_PART
 
 
 @kernel
@@ -183,23 +179,24 @@ def _beside_nothing(slot, row, column):  # type: ignore[no-untyped-def]
 
 @kernel
 def _light_pixels(  # type: ignore[no-untyped-def]
-    first_row, last_row, cells, slot, field, light_at, albedo, glows, background, curve, coarse, coarse_slot, lacking
-):
+    first_row, last_row, columns, starts, slot, field, light_at, albedo, glows, background, curve, coarse, coarse_slot,
+    block, lacking,
+):  # fmt: skip
     zero, one, two = np.float32(0), np.float32(1), np.float32(2)
     for i in range(2 * first_row, 2 * last_row):
-        for j in range(cells.shape[1]):
-            if not cells[i, j]:
-                continue
+        upper, lower = starts[2 * i], starts[2 * i + 1]
+        for before in range(0, lower - upper, 2):
+            j = columns[upper + before] >> 1
             # Past the edge of everything there is the background; a ray that found nothing within its limits, where
             # all around is something, tells nothing.
             bare = _beside_nothing(coarse_slot, i, j)
+            out = lacking[block[i >> 1, j >> 1]]
             for pixel in range(4):
-                row, column = 2 * i + (pixel >> 1), 2 * j + (pixel & 1)
-                place = 4 * (row & 3) + (column & 3)
+                ray = before + (pixel & 1) + (lower if pixel >> 1 else upper)
+                place = 4 * (2 * (i & 1) + (pixel >> 1)) + 2 * (j & 1) + (pixel & 1)
                 for color in range(3):
                     seen = background[color] if bare else coarse[color, i, j]
-                    if slot[row, column] > 0:
-                        light = two * field[light_at + color, row, column] + np.float32(GLOW) * glows[row, column]
-                        lit = min(max(albedo[row, column, color] * light, zero), one)
-                        seen = _display(lit, curve) * two - one
-                    lacking[i >> 1, j >> 1, 16 * color + place] = seen - coarse[color, i, j]
+                    if slot[ray] > 0:
+                        light = two * field[light_at + color, ray] + np.float32(GLOW) * glows[ray]
+                        seen = _display(min(max(albedo[ray, color] * light, zero), one), curve) * two - one
+                    out[16 * color + place] = seen - coarse[color, i, j]

@@ -55,15 +55,30 @@ class AnchorBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Lacking:
+    """What pixels that were shaded by themselves lack in their cells' colours: by blocks of 4 x 4, nil elsewhere."""
+
+    pixels: Tensor  # (at least n, 48): a block's (3, 4, 4); what stands past n counts for nothing
+    # (n,) int64: which blocks these are of (B, 72, 128), ascending. None: they are all.
+    block: Tensor | None = None
+
+    def everywhere(self, batch: int, rows: int, columns: int) -> Tensor:
+        """(B, 48, rows, columns), which is (B, 3, 4 rows, 4 columns) by space-to-depth."""
+        every = self.pixels
+        if self.block is not None:
+            nothing = every.new_zeros(batch * rows * columns, every.shape[1])
+            every = nothing.index_copy(0, self.block, every[: len(self.block)])
+        return every.unflatten(0, (batch, rows, columns)).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True, slots=True)
 class Surface:
     """What B greyboxes show. Feature levels are at 128 x 72, 64 x 36, 32 x 18 and 16 x 9 cells."""
 
     shaded: Tensor  # (B, 3, 144, 256): each cell's own colour under its light, -1 to 1
     background: Tensor  # (B, 3): what is seen past everything, -1 to 1
     levels: tuple[Tensor, ...]  # (B, LEVEL_WIDTHS[k], 72 / 2**k, 128 / 2**k); only the first for a sketch
-    # What pixels that were shaded by themselves lack in their cells' colours, nil elsewhere: (B, 48, 72, 128), from
-    # (B, 3, 288, 512) by space-to-depth. None: no pixel was.
-    lacking: Tensor | None = None
+    lacking: Lacking | None = None  # None: no pixel was shaded by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +185,7 @@ class SurfaceEncoder(nn.Module):
 
     def lacking(
         self, greybox: GreyboxBatch, refined: GreyboxBatch, cells: Tensor, looks: SlotLooks, surface: Surface
-    ) -> Tensor:
+    ) -> Lacking:
         """``Surface.lacking`` of the pixels of the ``cells`` (B, 144, 256) that are true, as ``refined`` shows them."""
         albedo, glows = self.materials(refined, looks)
         albedo = self.faces(albedo, refined, looks.costume).permute(0, 3, 1, 2)
@@ -199,9 +214,10 @@ class SurfaceEncoder(nn.Module):
         return tuple(levels)
 
 
-def lacking(pixels: Tensor, shaded: Tensor) -> Tensor:
+def lacking(pixels: Tensor, shaded: Tensor) -> Lacking:
     """``Surface.lacking`` of ``pixels`` (B, 3, 2 H, 2 W) over their cells' ``shaded`` (B, 3, H, W)."""
-    return F.pixel_unshuffle(pixels - F.interpolate(shaded, scale_factor=CELL), CELL * LEVEL_CELL)
+    blocks = F.pixel_unshuffle(pixels - F.interpolate(shaded, scale_factor=CELL), CELL * LEVEL_CELL)
+    return Lacking(blocks.permute(0, 2, 3, 1).flatten(0, 2))
 
 
 def display(linear: Tensor) -> Tensor:

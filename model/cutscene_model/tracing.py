@@ -50,7 +50,8 @@ def trace(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Traces the rows from ``first_row`` to ``last_row`` (excluded), nearest primitives first.
 
-    Of row ``r``, the rays in ``columns[starts[r] : starts[r + 1]]``, which ascend.
+    Of row ``r``, the rays in ``columns[starts[r] : starts[r + 1]]``, which ascend. What is known of each ray stands at
+    its place among them.
     """
     near = _ZERO if parallel else np.float32(NEAR)
     room = max(width, _BATCH)
@@ -68,15 +69,14 @@ def trace(  # type: ignore[no-untyped-def]
                     column = columns[place]
                     if column >= right:
                         break
-                    begin, end = near, out_depth[row, column]
+                    begin, end = near, out_depth[place]
                     if limited:
-                        begin = max(begin, within[0, row >> 1, column >> 1])
-                        end = min(end, within[1, row >> 1, column >> 1])
+                        begin, end = max(begin, within[0, place]), min(end, within[1, place])
                         if end <= begin:
                             continue
                     rays[_U, count], rays[_V, count] = _across(column, width, np.float32(half_width)), v
                     rays[_T, count], rays[_END, count] = begin, end
-                    places[count] = row * width + column
+                    places[count] = place
                     count += 1
                 row += 1
             _aim(count, rays, view_to_grid[n], eye[n], parallel)
@@ -85,13 +85,11 @@ def trace(  # type: ignore[no-untyped-def]
                 met = _march(count, rays, places, near, size[n], first[n], distance, found, found_places, bytes_, at)
             else:
                 met = _solid(count, rays, places, near, kind[n], high[n, 1] - _ONE, found, found_places)
-            depths = out_depth.reshape(-1)
             for ray in range(met):
-                depths[found_places[ray]] = found[_T, ray]
+                out_depth[found_places[ray]] = found[_T, ray]
             if not only_depth:
-                primitives = out_primitive.reshape(-1)
                 for ray in range(met):
-                    primitives[found_places[ray]] = n
+                    out_primitive[found_places[ray]] = n
                 _enter(
                     met, found, found_places, bytes_, at, to_grid[n], kind[n], size[n], first[n], distance, normal,
                     out_grid, out_normal, out_sample,
@@ -353,14 +351,12 @@ def _enter(  # type: ignore[no-untyped-def]
         scale = _ONE / max(np.sqrt(nx * nx + ny * ny + nz * nz), _TINY)
         scale = -scale if gx * dx + gy * dy + gz * dz > 0 else scale
         met[_NX, ray], met[_NY, ray], met[_NZ, ray] = nx * scale, ny * scale, nz * scale
-    grids, normals = out_grid.reshape(-1, 3), out_normal.reshape(-1, 3)
-    samples = out_sample.reshape(-1)
     for ray in range(count):
         place = places[ray]
-        grids[place, 0], grids[place, 1], grids[place, 2] = _reached(met, ray)
-        normals[place, 0], normals[place, 1], normals[place, 2] = met[_NX, ray], met[_NY, ray], met[_NZ, ray]
+        out_grid[place, 0], out_grid[place, 1], out_grid[place, 2] = _reached(met, ray)
+        out_normal[place, 0], out_normal[place, 1], out_normal[place, 2] = met[_NX, ray], met[_NY, ray], met[_NZ, ray]
         if kind != 2:
-            samples[place] = -1
+            out_sample[place] = -1
 
 
 @kernel
@@ -394,9 +390,8 @@ def _read_volume(  # type: ignore[no-untyped-def]
         x, y, z = met[_PX, ray] + nx * lacking, met[_PY, ray] + ny * lacking, met[_PZ, ray] + nz * lacking
         met[_PX, ray], met[_PY, ray], met[_PZ, ray] = x, y, z
         at[ray] = _nearest(x, ex) * slab + _nearest(y, ey) * row + _nearest(z, ez)
-    samples = out_sample.reshape(-1)
     for ray in range(count):
-        samples[places[ray]] = first + at[ray]
+        out_sample[places[ray]] = first + at[ray]
     _normals(count, met, bytes_, at, size, first, normal)
     for ray in range(count):
         if abs(met[_NX, ray]) + abs(met[_NY, ray]) + abs(met[_NZ, ray]) < _FAINT:

@@ -183,9 +183,9 @@ class TransformerTimeline:
         cells = contrasted(surface.shaded[0].cpu().numpy(), contrast)
         refined = self._raster.refine(greybox, cells)
         if on_cpu:
-            return replace(surface, lacking=lacking_of(coder, maps, refined, cells, looks, surface))
+            return replace(surface, lacking=lacking_of(coder, maps, refined, looks, surface))
         wanted = torch.from_numpy(cells)[None]
-        refined_maps = greybox_batch([refined], device)
+        refined_maps = greybox_batch([refined.spread(greybox)], device)
         return replace(surface, lacking=coder.surface.lacking(maps, refined_maps, wanted, looks, surface))
 
     @torch.inference_mode()

@@ -9,7 +9,7 @@ from cutscene_model.anchors import anchor_table
 from cutscene_model.faces import LIFTS, SKULL_STEP, FaceEncoder
 from cutscene_model.greybox import GreyboxRaster
 from cutscene_model.loading import load_engine
-from cutscene_model.marks import marked_cells, shown
+from cutscene_model.marks import cast_of, find_marked, shown
 from cutscene_model.tensors import anchor_batch, greybox_batch
 from small_scenes import stage, state
 
@@ -64,14 +64,15 @@ def test_the_painter_is_asked_only_where_marks_may_be() -> None:
     greybox = greybox_batch([GreyboxRaster(stage(), engine.volumes).draw(state())], torch.device("cpu"))
     table = anchor_table(stage(), engine.manifest.costumes, engine.manifest.looks)
     costume = anchor_batch([table], torch.device("cpu")).costume
-    sought = marked_cells(coder.surface.faces, shown(greybox), costume[0])
+    seen, cast = shown(greybox), cast_of(greybox, costume)
+    sought = find_marked(coder.surface.faces, seen, cast)
     albedo = torch.full((1, 144, 256, 3), 0.5)
     with torch.inference_mode():
         painted = coder.surface.faces(albedo, greybox, costume)
         coder.surface.faces.marked.fill_(1)
-        everywhere = marked_cells(coder.surface.faces, shown(greybox), costume[0])
-        assert 0 < len(sought.cell) < 0.6 * len(everywhere.cell)
-        assert set(sought.cell) <= set(everywhere.cell)
+        everywhere = find_marked(coder.surface.faces, seen, cast)
+        assert 0 < len(sought.at) < 0.6 * len(everywhere.at)
+        assert set(sought.at) <= set(everywhere.at)
         torch.testing.assert_close(coder.surface.faces(albedo, greybox, costume), painted, atol=0.01, rtol=0)
         assert (painted != albedo).any()
 

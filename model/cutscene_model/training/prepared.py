@@ -131,9 +131,11 @@ def prepare_pixels(shard: Shard, out: Path, painter: _Painter) -> None:
         greybox, looks = raster.draw(record.state), described[record.stage]
         maps = greybox_batch([greybox], cpu)
         refined = raster.refine(greybox, everywhere)
+        shown = refined.spread(greybox)
         surface = surface_of(coder, maps, looks)
-        lacking = F.pixel_shuffle(lacking_of(coder, maps, refined, everywhere, looks, surface), LEVEL_CELL * CELL)[0]
-        unknown = torch.from_numpy((refined.slot > 0) & (refined.sample < 0))
+        blocks = lacking_of(coder, maps, refined, looks, surface).everywhere(1, *(size // LEVEL_CELL for size in GRID))
+        lacking = F.pixel_shuffle(blocks, LEVEL_CELL * CELL)[0]
+        unknown = torch.from_numpy((shown.slot > 0) & (shown.sample < 0))
         fine = F.interpolate(surface.shaded, scale_factor=CELL)[0] + torch.where(unknown, 0, lacking)
         pixels[place] = ((fine.permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
     temporary = path.with_suffix(".tmp.npy")

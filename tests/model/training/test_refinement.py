@@ -34,7 +34,7 @@ def test_pixels_stand_where_cells_are_refined_and_cells_elsewhere() -> None:
     contrast = torch.tensor([0.4, torch.inf])
     sharp = sharpened(surface, pixels, contrast)
     assert sharp.lacking is not None
-    lacking = torch.nn.functional.pixel_shuffle(sharp.lacking, 4)
+    lacking = torch.nn.functional.pixel_shuffle(sharp.lacking.everywhere(2, 8, 12), 4)
     assert not lacking[1].any()
     cells = contrasted(surface.shaded, contrast)[0, 0].repeat_interleave(2, dim=0).repeat_interleave(2, dim=1)
     coarse = surface.shaded[0].repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
@@ -48,5 +48,5 @@ def test_some_of_a_batch_is_refined_and_some_is_not() -> None:
     for _ in range(20):
         lacking = refined(surface, pixels).lacking
         assert lacking is not None
-        touched += [bool(lacking[k].any()) for k in range(2)]
+        touched += [bool(each.any()) for each in lacking.everywhere(2, 8, 12)]
     assert 0.3 < np.mean(touched) < 0.9
