@@ -115,8 +115,8 @@ class Decoder(nn.Module):
 
     def _with_pixels(self, x: Tensor, lacking: Lacking) -> Tensor:
         """``x`` (B, e, rows, columns) with what ``join_pixels`` makes of the blocks' pixels."""
-        weight = self.join_pixels.weight
-        joined = F.linear(lacking.pixels.to(weight.dtype), weight.flatten(1))
+        # As a map of one column, for that is what the layer takes.
+        joined = self.join_pixels(lacking.pixels.to(x.dtype).T[None, :, :, None])[0, :, :, 0].T
         blocks = x.permute(0, 2, 3, 1)
         flat = blocks.flatten(0, 2)
         block = lacking.block
