@@ -19,6 +19,8 @@ TONE_ROWS, TONE_COLUMNS = 9, 16
 TONE_SHAPE = (TONE_CHANNELS, TONE_ROWS, TONE_COLUMNS)
 COARSE_ROWS, COARSE_COLUMNS = 72, 128  # a picture as tones see it: finer detail is not their business
 TERMS = 10  # of the polynomial that each channel of a grade is: see ``terms``
+_LIGHTS = (0.15, 0.4, 0.7, 1.0)  # of white, in which a stage's paint may be seen
+_UNSURE = 0.02  # of the range of a colour, by which the reader is off at times where there is no look
 _STEP = 1024  # grades are rounded to its fraction, so that machines which add up in another order agree
 
 
@@ -45,6 +47,19 @@ def terms(pictures: Tensor) -> Tensor:
 def graded(pictures: Tensor, grade: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) in -1 to 1 under grades (B, 3, TERMS); not clipped."""
     return pictures + torch.einsum("bct,bthw->bchw", grade, terms(pictures))
+
+
+def steadied(grade: Tensor, palette: Tensor, used: Tensor) -> Tensor:
+    """Grades (B, 3, TERMS) that move the colours of their stages' palettes little, less: those of no look, not at all.
+
+    What a reader tells is off by some small amount whatever it sees. Shrunk by a share of that over its own size (James
+    and Stein 1961, the positive part), it is nearer to the truth. ``palette`` and ``used`` are those of ``forward``.
+    """
+    paint, there = palette[..., None, :3] * palette.new_tensor(_LIGHTS)[:, None], used[..., None].to(palette.dtype)
+    colors = 2 * paint.permute(0, 3, 1, 2) - 1
+    change = (graded(colors, grade) - colors).square().mean(dim=1) / 4
+    effect = (change * there).sum(dim=(1, 2)) / (len(_LIGHTS) * there.sum(dim=(1, 2)).clamp(min=1))
+    return grade * (1 - _UNSURE**2 / effect).clamp(min=0)[:, None, None]
 
 
 class GradeReader(nn.Module):
@@ -90,7 +105,8 @@ class GradeReader(nn.Module):
     def read(self, seen: Tensor, palette: Tensor) -> Tensor:
         """The grade (3, TERMS), rounded, of pictures ``seen`` (n, *TONE_SHAPE) on a stage of that ``palette``."""
         used = torch.ones(1, len(palette), dtype=torch.bool, device=palette.device)
-        return (self(seen[None], palette[None], used)[0] * _STEP).round() / _STEP
+        grade = steadied(self(seen[None], palette[None], used), palette[None], used)
+        return (grade[0] * _STEP).round() / _STEP
 
 
 def _statistics(colors: Tensor) -> Tensor:

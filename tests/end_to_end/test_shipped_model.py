@@ -106,7 +106,7 @@ async def test_a_still_under_a_look_brings_a_whole_film_near_it_and_one_without_
                 wanted = [look(frame.rgb) for frame in plain]
                 gained = psnr(await referring(look(still.rgb), tier), wanted) - psnr(plain, wanted)
                 assert gained > 3, "dB"
-            assert psnr(await referring(still.rgb, tier), [frame.rgb for frame in plain]) > 28, "dB"
+            assert psnr(await referring(still.rgb, tier), [frame.rgb for frame in plain]) > 32, "dB"
 
 
 async def test_every_shipped_script_is_in_the_model_s_vocabulary(address: str) -> None:

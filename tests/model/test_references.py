@@ -10,8 +10,9 @@ import torch
 
 from cutscene_model.engine import PastFrame, Pixels, draw_whole
 from cutscene_model.errors import ReferencesError
-from cutscene_model.grading import graded
+from cutscene_model.grading import TERMS, graded, steadied
 from cutscene_model.loading import load_engine
+from cutscene_model.palette import PALETTE_CHANNELS
 from cutscene_model.scene import SceneState, Stage
 from cutscene_model.transformer import TransformerEngine
 from small_scenes import stage, state
@@ -66,6 +67,25 @@ def test_each_reference_counts_and_their_order_does_not(shipped: TransformerEngi
     assert len(set(told.values())) == 3
     assert told[1, 2] == told[2, 1]
     assert shipped.grade(stage()) is None
+
+
+def test_where_nothing_is_on_stage_nothing_is_known_of_its_colours(shipped: TransformerEngine) -> None:
+    grade = shipped.grade(replace(Stage(), references=(shipped.encode(picture(1)).tobytes(),)))
+    assert grade is not None
+    assert not grade.any()
+
+
+def test_a_grade_that_moves_little_is_taken_for_chance_and_a_strong_one_as_it_is() -> None:
+    palette = torch.rand(2, 5, PALETTE_CHANNELS, generator=torch.Generator().manual_seed(1))
+    used = torch.ones(2, 5, dtype=torch.bool)
+    grades = torch.zeros(2, 3, TERMS)
+    grades[0, :, -1], grades[1, :, -1] = 0.03, 0.6  # added, of a range of 2
+    weak, strong = steadied(grades, palette, used)
+    assert not weak.any()
+    torch.testing.assert_close(strong, grades[1], rtol=0.01, atol=0)
+    padded = torch.cat([palette, torch.full((2, 3, PALETTE_CHANNELS), 9.0)], dim=1)
+    more = torch.cat([used, torch.zeros(2, 3, dtype=torch.bool)], dim=1)
+    torch.testing.assert_close(steadied(grades, padded, more), steadied(grades, palette, used))
 
 
 def test_references_move_colours_and_leave_the_state_as_it_is(shipped: TransformerEngine) -> None:

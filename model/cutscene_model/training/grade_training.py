@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from cutscene_model.grading import COARSE_COLUMNS, COARSE_ROWS, GradeReader, graded, tones
+from cutscene_model.grading import COARSE_COLUMNS, COARSE_ROWS, GradeReader, graded, steadied, tones
 from cutscene_model.palette import PALETTE_CHANNELS, paint_colors, palette
 from cutscene_model.primitives import SLOT_COUNT
 from cutscene_model.scene import FloatArray
@@ -192,7 +192,8 @@ def evaluate_grades(reader: GradeReader, held_out: CoarsePictures, count: int = 
     figures = {}
     for name, strange in (("read", 0.0), ("strange", 1.0)):
         item = sample(held_out, count, np.random.default_rng(seed), 1, strange)
-        drawn = graded(item.plain * 2 - 1, reader(item.seen, item.palette, item.used)) / 2 + 0.5
+        grade = steadied(reader(item.seen, item.palette, item.used), item.palette, item.used)
+        drawn = graded(item.plain * 2 - 1, grade) / 2 + 0.5
         read, none = _psnr(drawn.clamp(0, 1), item.wanted), _psnr(item.plain, item.wanted)
         figures[f"{name}_db"] = float(read[~item.ungraded].mean())
         if not strange:
