@@ -151,7 +151,9 @@ class Crew:
     def _void_orders(self, inference: Inference) -> None:
         """What the lost process was drawing will be drawn again, unless it seems to be what ends these processes."""
         drawn_for = {record.key for record, _ in inference.orders.values()}
-        for key in set() if inference.link.ended_from_outside else drawn_for:
+        # A picture that it saw meanwhile is as likely the cause, and is given up by itself (``references``).
+        blameless = inference.link.ended_from_outside or inference.encoding
+        for key in set() if blameless else drawn_for:
             if record := self._sessions.by_key(key):
                 record.crashes += 1
         inference.void_orders()

@@ -50,28 +50,33 @@ class Inference:
         self._encoded = 0  # how many it was given
 
     async def encode(self, pixels: bytes) -> bytes:
-        """A reference picture's latent, of a process that is at work. Raises ``NotServing`` if it ends before that,
+        """What the model sees in a reference picture. Raises ``NotServing`` if the process ends before that,
         ``EngineFailed``.
         """
         self._encoded += 1
         number = self._encoded
-        latent: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._encodings[number] = latent
+        seen: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._encodings[number] = seen
         try:
             self.link.send(worker_messages.Encode(number, pixels))
-            return await latent
+            return await seen
         finally:
             del self._encodings[number]
 
     def end_encoding(self, number: int, answer: bytes | ServerError) -> None:
         """The process has encoded a picture, or could not. Whoever asked may have gone."""
-        latent = self._encodings.get(number)
-        if latent is None or latent.done():
+        seen = self._encodings.get(number)
+        if seen is None or seen.done():
             return
         if isinstance(answer, ServerError):
-            latent.set_exception(answer)
+            seen.set_exception(answer)
         else:
-            latent.set_result(answer)
+            seen.set_result(answer)
+
+    @property
+    def encoding(self) -> bool:
+        """Whether the process has a picture to encode."""
+        return any(not seen.done() for seen in self._encodings.values())
 
     def void_encodings(self) -> None:
         """The process has ended: what it was encoding is not known."""

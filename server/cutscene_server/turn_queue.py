@@ -103,7 +103,8 @@ class TurnQueue:
         while self.in_flight:
             flight = self.in_flight.pop()
             flight.performed.positions.appendleft(flight.position)
-        self._to_draw = deque(self._incomplete)
+        # Whose states were all passed over waits for those before it, and has nothing to be drawn.
+        self._to_draw = deque(performed for performed in self._incomplete if performed.positions)
 
     def over(self, ready_frame: int) -> Iterator[Performed]:
         """Takes out the turns that no frame will come of any more, those below ``ready_frame`` having come back."""

@@ -184,3 +184,17 @@ class LiveMachine(RuleBasedStateMachine):
 
 TestLiveMachine = LiveMachine.TestCase
 TestLiveMachine.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+
+
+def test_a_turn_whose_states_were_all_passed_over_is_not_drawn_once_a_process_is_lost() -> None:
+    one = LiveMachine()
+    one.begin()
+    one.turn(2)
+    one.draw()
+    one.time_passes(200_000)
+    one.turn(1)
+    one.turn(1)
+    one.draw()  # of the last turn: its forerunner's only state was passed over, but waits behind the first's frame
+    one.process_is_lost()
+    one.teardown()
+    assert one.stored == [(0, 0), (2, 0)]
