@@ -23,8 +23,8 @@ def paint_colors(volumes: Volumes) -> dict[str, FloatArray]:
     counts = volumes.sizes.astype(np.int64).prod(axis=-1)
     for name, first, count in zip(volumes.names, volumes.first, counts, strict=True):
         paint = volumes.paint[first : first + count, :3]
-        painted = paint[paint.any(axis=-1)]
-        chosen = painted[:: max(1, len(painted) // _SAMPLES)]
+        painted = np.flatnonzero(paint[:, 0] | paint[:, 1] | paint[:, 2])
+        chosen = paint[painted[:: max(1, len(painted) // _SAMPLES)]]
         found.setdefault(name.partition(":")[0], []).append((chosen / 255).astype(np.float32))
     joined = {name: np.concatenate(parts) for name, parts in found.items()}
     return {name: np.concatenate([x.mean(axis=0), x.std(axis=0)]) for name, x in joined.items() if len(x)}

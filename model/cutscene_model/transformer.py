@@ -6,7 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +83,8 @@ class TransformerEngine:
         self.autoencoder = autoencoder.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.denoiser = denoiser.to(device).eval()
         self.reader = None if reader is None else reader.to(device).eval()
+        # Now, for it takes a while, and whoever opens a session with references is not alone.
+        self._paint: dict[str, FloatArray] = {} if reader is None else paint_colors(volumes)
 
     def counters(self) -> dict[str, int]:
         """See ``engine.Engine.counters``; the names are those of ``PoolFigures``."""
@@ -95,10 +97,6 @@ class TransformerEngine:
         shown = torch.tensor(picture, device=self.device).permute(2, 0, 1)[None].float() / 255
         stored: npt.NDArray[np.float16] = tones(coarse(shown))[0].to(torch.float16).contiguous().cpu().numpy()
         return stored
-
-    @cached_property
-    def _paint(self) -> dict[str, FloatArray]:
-        return paint_colors(self.volumes)
 
     @torch.inference_mode()
     def grade(self, stage: Stage) -> torch.Tensor | None:
