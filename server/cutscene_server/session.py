@@ -193,12 +193,13 @@ class Session:
         if not self.wants_frame:
             raise IllegalEvent("session", "there is no frame to draw now")
         stored = self._ordered_frame < self.durable_frame
-        skipped, due_us = 0, None
+        skipped, due_us, wanted_us = 0, None, self._known_us
         if self.cadence is not None and not stored:
             if self.terms.pacing is Pacing.LIVE:
                 skipped = self._turns.skip_overtaken(self.cadence, self._credit_since_us, now_us)
                 self.usage.states_skipped += skipped
                 self._complete_turns(now_us, counted=True)
+            wanted_us = self.cadence.release_us(self._known_us)
             if self.has_place:
                 due_us = self.cadence.due_us(self._known_us)
             self.cadence.take(self._known_us, now_us)
@@ -212,9 +213,10 @@ class Session:
             packed_state=b"" if stored else performed.turn.run.packed_state(position),
             tier=self.tier,
             cut_before=performed.cut_before and self._ordered_frame == performed.first_frame,
+            paced=due_us is not None,
             turn_id=performed.turn.turn_id,
         )
-        self._turns.order(InFlight(order.frame_index, performed, position, self._known_us, due_us, skipped))
+        self._turns.order(InFlight(order.frame_index, performed, position, wanted_us, due_us, skipped))
         self._ordered_frame += 1
         self._step(Event.DRAW)
         return order

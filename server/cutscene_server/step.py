@@ -99,7 +99,7 @@ class Step:
                 slot, record, order,
                 worker_messages.Draw(
                     record.key, order.generation, order.frame_index, slot, order.tier, order.cut_before,
-                    order.packed_state, latent,
+                    order.paced, order.packed_state, latent,
                 ),
             )  # fmt: skip
 

@@ -49,6 +49,7 @@ class DrawOrder:
     packed_state: bytes  # empty for a stored frame, whose state is stored with it
     tier: str
     cut_before: bool
+    paced: bool  # it has a time that it is due at
     turn_id: str
     pixel_digest: bytes = b""  # of a stored frame, once it is read: what it is to look like
 

@@ -4,7 +4,9 @@
                      (threads)  (loop)  (thread)
 
 While a frame is drawn, the one before is decoded and, if their orders are here already, the two after are prepared. A
-turn's first frame has the machine to itself, for somebody waits for it: the next is begun once it is on its way.
+turn's first frame has the machine to itself, for somebody waits for it: the next is begun once it is on its way. Not so
+where frames keep a cadence: there the next one's order comes when its time has come, and is not held up, so that each
+frame takes as long as the one before.
 
 The process decides nothing: which frame of which session comes next is the front end's to say. A session's failure is a
 fact like any other; only the pipe's end or ``Stop`` ends the loop.
@@ -100,7 +102,7 @@ class Worker:
             command, prepared, waited = self._take()
             match command:
                 case messages.Draw():
-                    self._draw(command, prepared, waited)
+                    self._draw(command, prepared, alone=waited and not command.paced)
                 case messages.Begin():
                     self._begin(command)
                 case messages.Encode():
@@ -190,7 +192,8 @@ class Worker:
         if generation_and_timeline is not None:
             generation_and_timeline[1].close()
 
-    def _draw(self, command: messages.Draw, ahead: Future[Prepared] | None, waited: bool) -> None:
+    def _draw(self, command: messages.Draw, ahead: Future[Prepared] | None, *, alone: bool) -> None:
+        """``alone``: nothing else is begun until the frame is on its way."""
         timeline = self._timeline(command)
         if timeline is None:
             self._fail(command, "the session has no such timeline any more")
@@ -202,7 +205,7 @@ class Worker:
             return
         try:
             prepared = self._prepare_now(timeline, command) if ahead is None else ahead.result()
-            if not waited:
+            if not alone:
                 self._look_ahead()
             started_us = now_us()
             if timeline.next_frame != command.frame_index:
@@ -220,11 +223,11 @@ class Worker:
         finishing = self._pipeline.finish(
             lambda: self._finish(command, timeline, lambda: prepared, frame.latent, frame, drawn_us, owed_us)
         )
-        if not waited:
+        if not alone:
             self._look_ahead()
         self._commit(command.key, timeline)
         self._tell_counters()
-        if waited:
+        if alone:
             finishing.result()
 
     def _tell_counters(self) -> None:

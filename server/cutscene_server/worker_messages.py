@@ -56,6 +56,7 @@ class Draw:
     slot: int
     tier: str
     cut_before: bool
+    paced: bool  # it has a time of its own, as the frame after it has: neither is to wait for the other
     packed_state: bytes
     latent: bytes  # raw float16; empty for a frame that is yet to be drawn
 

@@ -47,7 +47,7 @@ def test_a_frame_written_on_one_side_is_read_on_the_other() -> None:
     [
         messages.UseRing("name", 2, 32, 64, 18432),
         messages.Begin(1, 2, b"stage", (1 << 64) - 1, 5, [[4, b"state", b"latent"]], "5e55"),
-        messages.Draw(1, 2, 5, 0, "draft", True, b"state", b"latent"),
+        messages.Draw(1, 2, 5, 0, "draft", True, False, b"state", b"latent"),
         messages.End(1),
         messages.Stop(),
         messages.Ready(b"manifest"),
@@ -63,7 +63,9 @@ def test_messages_between_the_processes_come_back_as_they_went(message: messages
 
 
 def test_messages_that_are_sent_together_come_apart_in_their_order() -> None:
-    sent: list[messages.Message] = [messages.Draw(1, 2, n, n % 3, "draft", False, b"state", b"") for n in range(20)]
+    sent: list[messages.Message] = [
+        messages.Draw(1, 2, n, n % 3, "draft", False, True, b"state", b"") for n in range(20)
+    ]
     sent.insert(7, messages.End(1))
     assert messages.split(messages.join([messages.pack(message) for message in sent])) == sent
 

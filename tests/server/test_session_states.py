@@ -11,7 +11,7 @@ from cutscene_server.errors import IllegalEvent, InvalidRequest, OutOfRange, Wro
 from cutscene_server.session import Session
 from cutscene_server.session_log import DrawnFigures, FrameReady, TurnCompleted, TurnStarted
 from cutscene_server.session_states import EDGES, CloseReason, Event, State
-from cutscene_server.terms import Codec, Names, Terms
+from cutscene_server.terms import Codec, Names, Pacing, Terms
 from cutscene_server.turn_queue import MAX_WAITING_BYTES, MAX_WAITING_TURNS
 from cutscene_server.turns import PlacedTurn, Turn, Usage
 
@@ -30,7 +30,7 @@ class PlainRun:
         return b"run"
 
 
-def make_session(*, frame_credit: int = 4, frame_budget: int = 100) -> Session:
+def make_session(*, frame_credit: int = 4, frame_budget: int = 100, pacing: Pacing = Pacing.UNPACED) -> Session:
     return Session(
         Terms(
             model="synthetic",
@@ -45,6 +45,8 @@ def make_session(*, frame_credit: int = 4, frame_budget: int = 100) -> Session:
             frame_credit=frame_credit,
             frame_budget=frame_budget,
             names=Names({}, {}, frozenset()),
+            pacing=pacing,
+            latency_us=50_000,
         )
     )
 
@@ -442,6 +444,20 @@ def test_times_in_a_turns_figures_count_from_its_receipt_and_queueing_from_when_
     assert (first.queued_us, second.queued_us) == (500, 200)
     (completed,) = (entry for entry in entries(session) if isinstance(entry, TurnCompleted))
     assert (completed.first_frame_us, completed.total_us) == (500, 700)
+
+
+@pytest.mark.parametrize("pacing", [Pacing.LOCKSTEP, Pacing.LIVE])
+def test_a_frame_that_keeps_a_cadence_is_not_queued_before_its_time_has_come(pacing: Pacing) -> None:
+    session = make_session(pacing=pacing)
+    session.has_place = True
+    session.begin()
+    add_turn(session, "one", 2, now_us=1000)
+    assert session.cadence is not None
+    for frame_index, time_us in enumerate([1000, 1000 + session.cadence.period_us]):
+        session.take_order(time_us)
+        give_frame(session, frame_index, now_us=time_us + 400)
+    first, second = (entry for entry in entries(session) if isinstance(entry, FrameReady))
+    assert (first.queued_us, second.queued_us) == (400, 400)
 
 
 def entries(session: Session) -> list[object]:
