@@ -6,7 +6,9 @@ means. Numbers left out are zero, as proto3 has it, and zero is then checked lik
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
+from functools import lru_cache
 
 import numpy as np
 
@@ -35,6 +37,7 @@ from cutscene_model.scene import (
 from cutscene_proto.v1 import cutscene_pb2, scene_pb2
 from cutscene_server.terms import Names
 from cutscene_server.wire.violations import (
+    Full,
     Range,
     Violations,
     check_count,
@@ -59,6 +62,7 @@ LIGHT_LEVEL = Range(0, 5)
 POINT_LEVEL = Range(0, 50)
 POINT_RANGE = Range(0.1, 100, "metres")
 MAX_PART = 7
+MOST_LIGHTS_BYTES = 256  # of lights that are remembered; all that are allowed take 232
 
 LEVEL: Four = (0.0, 0.0, 0.0, 1.0)
 WHITE: Three = (1.0, 1.0, 1.0)
@@ -269,6 +273,24 @@ def _prop_state(
 
 
 def _lights(violations: Violations, path: str, message: scene_pb2.Lights) -> Lights:
+    """Lights hardly ever change from state to state, and take as long to read as all else of one: those that were found
+    as they should be are remembered.
+    """
+    known = _known_lights(message.SerializeToString()) if message.ByteSize() <= MOST_LIGHTS_BYTES else None
+    return known or _read_lights(violations, path, message)
+
+
+@lru_cache(maxsize=64)
+def _known_lights(packed: bytes) -> Lights | None:
+    """None if something is wrong with them, which is found once more for the sake of the fields' names."""
+    violations = Violations()
+    with contextlib.suppress(Full):
+        lights = _read_lights(violations, "", scene_pb2.Lights.FromString(packed))
+        return None if violations.found else lights
+    return None
+
+
+def _read_lights(violations: Violations, path: str, message: scene_pb2.Lights) -> Lights:
     direction = STRAIGHT_DOWN
     if message.HasField("sun_direction"):
         sun = message.sun_direction
