@@ -5,23 +5,22 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
 
-_HELPERS = 2  # threads that help whoever has rows to work on: one a caller, of which there are two (see ``pipeline``)
+from cutscene_model.beside import beside
+
 _BANDS = 4  # of rows; several a thread, for some rows are empty and some crowded
 _FEW = 8192  # places, on which work takes no longer than sharing it out
 kernel: Any = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-_helpers = ThreadPoolExecutor(_HELPERS, thread_name_prefix="raster")
 
 
 def in_bands(height: int, work: Callable[[int, int], object], places: int | None = None) -> None:
     """Has ``work(first_row, last_row)`` done for bands that make up ``height`` rows, by the caller and another thread.
 
-    The caller takes bands as well, and does not wait for a helper that has not begun: if it slept instead, two helpers
-    would be woken, which as often as not share a core at first (raster of a frame 9 or 14 ms, against 8.5).
+    The caller takes bands as well: if it slept meanwhile, two threads would be woken, which as often as not share a
+    core at first (the raster of a frame took 9 or 14 ms, and takes 8.5).
 
     If there are few ``places`` to work on in these rows, the caller's thread does all at once.
     """
@@ -38,9 +37,8 @@ def in_bands(height: int, work: Callable[[int, int], object], places: int | None
                 return
             work(first, last)
 
-    helping = _helpers.submit(work_on)
+    finish = beside(work_on)
     try:
         work_on()
     finally:
-        if not helping.cancel():
-            helping.result()
+        finish()

@@ -5,12 +5,16 @@ The modules of ``autoencoder`` say the same for batches, gradients and other dev
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from cutscene_model.autoencoder import Autoencoder
+from cutscene_model.beside import beside
 from cutscene_model.composition import compose
 from cutscene_model.greybox import Refined, Shown
 from cutscene_model.marks import cast_of, lay_marks, shown
@@ -31,8 +35,19 @@ from cutscene_model.surface import (
 _ROWS = 256  # of pixels' blocks, whose number is a multiple of it
 
 
-def surface_of(coder: Autoencoder, greybox: GreyboxBatch, looks: SlotLooks, *, only_finest: bool = False) -> Surface:
-    """What ``coder.surface`` makes of a batch of one, in ``torch.inference_mode``."""
+def surface_of(
+    coder: Autoencoder,
+    greybox: GreyboxBatch,
+    looks: SlotLooks,
+    *,
+    only_finest: bool = False,
+    refine: Callable[[FloatArray], Refined] | None = None,
+) -> Surface:
+    """What ``coder.surface`` makes of a batch of one, in ``torch.inference_mode``.
+
+    ``refine`` shades pixels by themselves, given every cell's colour (3, 144, 256), -1 to 1. What they lack in their
+    cells' colours (``lacking_of``) is found while another thread makes the features.
+    """
     height, width = greybox.slot.shape[1:]
     seen = shown(greybox)
     albedo, glows = _painted(coder, seen, greybox, looks)
@@ -43,7 +58,17 @@ def surface_of(coder: Autoencoder, greybox: GreyboxBatch, looks: SlotLooks, *, o
         seen.slot, seen.part, seen.field, LIGHT.start, albedo, glows, background[0].numpy(),
         shaded[0].flatten(1).numpy(), cells[0].flatten(0, 1).numpy(),
     )  # fmt: skip
-    return Surface(shaded, background, coder.surface.levels(cells.permute(0, 3, 1, 2), only_finest=only_finest))
+
+    def levels() -> tuple[Tensor, ...]:
+        with torch.inference_mode():  # each thread's own
+            return coder.surface.levels(cells.permute(0, 3, 1, 2), only_finest=only_finest)
+
+    if refine is None:
+        return Surface(shaded, background, levels())
+    finish = beside(levels)
+    bare = Surface(shaded, background, ())
+    lacking = lacking_of(coder, greybox, refine(shaded[0].numpy()), looks, bare)
+    return replace(bare, levels=finish(), lacking=lacking)
 
 
 def lacking_of(

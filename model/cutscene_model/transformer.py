@@ -15,12 +15,12 @@ import torch
 from cutscene_model.anchors import anchor_table
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.block_pool import BlockPool
-from cutscene_model.compiled import lacking_of, pixels_of, sketch_of, surface_of
+from cutscene_model.compiled import pixels_of, sketch_of, surface_of
 from cutscene_model.denoiser import Conditioning, Denoiser, Memory, frame_summary, rotated
 from cutscene_model.engine import DrawnFrame, PastFrame, Pixels
 from cutscene_model.errors import ReferencesError
 from cutscene_model.grading import GradeReader, coarse, graded, tones
-from cutscene_model.greybox import Greybox, GreyboxRaster
+from cutscene_model.greybox import Greybox, GreyboxRaster, Refined
 from cutscene_model.manifest import Manifest
 from cutscene_model.noise import frame_noise
 from cutscene_model.palette import paint_colors, palette
@@ -172,19 +172,21 @@ class TransformerTimeline:
         coder, looks, device = self._engine.autoencoder, self._looks, self._engine.device
         manifest = self._engine.manifest
         only_finest = tier in manifest.sketched and not manifest.tiers[tier]
-        contrast = manifest.contrast.get(tier)
-        on_cpu = device.type == "cpu"
-        make = partial(surface_of, coder) if on_cpu else coder.surface
-        surface = make(maps, looks, only_finest=only_finest)
-        if contrast is None or only_finest:
+        contrast = None if only_finest else manifest.contrast.get(tier)
+        if device.type == "cpu":
+            refine = None if contrast is None else partial(self._refined, greybox, contrast)
+            return surface_of(coder, maps, looks, only_finest=only_finest, refine=refine)
+        surface = coder.surface(maps, looks, only_finest=only_finest)
+        if contrast is None:
             return surface
-        cells = contrasted(surface.shaded[0].cpu().numpy(), contrast)
-        refined = self._raster.refine(greybox, cells)
-        if on_cpu:
-            return replace(surface, lacking=lacking_of(coder, maps, refined, looks, surface))
-        wanted = torch.from_numpy(cells)[None]
+        refined = self._refined(greybox, contrast, surface.shaded[0].cpu().numpy())
+        wanted = torch.from_numpy(refined.cells)[None]
         refined_maps = greybox_batch([refined.spread(greybox)], device)
         return replace(surface, lacking=coder.surface.lacking(maps, refined_maps, wanted, looks, surface))
+
+    def _refined(self, greybox: Greybox, contrast: float, shaded: FloatArray) -> Refined:
+        """Those pixels whose cells differ by more than ``contrast`` from what is around them."""
+        return self._raster.refine(greybox, contrasted(shaded, contrast))
 
     @torch.inference_mode()
     def draw(self, prepared: _Prepared, tier: str) -> DrawnFrame:
