@@ -73,7 +73,8 @@ def load_engine(
         for module, name in ((autoencoder, AUTOENCODER_FILE), (denoiser, DENOISER_FILE)):
             _load_weights(module, directory / name)
         reader = load_reader(directory) if manifest.references else None
-    except (SafetensorError, VolumesError, RuntimeError, OSError) as error:
+    # TypeError and ValueError: the manifest's ``architecture`` is what constructors are given.
+    except (SafetensorError, VolumesError, RuntimeError, OSError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"{directory}: {error}") from error
     set_picture_dtype(autoencoder, denoiser, dtype)
     engine = TransformerEngine(manifest, volumes, autoencoder, denoiser, torch.device(device), reader)
