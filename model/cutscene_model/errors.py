@@ -23,5 +23,9 @@ class ReferencesError(ModelError, ValueError):
     """The stage's reference pictures are more than the model takes, or not what it keeps of one."""
 
 
+class EngineError(ModelError):
+    """What is to draw cannot be had: no such function, or a device that this machine has not."""
+
+
 class WeightsError(ModelError):
     """Weights are missing, damaged, or do not match their manifest."""

@@ -16,7 +16,7 @@ from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.block_pool import BlockPool
 from cutscene_model.denoiser import LATENT_COLUMNS, LATENT_ROWS, Denoiser
 from cutscene_model.engine import draw_whole
-from cutscene_model.errors import WeightsError
+from cutscene_model.errors import EngineError, WeightsError
 from cutscene_model.grading import TONE_SHAPE, GradeReader
 from cutscene_model.greybox import HEIGHT, WIDTH
 from cutscene_model.manifest import Manifest, ManifestError, read_manifest, weights_digest
@@ -49,10 +49,10 @@ def load_engine(
     ``device`` is a torch device ("cpu", "cuda:0"). ``threads`` is how many an operation on the CPU is shared out among:
     by default half of the cores, for two stages of frames go on at once (see ``pipeline``). ``precision`` is one of
     ``PRECISIONS``. On the CPU the process is told what memory to keep (see ``allocator``). Raises
-    ``WeightsError`` if the files are missing, damaged, or not those that the manifest describes, ``ValueError`` for an
-    unknown precision.
+    ``WeightsError`` if the files are missing, damaged, or not those that the manifest describes, ``EngineError`` for a
+    device that there is not, ``ValueError`` for an unknown precision.
     """
-    dtype = picture_dtype(precision, torch.device(device))
+    dtype = picture_dtype(precision, _usable(device))
     directory = SHIPPED_WEIGHTS if directory is None else directory
     # Said even where it is torch's own choice: until it is, MKL may take fewer at times, and then it rounds otherwise.
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2) if threads is None else threads)
@@ -73,7 +73,8 @@ def load_engine(
         for module, name in ((autoencoder, AUTOENCODER_FILE), (denoiser, DENOISER_FILE)):
             _load_weights(module, directory / name)
         reader = load_reader(directory) if manifest.references else None
-    except (SafetensorError, VolumesError, RuntimeError, OSError) as error:
+    # TypeError and ValueError: the manifest's ``architecture`` is what constructors are given.
+    except (SafetensorError, VolumesError, RuntimeError, OSError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"{directory}: {error}") from error
     set_picture_dtype(autoencoder, denoiser, dtype)
     engine = TransformerEngine(manifest, volumes, autoencoder, denoiser, torch.device(device), reader)
@@ -81,6 +82,13 @@ def load_engine(
         _compile_kernels(engine)
         engine.pool = BlockPool()  # which has seen nothing yet
     return engine
+
+
+def _usable(device: str) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch without CUDA asserts that it has it
+        raise EngineError(f"device: {device!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def _check(directory: Path, manifest: Manifest) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ class ManifestError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """Name, shapes, tiers, vocabulary, provenance and measured quality of one released model. Raises ``ManifestError``
-    for what it says of tiers that it has not, or beyond a limit.
+    for values of another kind, and for what it says of tiers that it has not, or beyond a limit.
     """
 
     name: str
@@ -54,6 +55,9 @@ class Manifest:
     quality: dict[str, Any] = field(default_factory=dict)  # as measured on held-out scripts, with the command
 
     def __post_init__(self) -> None:
+        for field_name, kind, sound in _KINDS:
+            if not sound(value := getattr(self, field_name)):
+                raise ManifestError(f"{field_name}: found {str(value)[:60]!r}, which is no {kind}")
         if self.default_tier not in self.tiers:
             raise ManifestError(f"default_tier: {self.default_tier!r} is not one of the tiers")
         for field_name in ("sketched", "contrast", "work"):
@@ -88,6 +92,40 @@ class Manifest:
         """Writes ``manifest.json`` into ``directory``."""
         plain = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
         (directory / "manifest.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+
+
+def _number(value: object, least: int = 0) -> bool:
+    return type(value) is int and least <= value < 1 << 31
+
+
+def _shape(value: object) -> bool:
+    return isinstance(value, tuple) and all(_number(size, 1) for size in value)
+
+
+def _names(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(name, str) for name in value)
+
+
+def _numbers(value: object) -> bool:
+    return isinstance(value, dict) and all(type(number) in (int, float) for number in value.values())
+
+
+_KINDS: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
+    *((name, "text", lambda value: isinstance(value, str)) for name in ("name", "version", "digest", "license")),
+    *((name, "whole number from 0", _number) for name in ("width", "height", "window", "references")),
+    ("default_tier", "tier's name", lambda value: isinstance(value, str)),
+    ("latent_shape", "three sizes", lambda value: _shape(value) and len(value) == 3),  # type: ignore[arg-type]
+    ("greybox_shape", "two sizes", lambda value: _shape(value) and len(value) == 2),  # type: ignore[arg-type]
+    ("reference_shape", "list of sizes", _shape),
+    *((name, "list of names", _names) for name in ("costumes", "looks", "emotions", "files", "sketched")),
+    ("tiers", "table of whole numbers", lambda value: _numbers(value) and all(map(_number, value.values()))),  # type: ignore[attr-defined]
+    *((name, "table of numbers", _numbers) for name in ("contrast", "work")),
+    *(
+        (name, "table", lambda value: isinstance(value, dict))
+        for name in ("architecture", "data", "training", "quality")
+    ),
+)
+"""What a field's value must be: JSON says nothing of kinds, and the weights' digest nothing of the manifest."""
 
 
 def read_manifest(directory: Path) -> Manifest:

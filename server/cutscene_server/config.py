@@ -21,6 +21,7 @@ from cutscene_model.engine import PRECISIONS
 from cutscene_server.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "CUTSCENE_SERVER_"
+MOST_THREADS = 256
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -78,8 +79,9 @@ class ServerConfig:
             raise ConfigError(f"log_level: {self.log_level!r} is not one of {', '.join(LOG_LEVELS)}")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision: {self.precision!r} is not one of {', '.join(PRECISIONS)}")
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"threads: {self.threads} is not at least 1")
+        # OpenMP ends the process, without a word, if the machine will not start that many.
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise ConfigError(f"threads: {self.threads} is not one of 1 to {MOST_THREADS}")
         for name in (
             "max_sessions",
             "max_frames",
@@ -148,8 +150,10 @@ class ServerConfig:
 
 def _address(name: str, value: str) -> tuple[str, int]:
     host, separator, port = value.rpartition(":")
-    if not separator or not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+    if not separator or not host or not port.isascii() or not port.isdecimal():
         raise ConfigError(f"{name}: {value!r} is not of the form host:port")
+    if int(port) > 65535:
+        raise ConfigError(f"{name}: found port {port}, allowed are 0 to 65535")
     return host.strip("[]"), int(port)
 
 

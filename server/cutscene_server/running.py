@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cutscene_server.config import ServerConfig
+from cutscene_server.errors import ConfigError
 from cutscene_server.loop_lag import sampling
 from cutscene_server.observer import Observer
 from cutscene_server.rendering.renders import Renders
@@ -33,7 +34,7 @@ class RunningServer:
 async def run_server(config: ServerConfig) -> AsyncIterator[RunningServer]:
     """Starts a server, yields once it is healthy, and stops it in order when the block ends.
 
-    Raises ``ConfigError`` if an address cannot be had, ``NotServing`` if the model cannot be loaded.
+    Raises ``ConfigError`` if an address or the port file cannot be had, ``NotServing`` if the model cannot be loaded.
     """
     with _observing(config) as (observer, metrics_address):
         told: set[asyncio.Task[None]] = set()
@@ -47,7 +48,8 @@ async def run_server(config: ServerConfig) -> AsyncIterator[RunningServer]:
         await host.start()
         try:
             if config.port_file is not None:
-                config.port_file.unlink(missing_ok=True)  # of a server that was killed: it would mislead whoever waits
+                # What is there is of a server that was killed: it would mislead whoever waits.
+                _check_port_file(config.port_file)
             async with runtime.running(), renders.running(), sampling(observer, runtime.sessions):
                 observer.serving(runtime.manifest, lambda: runtime.process_ids)
                 await host.set_healthy(True)
@@ -87,8 +89,23 @@ def _observing(config: ServerConfig) -> Iterator[tuple[Observer, str | None]]:
         yield observer, address
 
 
+def _check_port_file(file: Path) -> None:
+    """Takes an old one away. Raises ``ConfigError`` if none could be written there, before a model is loaded."""
+    try:
+        file.unlink(missing_ok=True)
+        trial = _unfinished(file)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise ConfigError(f"port_file: {file} cannot be written: {error.strerror or error}") from error
+
+
+def _unfinished(file: Path) -> Path:
+    return file.with_name(f"{file.name}.{os.getpid()}.tmp")
+
+
 def write_address(file: Path, address: str) -> None:
     """Writes the bound address so that whoever waits for the file never reads half of it."""
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    unfinished = _unfinished(file)
     unfinished.write_text(address + "\n", encoding="utf-8")
     unfinished.replace(file)

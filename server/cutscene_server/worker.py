@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cutscene_model.engine import PastFrame
-from cutscene_model.errors import ModelError
+from cutscene_model.errors import EngineError, ModelError
 from cutscene_model.pipeline import AHEAD, Pipeline, Prepared, now_us
 from cutscene_server import logs
 from cutscene_server import worker_messages as messages
@@ -331,7 +331,10 @@ class Worker:
 
 def _load(engine_path: str, model: Path | None, placement: dict[str, Any]) -> Engine:
     module_name, _, function_name = engine_path.partition(":")
-    factory = getattr(importlib.import_module(module_name), function_name)
+    try:
+        factory = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise EngineError(f"engine: {engine_path} cannot be had: {error}") from error
     return cast("Engine", factory(model, **placement))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,14 @@ def test_a_mistake_is_named_by_its_place(path: str, value: object, place: str, s
 
 
 def test_what_is_no_mapping_is_refused() -> None:
-    for text in ("", "- a", "title: [", "\x00"):
-        with pytest.raises(ScriptError):
+    for text, says in (
+        ("", "the file holds nothing, expected a mapping"),
+        ("- a", "the file holds a list, expected a mapping"),
+        ("7", "the file holds one value, expected a mapping"),
+        ("title: X\nroom: [", "line 2, column 8: while parsing a flow node, expected the node content"),
+        ("\x00", "special characters are not allowed"),
+    ):
+        with pytest.raises(ScriptError, match=re.escape(says)):
             read_script(text)
 
 
@@ -148,3 +155,36 @@ def test_wrong_arguments_exit_with_two() -> None:
         with pytest.raises(SystemExit) as stopped:
             main(arguments)
         assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["play", "x", "-o", "y.mp4", "--seed", "-1"], f"found '-1', allowed are 0 to {2**64 - 1}"),
+        (["play", "x", "-o", "y.mp4", "--seed", str(2**64)], "allowed are 0 to"),
+        (["play", "x", "-o", "y.mp4", "--tenant", "caf\u00e9"], "1 to 64 characters of [A-Za-z0-9_-]"),
+        (["render", "x", "--seed", "1.5"], "found '1.5'"),
+        (["render", "x", "--rate-factor", "41"], "allowed are 1 to 40"),
+        (["replay", "3f", "--verify", "--from", "-2"], "found '-2'"),
+        (["replay", "3f", "--verify", "--camera", "1,2,3:a,b,c"], "a place has three numbers, X,Y,Z"),
+        (["replay", "3f", "--verify", "--camera", "1,2,3:4,5,6:wide"], "'wide' is no number of degrees"),
+        (["replay", "3f", "--verify", "--set", "cast.ada=mage/1,x,1"], "a tint has three numbers"),
+        (["models", "--server", "nonsense"], "is not of the form host:port"),
+        (["models", "--server", ""], "is not of the form host:port"),
+        (["models", "--server", "http://127.0.0.1:50400"], "is not of the form host:port"),
+        (["models", "--server", "127.0.0.1:99999"], "allowed are ports 1 to 65535"),
+        (["models", "--server", "[::1]:0"], "allowed are ports 1 to 65535"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_is_allowed(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_lowest_tier_without_a_cadence_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["play", "tavern_dialogue", "-o", "y.mp4", "--lowest-tier", "draft"]) == 2
+    assert "say --pacing too" in capsys.readouterr().err

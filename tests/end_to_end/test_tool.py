@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -125,6 +128,32 @@ def test_a_film_of_another_time_stays_until_there_is_one_in_its_place(
 def test_without_a_server_the_tool_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--server", "127.0.0.1:9"]) == 1
     assert "cutscene-server --listen 127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_where_no_server_can_be_started_the_tool_says_why_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--server", "no-such-machine.invalid:50400"]) == 1
+    told = capsys.readouterr().err
+    assert "there is no machine of that name" in told
+    assert "cutscene-server" not in told
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = other.accept()
+                    with connection:
+                        connection.recv(1024)
+                        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+        answering = threading.Thread(target=answer, daemon=True)
+        answering.start()
+        assert main(["models", "--server", f"127.0.0.1:{other.getsockname()[1]}"]) == 1
+        told = capsys.readouterr().err
+        other.shutdown(socket.SHUT_RDWR)
+    answering.join(timeout=10)
+    assert "what listens there does not speak gRPC" in told
+    assert "cutscene-server" not in told
 
 
 def test_the_demo(tmp_path: Path) -> None:

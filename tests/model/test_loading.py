@@ -104,6 +104,34 @@ def test_what_a_manifest_says_of_tiers_is_of_its_own_and_within_limits(copy: Pat
         read_manifest(copy)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("name", None),
+        ("latent_shape", 3),
+        ("latent_shape", [64, 9]),
+        ("costumes", None),
+        ("looks", [1]),
+        ("files", True),
+        ("emotions", {"joy": 1}),
+        ("window", -1),
+        ("window", "3"),
+        ("references", 1.5),
+        ("tiers", {"standard": 1.5}),
+        ("tiers", {"standard": -1}),
+        ("contrast", {"high": "much"}),
+        ("architecture", []),
+        ("architecture", {"denoiser": {"nonsense": 1}}),
+        ("architecture", {"denoiser": 3}),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_by_name(copy: Path, name: str, value: object) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, name: value}))
+    with pytest.raises(WeightsError, match="model: |manifest.json: " + name):
+        load_engine(copy)
+
+
 def test_operations_are_shared_out_among_half_of_the_cores_unless_told() -> None:
     before = torch.get_num_threads()
     try:

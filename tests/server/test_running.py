@@ -172,6 +172,34 @@ async def test_a_model_of_an_older_version_is_refused_in_a_line_that_names_the_r
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--device", "gpu"], "device: 'gpu' cannot be used: Expected one of cpu"),
+        (["--engine", "no_such_module:load"], "engine: no_such_module:load cannot be had: No module named"),
+        (["--engine", "cutscene_model.loading:no_such"], "engine: cutscene_model.loading:no_such cannot be had"),
+    ],
+)
+async def test_what_cannot_draw_is_refused_in_a_line(arguments: list[str], says: str, tmp_path: Path) -> None:
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "cutscene_server", "--listen", "127.0.0.1:0", "--data", str(tmp_path), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_a_port_file_that_cannot_be_written_is_a_configuration_error(tmp_path: Path) -> None:
+    file = tmp_path / "nowhere" / "server.addr"
+    with pytest.raises(ConfigError, match=f"port_file: {file} cannot be written: No such file or directory"):
+        async with run_server(synthetic_config(port_file=file, model=tmp_path / "no model is asked for")):
+            raise AssertionError
+
+
 async def test_a_port_that_is_taken_is_a_configuration_error() -> None:
     async with run_server(synthetic_config()) as server:
         config = dataclasses.replace(synthetic_config(), listen=server.address)

@@ -42,8 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except ServerUnreachable as error:
-        print(f"cutscene: {error}\nStart a server in another terminal and try again:\n"
-              f"  cutscene-server --listen {options.server}", file=sys.stderr)  # fmt: skip
+        print(f"cutscene: {error}", file=sys.stderr)
+        if error.refused:
+            print(f"Start a server in another terminal and try again:\n  cutscene-server --listen {options.server}",
+                  file=sys.stderr)  # fmt: skip
         return 1
     except BrokenPipeError:  # the reader of a list had seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

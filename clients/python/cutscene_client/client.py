@@ -25,7 +25,7 @@ from cutscene_proto.v1.render_pb2_grpc import RenderServiceStub
 
 DEFAULT_ADDRESS = "127.0.0.1:50400"
 CONNECT_TIMEOUT_S = 5.0
-REFUSED_FOR_S = 0.8
+REFUSED, REFUSED_FOR_S = "connection refused", 0.8
 POLL_S = 0.02
 TENANT_KEY = "cutscene-tenant"  # of a call's metadata
 # A raw 1080p frame is 6.2 MB; grpc's own limit of 4 MiB would refuse it.
@@ -134,7 +134,8 @@ class Client:
         while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
             failed = state is grpc.ChannelConnectivity.TRANSIENT_FAILURE
             if failed and time.monotonic() - begun > REFUSED_FOR_S:
-                raise ServerUnreachable(self.address, "connection refused")
+                why = await _why_unreachable(channel)
+                raise ServerUnreachable(self.address, why, refused=why == REFUSED)
             await asyncio.sleep(POLL_S)  # wait_for_state_change does not come back from a refused connection
 
     # ---- sessions ---------------------------------------------------------------------------------------------------
@@ -421,6 +422,21 @@ class Client:
         if ended or error.details() == LOST_STATUS:
             return ServerUnreachable(self.address, error.details() or "")
         return refusal(error)
+
+
+async def _why_unreachable(channel: grpc.aio.Channel) -> str:
+    """Why a channel has no connection, in a word or two: only a call's end tells, not the channel's state."""
+    try:
+        await channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=1.0)
+    except grpc.aio.AioRpcError as error:
+        details = (error.details() or "").lower()
+        if REFUSED in details:
+            return REFUSED
+        if "errors resolving" in details or "dns resolution" in details:
+            return "there is no machine of that name"
+        if "http/2" in details:
+            return "what listens there does not speak gRPC"
+    return "no connection"
 
 
 def _read_model(model: pb.Model) -> ModelInfo:

@@ -48,11 +48,12 @@ class CutsceneError(Exception):
 
 
 class ServerUnreachable(CutsceneError):
-    """Nobody answers at the address."""
+    """Nobody answers at the address. ``refused``: there is a machine, and nothing listens at that port of it."""
 
-    def __init__(self, address: str, detail: str = "") -> None:
+    def __init__(self, address: str, detail: str = "", *, refused: bool = False) -> None:
         super().__init__(f"no cutscene server answers at {address}" + (f" ({detail})" if detail else ""))
         self.address = address
+        self.refused = refused
 
 
 class ConnectionLost(CutsceneError):

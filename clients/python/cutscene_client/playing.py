@@ -165,7 +165,7 @@ def _write_files(
             pixels = read_pixels(spool.read(size), codec, width, height)
             sink.add(pixels)
             if index in shown:
-                tiles.append(SheetTile(f"{index / session.fps:5.2f} s  {expansion.shot_at(index).name}", pixels))
+                tiles.append(SheetTile(f"{index / session.fps:.2f} s  {expansion.shot_at(index).name}", pixels))
             on_encoded(index + 1)
     if sheet and tiles:
         write_contact_sheet(sheet, expansion.title, tiles)

@@ -84,11 +84,15 @@ def read_camera(text: str) -> spb.Camera:
     pieces = text.split(":")
     if len(pieces) not in (2, 3):
         raise ValueError(f"camera is {text!r}, which is not X,Y,Z:X,Y,Z or X,Y,Z:X,Y,Z:DEGREES")
-    points = [tuple(float(number) for number in piece.split(",")) for piece in pieces[:2]]
-    if any(len(point) != 3 for point in points):
-        raise ValueError(f"camera is {text!r}: a place has three numbers, X,Y,Z")
-    (x, y, z), (to_x, to_y, to_z) = points
-    return scene.camera((x, y, z), look_at=(to_x, to_y, to_z), fov_degrees=float(pieces[2]) if len(pieces) == 3 else 40)
+    try:
+        (x, y, z), (to_x, to_y, to_z) = (_three(piece) for piece in pieces[:2])
+    except ValueError:
+        raise ValueError(f"camera is {text!r}: a place has three numbers, X,Y,Z") from None
+    try:
+        degrees = float(pieces[2]) if len(pieces) == 3 else 40.0
+    except ValueError:
+        raise ValueError(f"camera is {text!r}: {pieces[2]!r} is no number of degrees") from None
+    return scene.camera((x, y, z), look_at=(to_x, to_y, to_z), fov_degrees=degrees)
 
 
 def read_setting(text: str) -> spb.CastMember:
@@ -99,8 +103,13 @@ def read_setting(text: str) -> spb.CastMember:
     costume, slash, tint = value.partition("/")
     member = spb.CastMember(id=key.removeprefix("cast."), costume=costume)
     if slash:
-        numbers = [float(number) for number in tint.split(",")]
-        if len(numbers) != 3:
-            raise ValueError(f"found {text!r}; a tint has three numbers, R,G,B")
-        member.tint.r, member.tint.g, member.tint.b = numbers
+        try:
+            member.tint.r, member.tint.g, member.tint.b = _three(tint)
+        except ValueError:
+            raise ValueError(f"found {text!r}; a tint has three numbers, R,G,B") from None
     return member
+
+
+def _three(text: str) -> tuple[float, float, float]:
+    first, second, third = (float(number) for number in text.split(","))
+    return first, second, third

@@ -313,9 +313,10 @@ def read_script(text: str, source: str = "script") -> Script:
     try:
         plain = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ScriptError(source, [str(error).replace("\n", " ")]) from error
+        raise ScriptError(source, [_no_yaml(error)]) from error
     if not isinstance(plain, dict):
-        raise ScriptError(source, [f"the file holds {type(plain).__name__}, expected a mapping with title, room, ..."])
+        held = {type(None): "nothing", list: "a list"}.get(type(plain), "one value")
+        raise ScriptError(source, [f"the file holds {held}, expected a mapping with title, room, ..."])
     try:
         return Script.model_validate(plain)
     except ValidationError as error:
@@ -338,6 +339,15 @@ def json_schema() -> dict[str, Any]:
 
 _UNION_MEMBERS = {"str", "constrained-float", "constrained-str", "InlineRoom", "LightsSpec"}
 """What pydantic puts into the path of an error to tell which form of a value it tried."""
+
+
+def _no_yaml(error: yaml.YAMLError) -> str:
+    """A mistake of form as `line 3, column 7: ...`, counted from one."""
+    mark: yaml.Mark | None = getattr(error, "problem_mark", None)
+    said = ", ".join(part for part in (getattr(error, "context", None), getattr(error, "problem", None)) if part)
+    if mark is None or not said:
+        return str(error).replace("\n", " ")
+    return f"line {mark.line + 1}, column {mark.column + 1}: {said}"
 
 
 def _problem(detail: Any) -> str:

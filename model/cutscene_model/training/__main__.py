@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from cutscene_model.allocator import keep_freed_memory
@@ -46,8 +47,9 @@ from cutscene_model.training.own_game.commands import add_steps
 from cutscene_model.training.own_game.errors import OwnGameError
 from cutscene_model.training.own_game.importing import read_vocabulary
 from cutscene_model.training.prepared import prepared_frames
+from cutscene_model.training.shards import ShardError
 from cutscene_model.vocabulary import SHIPPED, Vocabulary
-from cutscene_model.volumes import read_volumes
+from cutscene_model.volumes import VolumesError, read_volumes
 
 FINISHED, FACES = "autoencoder-finished.safetensors", "faces.safetensors"
 
@@ -69,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_flush_denormal(True)
     try:
         return int(options.step(options) or 0)
-    except (ManifestError, WeightsError) as error:
+    except (ManifestError, WeightsError, VolumesError, ShardError, SafetensorError, OSError) as error:
         raise SystemExit(str(error)) from error
     finally:
         torch.set_flush_denormal(False)

@@ -32,6 +32,7 @@ from cutscene_model.training.prepared import GRID, Crops, PreparedFrames
 from cutscene_model.training.progress import (
     Average,
     Log,
+    Losses,
     load_average,
     load_checkpoint,
     load_weights,
@@ -139,7 +140,7 @@ def train_autoencoder(run: AutoencoderRun) -> None:
     step = load_checkpoint(checkpoint, model, average, optimizer) if checkpoint.exists() else 0
     torch.manual_seed(run.seed + step)
     saved = started = time.monotonic()
-    first, losses = step, 0.0
+    first, losses = step, Losses("loss")
     for batch in tqdm(batches(run, step), "autoencoder", run.steps, initial=step, unit="step", mininterval=5.0):
         optimizer.scale = schedule(step, run.steps, decay_from=run.decay_from)
         with autocast():
@@ -154,12 +155,11 @@ def train_autoencoder(run: AutoencoderRun) -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         average.update()
-        losses += float(loss.detach())
+        losses.add(loss)
         step += 1
         if step % 50 == 0:
             rate = (step - first) * run.batch / (time.monotonic() - started)
-            log.write([("step", step), ("loss", losses / 50), ("crops_per_second", rate)])
-            losses = 0.0
+            log.write([("step", step), *losses.report(), ("crops_per_second", rate)])
         if time.monotonic() - saved > run.save_minutes * 60 or step == run.steps:
             save_checkpoint(checkpoint, step, model, average, optimizer)
             log.write([("step", step), *_evaluate(checkpoint, run)])

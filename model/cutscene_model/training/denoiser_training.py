@@ -28,6 +28,7 @@ from cutscene_model.training.prepared import HISTORY, PreparedFrames, Sample
 from cutscene_model.training.progress import (
     Average,
     Log,
+    Losses,
     load_average,
     load_checkpoint,
     load_weights,
@@ -185,7 +186,7 @@ def train_denoiser(run: DenoiserRun) -> None:
     torch.manual_seed(run.seed + first)
     frames = run.frames
     saved = reported = time.monotonic()
-    totals, seen = np.zeros(2), 0
+    losses, seen = Losses("latent", "picture"), 0
     for step, item in tqdm(
         batches(frames, run, first), checkpoint.stem, run.steps, initial=first, unit="step", mininterval=5.0
     ):
@@ -198,24 +199,17 @@ def train_denoiser(run: DenoiserRun) -> None:
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         average.update()
-        totals += (float(latent_loss.detach()), float(picture_loss.detach()))
+        losses.add(latent_loss, picture_loss)
         seen += len(item.latents)
         if (step + 1) % 50 == 0:
             rate = seen / (time.monotonic() - reported)
-            log.write(
-                [
-                    ("step", step + 1),
-                    ("latent", totals[0] / 50),
-                    ("picture", totals[1] / 50),
-                    ("frames_per_second", rate),
-                ]
-            )
-            totals, seen, reported = np.zeros(2), 0, time.monotonic()
+            log.write([("step", step + 1), *losses.report(), ("frames_per_second", rate)])
+            seen, reported = 0, time.monotonic()
         if time.monotonic() - saved > run.save_minutes * 60 or step + 1 == run.steps:
             save_checkpoint(checkpoint, step + 1, model, average, optimizer)
             log.write([("step", step + 1), *evaluate_checkpoint(checkpoint, run)])
             saved = reported = time.monotonic()
-            totals, seen = np.zeros(2), 0
+            seen = 0
 
 
 @torch.inference_mode()

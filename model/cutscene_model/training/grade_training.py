@@ -18,14 +18,22 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from cutscene_model.grading import COARSE_COLUMNS, COARSE_ROWS, GradeReader, graded, steadied, tones
+from cutscene_model.grading import GradeReader, coarse, graded, steadied, tones
 from cutscene_model.palette import PALETTE_CHANNELS, paint_colors, palette
 from cutscene_model.primitives import SLOT_COUNT
 from cutscene_model.scene import FloatArray
 from cutscene_model.training.color_grades import random_grades
 from cutscene_model.training.optimizer import MuonAdam
-from cutscene_model.training.progress import Average, Log, load_average, load_checkpoint, save_checkpoint, schedule
-from cutscene_model.training.shards import read_shard, shard_paths
+from cutscene_model.training.progress import (
+    Average,
+    Log,
+    Losses,
+    load_average,
+    load_checkpoint,
+    save_checkpoint,
+    schedule,
+)
+from cutscene_model.training.shards import ShardError, read_shard, shard_paths
 from cutscene_model.volumes import Volumes
 
 GRADES = "grades.safetensors"  # of a run: its checkpoint
@@ -65,15 +73,14 @@ class CoarsePictures:
         for path in tqdm(shard_paths(directory), unit="shard", desc=f"reading {directory}", mininterval=5.0):
             shard = read_shard(path)
             for record in shard.records:
-                pixels = simplejpeg.decode_jpeg(record.jpeg)
-                rows, columns = pixels.shape[0] // COARSE_ROWS, pixels.shape[1] // COARSE_COLUMNS
-                cells = pixels.reshape(COARSE_ROWS, rows, COARSE_COLUMNS, columns, 3)
-                pictures.append(cells.mean(axis=(1, 3)).round().astype(np.uint8))
+                pixels = torch.from_numpy(simplejpeg.decode_jpeg(record.jpeg)).permute(2, 0, 1)
+                # Sums of a few bytes are exact in float32.
+                pictures.append(coarse(pixels[None].float())[0].round().byte().permute(1, 2, 0).numpy())
                 stages.append(len(palettes) + record.stage)
                 runs.append(record.run)
             palettes += [palette(stage, colors) for stage in shard.stages]
         if not pictures:
-            raise ValueError(f"{directory}: no captured shards")
+            raise ShardError(f"{directory}: no captured shards")
         self._pictures = np.stack(pictures)
         self.stage, self.run = np.asarray(stages), np.asarray(runs)
         self._palettes = np.zeros((len(palettes), SLOT_COUNT - 1, PALETTE_CHANNELS), np.float32)
@@ -93,6 +100,11 @@ class CoarsePictures:
         same = np.flatnonzero(self.stage == self.stage[index])
         elsewhere = same[self.run[same] != self.run[index]]
         return elsewhere if len(elsewhere) else same[same != index]
+
+    def strangers(self, index: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
+        """The frames of some other stage than that of a frame, likelier one with many; none if there is no other."""
+        others = np.flatnonzero(self.stage != self.stage[index])
+        return np.flatnonzero(self.stage == self.stage[random.choice(others)]) if len(others) else others
 
     def pictures(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> Tensor:
         """(n, 3, 72, 128) in 0 to 1."""
@@ -119,14 +131,20 @@ class GradeSample:
 def sample(
     frames: CoarsePictures, count: int, random: np.random.Generator, references: int, strange: float
 ) -> GradeSample:
-    """``count`` frames under random looks; a share ``strange`` of them with references of another performance."""
+    """``count`` frames under random looks; a share ``strange`` of them with references of another performance.
+
+    Where there is only one, they are of that. Raises ``ValueError`` if no frame has another that may be its reference.
+    """
+    if len(set(frames.stage.tolist())) == len(frames):
+        raise ValueError("no two of the captured frames show the same cast and set: there is nothing to compare")
     targets: list[int] = []
     shown = []
     while len(targets) < count:
         index = int(random.integers(len(frames)))
         others = frames.companions(index)
         if random.random() < strange:
-            others = np.flatnonzero(frames.stage == frames.stage[random.integers(len(frames))])
+            strangers = frames.strangers(index, random)
+            others = strangers if len(strangers) else others
         if len(others):
             targets.append(index)
             shown.append(random.choice(others, references))
@@ -152,7 +170,7 @@ def train_grades(run: GradeRun) -> dict[str, float]:
     average = Average(model)
     optimizer = MuonAdam(model.named_parameters(), run.muon_rate, run.adam_rate)
     first = load_checkpoint(run.checkpoint, model, average, optimizer) if run.checkpoint.exists() else 0
-    saved, losses = time.monotonic(), 0.0
+    saved, losses = time.monotonic(), Losses("loss")
     with tqdm(range(first, run.steps), "grades", run.steps, initial=first, unit="step", mininterval=5.0) as bar:
         for step in bar:
             optimizer.scale = schedule(step, run.steps, decay_from=run.decay_from)
@@ -166,11 +184,11 @@ def train_grades(run: GradeRun) -> dict[str, float]:
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             average.update()
-            losses += float(loss.detach())
+            losses.add(loss)
             if (step + 1) % 50 == 0:
-                bar.set_postfix(loss=f"{losses / 50:.4f}", refresh=False)
-                log.write([("step", step + 1), ("loss", losses / 50)])
-                losses = 0.0
+                means = losses.report()
+                bar.set_postfix(loss=f"{means[0][1]:.4f}", refresh=False)
+                log.write([("step", step + 1), *means])
             if time.monotonic() - saved > run.save_minutes * 60 or step + 1 == run.steps:
                 save_checkpoint(run.checkpoint, step + 1, model, average, optimizer)
                 log.write([("step", step + 1), *evaluate_grades(averaged(run.checkpoint), held_out).items()])

@@ -29,7 +29,7 @@ from cutscene_model.denoiser import CAMERA_CHANNELS, SUMMARY_CHANNELS, frame_sum
 from cutscene_model.greybox import HEIGHT, WIDTH, GreyboxRaster
 from cutscene_model.surface import CELL, LEVEL_CELL, AnchorBatch, GreyboxBatch
 from cutscene_model.tensors import anchor_batch, greybox_batch
-from cutscene_model.training.shards import Shard, open_shards
+from cutscene_model.training.shards import Shard, ShardError, open_shards
 from cutscene_model.vocabulary import SHIPPED, Vocabulary
 from cutscene_model.volumes import Volumes
 
@@ -92,7 +92,14 @@ def prepare_greyboxes(shard: Shard, out: Path, volumes: Volumes, vocabulary: Voc
     np.save(out / "stage.npy", np.asarray([r.stage for r in shard.records], np.int32))
     np.save(out / "run.npy", np.asarray([r.run for r in shard.records], np.int32))
     np.save(out / "shot.npy", np.asarray([r.shot for r in shard.records], np.int32))
-    np.save(out / "time.npy", np.asarray([r.frame_index for r in shard.records], np.int32))
+    _save_whole(out / "time.npy", np.asarray([r.frame_index for r in shard.records], np.int32))
+
+
+def _save_whole(path: Path, values: npt.NDArray[np.generic]) -> None:
+    """The file that says that all is there is there whole, or not at all: preparing may be stopped at any time."""
+    temporary = path.with_suffix(".tmp.npy")
+    np.save(temporary, values)
+    temporary.replace(path)
 
 
 class _Painter:
@@ -138,9 +145,7 @@ def prepare_pixels(shard: Shard, out: Path, painter: _Painter) -> None:
         unknown = torch.from_numpy((shown.slot > 0) & (shown.sample < 0))
         fine = F.interpolate(surface.shaded, scale_factor=CELL)[0] + torch.where(unknown, 0, lacking)
         pixels[place] = ((fine.permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
-    temporary = path.with_suffix(".tmp.npy")
-    np.save(temporary, pixels)
-    temporary.replace(path)
+    _save_whole(path, pixels)
 
 
 @torch.inference_mode()
@@ -161,7 +166,7 @@ def prepare_latents(shard: Shard, out: Path, autoencoder: Autoencoder, tag: str)
         latents.append(autoencoder.encode(batch.pictures).half().numpy())
         coarse.append(surface.levels[-1].half().numpy())
     np.save(out / f"coarse_{tag}.npy", np.concatenate(coarse))
-    np.save(path, np.concatenate(latents))
+    _save_whole(path, np.concatenate(latents))
 
 
 def prepared_frames(
@@ -175,9 +180,11 @@ def prepared_frames(
     shaded one by one if ``faces`` is a painter's.
 
     A megabyte of disk a frame, and half of one for pixels. Latents and pixels are named by the digests of those
-    files, so that those of others are never taken for their own.
+    files, so that those of others are never taken for their own. Raises ``ShardError`` if nothing was captured there.
     """
     shards, out = open_shards(data), data / PREPARED
+    if not shards:
+        raise ShardError(f"{data}: no captured shards")
     coder = None
     if finished is not None:
         coder = Autoencoder(*vocabulary.sizes, volumes)

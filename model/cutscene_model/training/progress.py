@@ -93,6 +93,25 @@ def load_weights(path: Path, module: nn.Module) -> None:
         raise ValueError(f"{path} has weights that this model has no place for: {', '.join(strange)}")
 
 
+class Losses:
+    """Means since the last report: a run that goes on, or has just been saved, has fewer steps for its next one."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+        self._sums, self._steps = [0.0] * len(names), 0
+
+    def add(self, *values: Tensor) -> None:
+        """One step's, in the order of the names."""
+        self._sums = [total + float(value.detach()) for total, value in zip(self._sums, values, strict=True)]
+        self._steps += 1
+
+    def report(self) -> list[tuple[str, float]]:
+        """Each name with its mean, and a new start."""
+        means = [(name, total / max(self._steps, 1)) for name, total in zip(self._names, self._sums, strict=True)]
+        self._sums, self._steps = [0.0] * len(self._names), 0
+        return means
+
+
 class Log:
     """A line of JSON a report, to a file and to the terminal."""
 

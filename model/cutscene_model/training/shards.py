@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgpack
 
@@ -17,6 +18,10 @@ from cutscene_model.scene_codec import stage_from_plain, stage_to_plain, state_f
 
 SHARD_VERSION = 1
 SUFFIX = ".shard"
+
+
+class ShardError(ValueError):
+    """Captured data is missing or damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +66,17 @@ def write_shard(directory: Path, shard: Shard) -> None:
 
 
 def read_shard(path: Path) -> Shard:
-    """Reads one shard. Raises ``ValueError`` if it is not one."""
-    plain = msgpack.unpackb(path.read_bytes())
-    if not isinstance(plain, dict) or plain.get("version") != SHARD_VERSION:
-        raise ValueError(f"{path}: not a shard of version {SHARD_VERSION}")
+    """Reads one shard. Raises ``ShardError`` if it is not one, or not whole."""
+    try:
+        plain = msgpack.unpackb(path.read_bytes())
+        if not isinstance(plain, dict) or plain.get("version") != SHARD_VERSION:
+            raise ValueError(f"not a shard of version {SHARD_VERSION}")
+        return _shard(path, plain)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, msgpack.UnpackException) as error:
+        raise ShardError(f"{path}: is no whole shard: {error}") from error
+
+
+def _shard(path: Path, plain: dict[str, Any]) -> Shard:
     return Shard(
         path.stem,
         tuple(stage_from_plain(stage) for stage in plain["stages"]),

@@ -6,15 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import simplejpeg
+import torch
 
 from cutscene_model.engine import draw_whole
 from cutscene_model.loading import load_engine
 from cutscene_model.training.__main__ import main
-from cutscene_model.training.progress import read_step
-from cutscene_model.training.shards import Record, Shard, open_shards, write_shard
-from cutscene_model.volumes import write_volumes
+from cutscene_model.training.prepared import prepared_frames
+from cutscene_model.training.progress import Losses, read_step
+from cutscene_model.training.shards import Record, Shard, ShardError, open_shards, write_shard
+from cutscene_model.volumes import no_volumes, write_volumes
 from small_scenes import ball_volume, stage, state
 
 
@@ -86,5 +89,45 @@ def test_a_shard_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_what_is_not_a_shard_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.shard").write_bytes(b"\x81\xa7version\x63")
-    with pytest.raises(ValueError, match="version"):
+    with pytest.raises(ShardError, match=r"x\.shard: is no whole shard: not a shard of version"):
         open_shards(tmp_path)
+    write_shard(tmp_path, tiny_shard("x", 1))
+    whole = (tmp_path / "x.shard").read_bytes()
+    for size in (0, 1, 40, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "x.shard").write_bytes(whole[:size])
+        with pytest.raises(ShardError, match=r"x\.shard: is no whole shard"):
+            open_shards(tmp_path)
+    (tmp_path / "x.shard").write_bytes(b"\x81\xa7version\x01")
+    with pytest.raises(ShardError, match="stages"):
+        open_shards(tmp_path)
+
+
+def test_preparing_that_was_stopped_half_way_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_shard(tmp_path, tiny_shard("s0", 1))
+    save = np.save
+
+    def torn(path: Path, values: npt.NDArray[np.generic]) -> None:
+        if "time" in str(path):
+            Path(path).write_bytes(b"half of a file")
+            raise OSError("no space left on device")
+        save(path, values)
+
+    monkeypatch.setattr(np, "save", torn)
+    with pytest.raises(OSError, match="no space"):
+        prepared_frames(tmp_path, no_volumes())
+    monkeypatch.undo()
+    assert len(prepared_frames(tmp_path, no_volumes())) == len(tiny_shard("s0", 1).records)
+
+
+def test_a_folder_without_shards_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match="no captured shards"):
+        prepared_frames(tmp_path, no_volumes())
+
+
+def test_losses_are_means_of_the_steps_that_there_were() -> None:
+    losses = Losses("one", "two")
+    for value in (1.0, 2.0, 6.0):
+        losses.add(torch.tensor(value), torch.tensor(2 * value))
+    assert losses.report() == [("one", 3.0), ("two", 6.0)]
+    losses.add(torch.tensor(5.0), torch.tensor(7.0))
+    assert losses.report() == [("one", 5.0), ("two", 7.0)]

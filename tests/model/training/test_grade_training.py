@@ -11,7 +11,7 @@ import torch
 
 from cutscene_model.training.color_grades import LOOKS, random_grades
 from cutscene_model.training.grade_training import CoarsePictures, GradeRun, sample, train_grades
-from cutscene_model.training.shards import Record, Shard, write_shard
+from cutscene_model.training.shards import Record, Shard, read_shard, shard_paths, write_shard
 from cutscene_model.volumes import Volumes
 from small_scenes import ball_volume, stage, state
 
@@ -53,9 +53,12 @@ def test_companions_are_of_the_same_cast_and_set_and_of_another_run_if_there_is_
         assert frames.companions(first + 6).tolist() == []
 
 
-def test_pictures_are_averaged_and_palettes_padded(frames: CoarsePictures) -> None:
+def test_pictures_are_averaged_and_palettes_padded(frames: CoarsePictures, data: Path) -> None:
     pictures = frames.pictures([0, 6])
     assert pictures.shape == (2, 3, 72, 128)
+    (record, *_) = read_shard(shard_paths(data)[0]).records
+    cells = simplejpeg.decode_jpeg(record.jpeg).reshape(72, 4, 128, 4, 3).mean(axis=(1, 3)).round()
+    assert np.array_equal(pictures[0].permute(1, 2, 0).numpy() * 255, cells)
     assert 0.1 < pictures.min() < pictures.max() < 0.9
     told, used = frames.palettes(np.array([0, 2]))
     assert used.sum(dim=1).tolist() == [4, 3], "cast, floor and crate"
@@ -71,6 +74,20 @@ def test_targets_and_references_are_under_one_look_and_some_under_none(frames: C
     assert (changed > 0).float().mean() > 0.9
     again = sample(frames, 200, np.random.default_rng(3), 2, 0.2)
     torch.testing.assert_close(again.seen, item.seen, rtol=0, atol=0)
+
+
+def test_strange_references_are_of_another_stage(frames: CoarsePictures) -> None:
+    random = np.random.default_rng(5)
+    seen = {int(stage) for _ in range(60) for stage in frames.stage[frames.strangers(0, random)]}
+    assert seen == {1, 2, 3, 4, 5}
+
+
+def test_frames_that_cannot_be_references_of_one_another_are_refused(volumes: Volumes, tmp_path: Path) -> None:
+    jpeg = simplejpeg.encode_jpeg(np.full((288, 512, 3), 90, np.uint8), 95)
+    records = tuple(Record(of, of, 0, "wide", 0, state(actors=1), jpeg, b"") for of in range(2))
+    write_shard(tmp_path, Shard("s", (stage(1), stage(1)), ({}, {}), records))
+    with pytest.raises(ValueError, match="no two of the captured frames"):
+        sample(CoarsePictures(tmp_path, volumes), 1, np.random.default_rng(1), 1, 0.0)
 
 
 def test_looks_stay_within_what_can_be_shown_and_differ() -> None:

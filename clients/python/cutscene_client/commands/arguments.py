@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar
 
@@ -14,14 +15,15 @@ T = TypeVar("T")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # where a command adds its parser
 
 SERVER_VARIABLE = "CUTSCENE_SERVER"
+MOST_64 = 2**64 - 1  # of the contract's seeds and frame numbers
 
 
 def add_server(parser: argparse.ArgumentParser) -> None:
     """``--server``, and ``--json``."""
-    default = os.environ.get(SERVER_VARIABLE, DEFAULT_ADDRESS)
     parser.add_argument(
-        "--server", default=default, metavar="HOST:PORT", help=f"(default: {SERVER_VARIABLE} or {DEFAULT_ADDRESS})"
-    )
+        "--server", type=readable(read_address), default=os.environ.get(SERVER_VARIABLE, DEFAULT_ADDRESS),
+        metavar="HOST:PORT", help=f"(default: {SERVER_VARIABLE} or {DEFAULT_ADDRESS})",
+    )  # fmt: skip
     add_json(parser)
 
 
@@ -48,6 +50,30 @@ def meant(beginning: str, token: str, kind: str = remembered.SESSIONS) -> tuple[
         return beginning, token
     entry = remembered.find(beginning, kind)
     return entry.session_id, entry.token
+
+
+def read_address(text: str) -> str:
+    """``host:port`` as it is, an IPv6 address in brackets. Raises ``ValueError``."""
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]", host):
+        raise ValueError(f"found {text!r}, which is not of the form host:port")
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+        raise ValueError(f"found {text!r}; allowed are ports 1 to 65535")
+    return text
+
+
+def whole(text: str, least: int = 0, most: int = MOST_64) -> int:
+    """A whole number in a range. Raises ``ValueError``."""
+    if not re.fullmatch(r"[0-9]{1,20}", text) or not least <= int(text) <= most:
+        raise ValueError(f"found {text!r}, allowed are {least} to {most}")
+    return int(text)
+
+
+def read_tenant(text: str) -> str:
+    """In whose name sessions are opened. Raises ``ValueError``."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text, re.ASCII):
+        raise ValueError(f"found {text!r}, allowed are 1 to 64 characters of [A-Za-z0-9_-]")
+    return text
 
 
 def readable(read: Callable[[str], T]) -> Callable[[str], T]:

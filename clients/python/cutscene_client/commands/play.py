@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cutscene_client import connect, shipped
-from cutscene_client.commands.arguments import Commands, add_server
+from cutscene_client.commands.arguments import Commands, add_server, read_tenant, readable, whole
 from cutscene_client.expand import Expansion
 from cutscene_client.frames import TIERS, Frame
 from cutscene_client.playing import PlayFigures, play_script
@@ -42,20 +42,25 @@ def add_commands(commands: Commands) -> None:
                       help="a JPEG or PNG of what all is to look like, beside the script's own; up to four in all, if"
                       " the model takes any (`cutscene models`)")  # fmt: skip
     play.add_argument("--wait", action="store_true", help="wait in line if the server has no room")
-    play.add_argument("--tenant", default="", metavar="NAME", help="in whose name the session is opened")
-    play.add_argument("--seed", type=int, metavar="N", help="in place of the script's own seed")
+    play.add_argument(
+        "--tenant", type=readable(read_tenant), metavar="NAME", help="in whose name the session is opened"
+    )
+    play.add_argument("--seed", type=readable(whole), metavar="N", help="in place of the script's own seed")
     add_server(play)
     play.set_defaults(run=_play)
 
 
 def _play(options: argparse.Namespace) -> int:
+    if options.lowest_tier and not options.pacing:
+        print("cutscene: play: --lowest-tier is of a cadence: say --pacing too", file=sys.stderr)
+        return 2
     expansion = shipped.load_expansion(options.script)
     for warning in expansion.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     figures = asyncio.run(
         play(
             expansion, options.server, options.output, options.sheet, options.model, options.tier, options.seed,
-            pacing=options.pacing, lowest_tier=options.lowest_tier, wait=options.wait, tenant=options.tenant,
+            pacing=options.pacing, lowest_tier=options.lowest_tier, wait=options.wait, tenant=options.tenant or "",
             references=read_references(options.reference),
         )
     )  # fmt: skip
@@ -84,20 +89,21 @@ async def play(
     references: Sequence[pb.ReferencePicture] = (),
 ) -> PlayFigures:
     """``play_script`` with progress bars on the terminal."""
-    drawing = tqdm(total=expansion.frame_count, unit=" frames", desc="performing", leave=False)
-    writing = tqdm(total=expansion.frame_count, unit=" frames", desc="writing   ", leave=False, delay=1)
+    async with connect(server, tenant=tenant) as client:
+        with tqdm(total=expansion.frame_count, unit=" frames", desc="performing", leave=False) as bar:
 
-    def on_frame(_frame: Frame) -> None:
-        drawing.update()
+            def on_frame(_frame: Frame) -> None:
+                bar.update()
 
-    def on_encoded(_count: int) -> None:
-        writing.update()
+            def on_encoded(count: int) -> None:
+                if count == 1:  # one after the other, so that the second is not timed from when the first began
+                    bar.reset()
+                    bar.set_description("writing", refresh=False)
+                bar.update()
 
-    def on_position(position: int) -> None:
-        drawing.set_postfix_str(f"waiting for room, at position {position}")
+            def on_position(position: int) -> None:
+                bar.set_postfix_str(f"waiting for room, at position {position}")
 
-    with drawing, writing:
-        async with connect(server, tenant=tenant) as client:
             return await play_script(
                 client, expansion, film, sheet, model=model, tier=tier, seed=seed,
                 pacing=pacing, lowest_tier=lowest_tier, references=references, wait=wait, on_position=on_position,

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from cutscene_client import connect, remembered
 from cutscene_client.client import ReplayWish, SessionInfo
-from cutscene_client.commands.arguments import Commands, add_server, add_session, readable, session_of
+from cutscene_client.commands.arguments import Commands, add_server, add_session, readable, session_of, whole
 from cutscene_client.frames import TIERS, Frame
 from cutscene_client.moving import ImportedSession, read_file, save
 from cutscene_client.replaying import ReplayFigures, read_camera, read_setting, replay
@@ -35,9 +35,11 @@ def add_commands(commands: Commands) -> None:
     again.add_argument("-o", "--output", type=Path, metavar="FILM", help="the MP4 to write")
     again.add_argument("--verify", action="store_true", help="compare every frame's digest with the recording's")
     again.add_argument(
-        "--from", dest="first", type=int, default=0, metavar="FRAME", help="the first frame (default: 0)"
+        "--from", dest="first", type=readable(whole), default=0, metavar="FRAME", help="the first frame (default: 0)"
     )
-    again.add_argument("--to", dest="end", type=int, default=0, metavar="FRAME", help="one past the last frame")
+    again.add_argument(
+        "--to", dest="end", type=readable(whole), default=0, metavar="FRAME", help="one past the last frame"
+    )
     again.add_argument("--tier", choices=sorted(TIERS), default="", help="work a frame gets (default: as it was)")
     again.add_argument("--camera", type=readable(read_camera), metavar="X,Y,Z:X,Y,Z[:DEGREES]",
                        help="from where, at what, and how wide (default: as it was; 40 degrees)")  # fmt: skip

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from cutscene_client import remembered, shipped
 from cutscene_client.client import Client, connect
-from cutscene_client.commands.arguments import Commands, add_server, meant
-from cutscene_client.errors import CutsceneError
+from cutscene_client.commands.arguments import Commands, add_server, meant, readable, whole
+from cutscene_client.errors import CutsceneError, RenderNotFound
 from cutscene_client.frames import TIERS
 from cutscene_client.rendering import Render, RenderItem, RenderProgress
 
@@ -40,8 +40,8 @@ def add_commands(commands: Commands) -> None:
     render.add_argument("--cancel", metavar="JOB", help="give up what of a job is not done")
     render.add_argument("--token", default="", help="of a job that was not handed in from here")
     render.add_argument("--tier", choices=sorted(TIERS), default="", help="work a frame gets (default: the model's)")
-    render.add_argument("--seed", type=int, metavar="N", help="in place of the scripts' own seeds")
-    render.add_argument("--rate-factor", type=int, default=0, metavar="N",
+    render.add_argument("--seed", type=readable(whole), metavar="N", help="in place of the scripts' own seeds")
+    render.add_argument("--rate-factor", type=readable(_rate_factor), default=0, metavar="N",
                         help=f"how small films are: 1 (large) to {MAX_RATE_FACTOR} (default: 16)")  # fmt: skip
     add_server(render)
     render.set_defaults(run=_render)
@@ -70,14 +70,17 @@ def _render(options: argparse.Namespace) -> int:
         return asyncio.run(_cancel(options))
     known = None if options.resume is None else meant(options.resume, options.token, remembered.RENDERS)
     items = [_item(script, options) for script in options.scripts]
+    if options.output is not None:
+        options.output.mkdir(parents=True, exist_ok=True)  # before a job is handed in whose films could not come here
     followed = _Followed(options.server, options.output)
     try:
         progress = asyncio.run(_hand_in_and_follow(items, known, options, followed))
     except KeyboardInterrupt:
         followed.say_how_to_come_back()
         return 1
-    except CutsceneError:
-        followed.say_how_to_come_back()
+    except (CutsceneError, OSError) as error:
+        if not isinstance(error, RenderNotFound):
+            followed.say_how_to_come_back()
         raise
     if options.json:
         print(json.dumps(_plain(progress) | {"films": [str(film) for film in followed.films]}))
@@ -85,6 +88,10 @@ def _render(options: argparse.Namespace) -> int:
         print(_report(progress))
     # Without -o or --watch, nothing has ended yet.
     return 0 if progress.state in ("queued", "drawing") or progress.items_done == progress.item_count else 1
+
+
+def _rate_factor(text: str) -> int:
+    return whole(text, 1, MAX_RATE_FACTOR)
 
 
 def _item(script: str, options: argparse.Namespace) -> RenderItem:

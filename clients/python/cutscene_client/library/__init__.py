@@ -39,7 +39,7 @@ class UnknownNameError(CutsceneError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         close = difflib.get_close_matches(name, names, n=3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        hint = f"; did you mean {' or '.join(close)}?" if close else "."
         super().__init__(f"no {kind} is called {name!r}{hint} Known: {', '.join(names)}")
         self.kind = kind
         self.name = name
