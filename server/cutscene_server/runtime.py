@@ -92,7 +92,8 @@ class Runtime:
         self._admit(record)
         self.admission.take_place(record)
         try:
-            await self.archive.create(record)
+            async with record.changing:  # or it would be parked, for it has no client yet
+                await self.archive.create(record)
         except BaseException:
             self._forget(record)
             self.spawn(self.archive.discard(record.session_id))  # nobody knows its token
