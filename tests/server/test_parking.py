@@ -8,12 +8,28 @@ from collections import Counter
 import grpc
 import pytest
 
-from cutscene_server.running import run_server
+from cutscene_proto.v1 import cutscene_pb2 as pb
+from cutscene_server.registry import SessionRecord
+from cutscene_server.running import RunningServer, run_server
 from messages import lockstep_turn, open_message
 from raw_client import RawStream
-from synthetic_server import synthetic_config
+from synthetic_server import eventually, synthetic_config
 
 pytestmark = pytest.mark.asyncio
+
+
+async def detached(server: RunningServer, channel: grpc.aio.Channel) -> tuple[RawStream, SessionRecord]:
+    """A session that its client has left."""
+    stream = RawStream(channel)
+    await stream.open(open_message())
+    stream.leave()
+    (record,) = server.runtime.sessions
+
+    async def left() -> bool:
+        return record.session.attachment is None
+
+    await eventually(left)
+    return stream, record
 
 
 async def test_a_session_that_is_being_opened_is_not_parked_for_another_one() -> None:
@@ -31,3 +47,19 @@ async def test_a_session_that_is_being_opened_is_not_parked_for_another_one() ->
 
         told = Counter(await asyncio.gather(*[comes() for _ in range(6)]))
         assert told == {"opened": 1, "RESOURCE_EXHAUSTED": 5}
+
+
+async def test_who_finds_a_session_that_is_parked_the_next_moment_gets_it_from_disk() -> None:
+    async with run_server(synthetic_config()) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stream, record = await detached(server, channel)
+        again = RawStream(channel)
+        async with record.changing:  # as while the stream before has a turn stored
+            await again.say(
+                resume=pb.Resume(session_id=stream.opened.session_id, token=stream.opened.token, next_frame=0)
+            )
+            await asyncio.sleep(0.2)  # it has found the session, and waits
+        server.runtime.tidying.park_idlest()  # somebody else needs a place, and is first
+        assert server.runtime.sessions.by_key(record.key) is None
+        await again.hear_until("opened")
+        await again.say(turn=lockstep_turn("one", 2))
+        assert [frame.frame_index for frame in await again.frames(2)] == [0, 1]
