@@ -63,3 +63,22 @@ async def test_who_finds_a_session_that_is_parked_the_next_moment_gets_it_from_d
         await again.hear_until("opened")
         await again.say(turn=lockstep_turn("one", 2))
         assert [frame.frame_index for frame in await again.frames(2)] == [0, 1]
+
+
+async def test_a_session_that_leaves_memory_before_it_is_begun_counts_no_longer_as_being_begun() -> None:
+    """Of these there may be as many as of sessions: those that were counted for ever kept all others out."""
+    async with run_server(synthetic_config(max_sessions=2)) as server, grpc.aio.insecure_channel(server.address) as ch:
+        stream, record = await detached(server, ch)
+        runtime = server.runtime
+        (inference,) = runtime.crew.all
+        for _ in range(3):
+            runtime.tidying.park_idlest()
+            record = await runtime.find(stream.opened.session_id, stream.opened.token)
+            runtime.detach(record, runtime.attach(record, 0, record.tenant, lambda: None))
+        runtime.tidying.park_idlest()
+
+        async def none_is_begun() -> bool:
+            return not inference.beginning
+
+        await eventually(none_is_begun, seconds=5.0)
+        await RawStream(ch).open(open_message())
