@@ -278,7 +278,10 @@ class Store:
 
     def total_bytes(self) -> int:
         """What all frames take on disk, those included that only forks of deleted sessions need."""
-        return self._logs.total_bytes()
+        try:
+            return self._logs.total_bytes()
+        except OSError as error:
+            raise StoreFailedError(f"what is stored cannot be counted: {error}") from error
 
     def sweep(self, now_unix_us: int, keep: Retention, limit: int | None = None, in_use: Collection[str] = ()) -> Swept:
         """Deletes closed sessions that are too old, open ones that nobody came back to, and, if there is still too much
