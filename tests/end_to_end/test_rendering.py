@@ -343,6 +343,22 @@ async def test_what_is_not_taken_is_named_by_its_place_and_leaves_nothing(tmp_pa
         assert list((tmp_path / "data" / "renders").iterdir()) == []
 
 
+async def test_more_that_is_wrong_than_a_status_can_carry_is_still_named(tmp_path: Path) -> None:
+    """Each description lists what there is, over a kilobyte of it, and metadata may have eight."""
+    opening, turn = open_message(), lockstep_turn("one", 40)
+    for number in range(14):
+        opening.set.props.add().CopyFrom(opening.set.props[0])
+        opening.set.props[-1].id = f"{number:064d}"
+    for state in turn.lockstep.states:
+        state.props.add().CopyFrom(state.props[0])
+        state.props[-1].prop_id = "nowhere"
+    async with serving(tmp_path, rendering(tmp_path)) as server, cc.connect(server.address) as client:
+        with pytest.raises(cc.InvalidRequest, match="nowhere") as raised:
+            await client.render([cc.RenderItem("a", opening, [turn])])
+        assert raised.value.violations[0].field == "items[0].steps[0].turn.lockstep.states[0].props[1].prop_id"
+        assert 1 < len(raised.value.violations) < 32
+
+
 async def test_a_job_that_is_too_long_is_refused(tmp_path: Path) -> None:
     turns = [pb.Turn(turn_id=f"t{n}", keyframed=keyframed_turn("", 200).keyframed) for n in range(3)]
     items = [item(f"item-{number}", steps=turns) for number in range(10)]  # 14,403 frames each
