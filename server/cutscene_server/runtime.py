@@ -189,7 +189,12 @@ class Runtime:
         async def go_back() -> None:
             async with record.changing:
                 rewound = record.session.rewind(frame)
-                await self.archive.rewind(record, frame)
+                try:
+                    await self.archive.rewind(record, frame)
+                except BaseException:  # on disk it has not gone back: whoever comes back finds it as it is there
+                    record.watchers.end()
+                    self._forget(record)
+                    raise
                 record.session.announce(rewound)
                 self.crew.begin(record)
                 self._step.offer(record)
