@@ -6,11 +6,13 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from cutscene_proto.v1 import cutscene_pb2 as pb
+from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
 from cutscene_server.running import run_server
 from messages import lockstep_turn, open_message
 from raw_client import RawStream
@@ -47,3 +49,17 @@ async def test_a_session_whose_going_back_could_not_be_stored_is_where_it_was(tm
         assert (await again.hear_until("rewound")).next_frame == 4
         await again.say(turn=lockstep_turn("three", 2))
         assert [frame.frame_index for frame in await again.frames(2)] == [4, 5]
+
+
+async def test_a_replay_that_could_not_be_stored_whole_leaves_nothing(tmp_path: Path) -> None:
+    async with run_server(synthetic_config(tmp_path)) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub: Any = CutsceneServiceStub(channel)  # type: ignore[no-untyped-call]
+        stream = RawStream(channel)
+        opened = await stream.open(open_message())
+        await stream.say(turn=lockstep_turn("one", 4))
+        await stream.frames(4)
+        with refusing(tmp_path, "turns"), pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.ReplaySession(pb.ReplaySessionRequest(session_id=opened.session_id, token=opened.token))
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        (listed,) = (await stub.ListSessions(pb.ListSessionsRequest())).sessions
+        assert listed.session_id == opened.session_id
