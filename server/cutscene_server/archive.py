@@ -310,16 +310,16 @@ class Archive:
     async def summaries(self, after: int, limit: int) -> list[tuple[SessionSummary, int]]:
         """Sessions in the order of their creation, each with its next frame (0 if its frames cannot be read)."""
 
-        def read(store: Store) -> list[tuple[SessionSummary, int]]:
-            found = []
-            for summary in store.summaries(after, limit):
-                next_frame = 0
-                with contextlib.suppress(StoreDamagedError):
-                    next_frame = store.read_session(summary.opened.session_id).next_frame
-                found.append((summary, next_frame))
-            return found
+        def next_frame(store: Store, session_id: str) -> int:
+            with contextlib.suppress(StoreDamagedError, UnknownSessionError):
+                return store.next_frame(session_id)
+            return 0
 
-        return await self._run(read)
+        found = await self._run(lambda store: store.summaries(after, limit))
+        # One at a time: to find where a long session ends takes a while, and live frames wait for this thread.
+        return [
+            (summary, await self._run(partial(next_frame, session_id=summary.opened.session_id))) for summary in found
+        ]
 
     async def sweep(self, keep: Retention, in_use: Collection[str]) -> Swept:
         """Deletes sessions that are too old, or that there is no room for; none that are ``in_use``."""

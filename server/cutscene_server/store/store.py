@@ -140,6 +140,11 @@ class Store:
             turns=tuple(self._catalogue.turns(current.session, REMEMBERED_TURNS)),
         )
 
+    def next_frame(self, session_id: str) -> int:
+        """One past the last durable frame of the current timeline. Of a closed session no file is looked into for it."""
+        current = self._catalogue.timeline(session_id)
+        return current.sure_end if current.closed else self._log(current).end_frame
+
     # ---- turns and frames -------------------------------------------------------------------------------------------
 
     def add_turn(self, session_id: str, turn: StoredTurn) -> None:
