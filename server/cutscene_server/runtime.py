@@ -203,7 +203,10 @@ class Runtime:
         await self._whole(go_back())
 
     async def fork(self, record: SessionRecord, frame: int) -> tuple[str, str]:
-        """The id and token of a new session that has this one's frames below ``frame``. It waits on disk."""
+        """The id and token of a new session that has this one's frames below ``frame``. It waits on disk. Raises
+        ``OutOfRange``, ``NoRoom``.
+        """
+        self.tidying.check_disk()
         async with record.changing:
             fork = await self.archive.fork(record, frame)
         record.log.info("forked at frame %d", frame)

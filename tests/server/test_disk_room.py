@@ -60,6 +60,8 @@ async def test_what_is_open_goes_on_and_nothing_new_is_taken_until_there_is_room
             assert "max_disk" in str(error.details())
             again = pb.ReplaySessionRequest(session_id=opened.session_id, token=opened.token)
             assert (await refusal(stub.ReplaySession(again))).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            fork = pb.ForkSessionRequest(session_id=opened.session_id, token=opened.token, frame=1)
+            assert (await refusal(stub.ForkSession(fork))).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             with pytest.raises(NoRoom):
                 await runtime.import_session(file())
 
