@@ -126,13 +126,13 @@ class CutsceneService(CutsceneServiceServicer):
     ) -> AsyncIterator[pb.GetRecordingResponse]:
         async with self._typed_errors(context):
             record = await self._runtime.find(request.session_id, request.token)
-            drawn = record.session.durable_frame
+            drawn, epoch = record.session.durable_frame, record.session.epoch  # whatever is rewound meanwhile
             first, end = request.first_frame, request.end_frame or drawn
             if not first <= end <= drawn:
                 raise OutOfRange("end_frame", f"found frames {first} to {end}; the recording has those below {drawn}")
             for start in range(first, end, FRAMES_READ_AT_ONCE):
                 stop = min(end, start + FRAMES_READ_AT_ONCE)
-                for frame in await self._runtime.archive.stored_frames(record, start, stop):
+                for frame in await self._runtime.archive.stored_frames(record, start, stop, epoch):
                     yield replies.recorded_frame(frame)
 
     async def ReplaySession(  # noqa: N802
