@@ -280,9 +280,14 @@ class Runtime:
             yield
         finally:
             self.begin_stopping()
-            for task in (*loops, *self._tasks):
+            for task in loops:
                 task.cancel()
-            await asyncio.gather(*loops, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*loops, return_exceptions=True)
+            if self._tasks:  # what clients were told, or asked for, is stored: a session's close among it
+                await asyncio.wait(self._tasks, timeout=self.config.stop_grace)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             await self.crew.stop()
             self._transfers.close()
             self.references.close()
