@@ -7,9 +7,10 @@ import contextlib
 import hashlib
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import grpc
@@ -423,6 +424,18 @@ async def test_there_is_room_for_so_many_jobs_and_for_none_without_an_output(tmp
         again = client.render_job(jobs[1].id, jobs[1].token)
         assert (await again.progress()).state in ("queued", "drawing")
         await again.cancel()
+
+
+async def test_so_many_watch_a_job_and_no_more(tmp_path: Path) -> None:
+    async with serving(tmp_path, rendering(tmp_path)) as server, cc.connect(server.address) as client:
+        render = await client.render([item("slow", cast=SLOW, steps=[lockstep_turn("one", 2000)])])
+        watching = [cast(AsyncGenerator[cc.RenderProgress, None], render.watch()) for _ in range(64)]
+        for watcher in watching:
+            assert (await anext(watcher)).job_id == render.id
+        with pytest.raises(cc.ResourceExhausted, match="at most 64 watch one job"):
+            await anext(render.watch())
+        for watcher in watching:
+            await watcher.aclose()
 
 
 async def test_a_client_that_leaves_in_the_middle_of_handing_in_leaves_nothing(tmp_path: Path) -> None:
