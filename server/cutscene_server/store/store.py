@@ -141,7 +141,7 @@ class Store:
         )
 
     def next_frame(self, session_id: str) -> int:
-        """One past the last durable frame of the current timeline. Of a closed session no file is looked into for it."""
+        """One past the last durable frame of the current timeline. For a closed one no file is looked into."""
         current = self._catalogue.timeline(session_id)
         return current.sure_end if current.closed else self._log(current).end_frame
 
