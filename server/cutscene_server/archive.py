@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -212,7 +212,8 @@ class Archive:
         epoch = parent.session.epoch
         if not 0 <= frame <= parent.session.durable_frame:
             raise OutOfRange("frame", f"found {frame}; allowed are 0 to {parent.session.durable_frame}")
-        await self._run(lambda store: store.fork_session(new, parent.session_id, epoch, frame))
+        async with self._or_nothing(session_id):
+            await self._run(lambda store: store.fork_session(new, parent.session_id, epoch, frame))
         return session_id, token
 
     async def replay(self, parent: SessionRecord, wanted: Replay) -> Replayed:
@@ -225,18 +226,19 @@ class Archive:
         new = self._new_session(session_id, digest_of(token), time.time_ns() // 1000, terms, stage)
         first = 0 if changes else wanted.first_frame
         recorded = (await self.stored(parent)).opened.environment
-        if changes:
-            await self._run(lambda store: store.create_session(new))
-        else:
-            await self._run(lambda store: store.fork_session(new, parent.session_id, epoch, first))
-        # A turn at a time, and other states made elsewhere: live frames wait for this thread.
-        number = 0
-        for start in range(wanted.first_frame, end, TURN_FRAMES):
-            frames = await self.stored_frames(parent, start, min(end, start + TURN_FRAMES))
-            at = first + start - wanted.first_frame
-            for turn in await asyncio.to_thread(replay_turns, frames, wanted, at, number):
-                await self._run(lambda store, turn=turn: store.add_turn(session_id, turn))  # type: ignore[misc]
-                number = turn.turn_number + 1
+        async with self._or_nothing(session_id):
+            if changes:
+                await self._run(lambda store: store.create_session(new))
+            else:
+                await self._run(lambda store: store.fork_session(new, parent.session_id, epoch, first))
+            # A turn at a time, and other states made elsewhere: live frames wait for this thread.
+            number = 0
+            for start in range(wanted.first_frame, end, TURN_FRAMES):
+                frames = await self.stored_frames(parent, start, min(end, start + TURN_FRAMES))
+                at = first + start - wanted.first_frame
+                for turn in await asyncio.to_thread(replay_turns, frames, wanted, at, number):
+                    await self._run(lambda store, turn=turn: store.add_turn(session_id, turn))  # type: ignore[misc]
+                    number = turn.turn_number + 1
         reasons = (*changes, *self.differences_from(recorded))
         return Replayed(session_id, token, first, end - wanted.first_frame, reasons)
 
@@ -308,22 +310,31 @@ class Archive:
     async def summaries(self, after: int, limit: int) -> list[tuple[SessionSummary, int]]:
         """Sessions in the order of their creation, each with its next frame (0 if its frames cannot be read)."""
 
-        def read(store: Store) -> list[tuple[SessionSummary, int]]:
-            found = []
-            for summary in store.summaries(after, limit):
-                next_frame = 0
-                with contextlib.suppress(StoreDamagedError):
-                    next_frame = store.read_session(summary.opened.session_id).next_frame
-                found.append((summary, next_frame))
-            return found
+        def next_frame(store: Store, session_id: str) -> int:
+            with contextlib.suppress(StoreDamagedError, UnknownSessionError):
+                return store.next_frame(session_id)
+            return 0
 
-        return await self._run(read)
+        found = await self._run(lambda store: store.summaries(after, limit))
+        # One at a time: to find where a long session ends takes a while, and live frames wait for this thread.
+        return [
+            (summary, await self._run(partial(next_frame, session_id=summary.opened.session_id))) for summary in found
+        ]
 
     async def sweep(self, keep: Retention, in_use: Collection[str]) -> Swept:
         """Deletes sessions that are too old, or that there is no room for; none that are ``in_use``."""
         return await self._run(lambda store: store.sweep(time.time_ns() // 1000, keep, SWEPT_AT_ONCE, in_use))
 
     # ---- inside -----------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _or_nothing(self, session_id: str) -> AsyncIterator[None]:
+        """A session that is made in the block is there whole, or not at all: whoever asked for it may hang up."""
+        try:
+            yield
+        except BaseException:
+            await self.discard(session_id)  # nobody knows its token
+            raise
 
     def _new_session(
         self, session_id: str, token_digest: bytes, created_unix_us: int, terms: Terms, packed_stage: bytes

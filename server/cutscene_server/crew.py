@@ -230,7 +230,9 @@ class Crew:
             record.log.error("cannot be taken up: %s", error)
             self.end_beginning(inference, *mark, Session.fail)
             return
-        if mark in inference.beginning and self.is_current(*mark):
+        if not self.is_current(*mark):  # it left memory, or went back: the process is not told, and will not answer
+            inference.beginning.discard(mark)
+        elif mark in inference.beginning:
             key, generation = mark
             inference.link.send(
                 worker_messages.Begin(

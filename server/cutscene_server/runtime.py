@@ -92,7 +92,8 @@ class Runtime:
         self._admit(record)
         self.admission.take_place(record)
         try:
-            await self.archive.create(record)
+            async with record.changing:  # or it would be parked, for it has no client yet
+                await self.archive.create(record)
         except BaseException:
             self._forget(record)
             self.spawn(self.archive.discard(record.session_id))  # nobody knows its token
@@ -188,7 +189,12 @@ class Runtime:
         async def go_back() -> None:
             async with record.changing:
                 rewound = record.session.rewind(frame)
-                await self.archive.rewind(record, frame)
+                try:
+                    await self.archive.rewind(record, frame)
+                except BaseException:  # on disk it has not gone back: whoever comes back finds it as it is there
+                    record.watchers.end()
+                    self._forget(record)
+                    raise
                 record.session.announce(rewound)
                 self.crew.begin(record)
                 self._step.offer(record)
@@ -197,7 +203,10 @@ class Runtime:
         await self._whole(go_back())
 
     async def fork(self, record: SessionRecord, frame: int) -> tuple[str, str]:
-        """The id and token of a new session that has this one's frames below ``frame``. It waits on disk."""
+        """The id and token of a new session that has this one's frames below ``frame``. It waits on disk. Raises
+        ``OutOfRange``, ``NoRoom``.
+        """
+        self.tidying.check_disk()
         async with record.changing:
             fork = await self.archive.fork(record, frame)
         record.log.info("forked at frame %d", frame)
@@ -271,9 +280,14 @@ class Runtime:
             yield
         finally:
             self.begin_stopping()
-            for task in (*loops, *self._tasks):
+            for task in loops:
                 task.cancel()
-            await asyncio.gather(*loops, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*loops, return_exceptions=True)
+            if self._tasks:  # what clients were told, or asked for, is stored: a session's close among it
+                await asyncio.wait(self._tasks, timeout=self.config.stop_grace)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             await self.crew.stop()
             self._transfers.close()
             self.references.close()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 
 from cutscene_server.archive import Archive
 from cutscene_server.config import ServerConfig
-from cutscene_server.errors import NoRoom
+from cutscene_server.errors import NoRoom, ServerError
 from cutscene_server.observer import Observer
 from cutscene_server.registry import RETRY_AFTER_S, SessionRecord, SessionRegistry
 from cutscene_server.store import Retention
@@ -80,7 +80,11 @@ class Tidying:
         keep = Retention(config.keep_closed, config.keep_open, config.max_disk)
         async with self.restoring:  # or a session that is just coming back could be deleted under its client's hands
             in_use = {*(record.session_id for record in self._sessions), *awaited}
-            swept = await self._archive.sweep(keep, in_use)
+            try:
+                swept = await self._archive.sweep(keep, in_use)
+            except ServerError as error:  # a disk that is full, say: the next look may fare better
+                log.error("stored sessions could not be looked through: %s", error)
+                return
         for session_id in swept.deleted:
             log.info("deleted a stored session: too old, or no room", extra={"session_id": session_id})
         self._observer.disk_used(swept.bytes_left, config.max_disk)

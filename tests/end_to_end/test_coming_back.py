@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import cutscene_client as cc
+from breaking_line import breaking_line
 from messages import lockstep_turn, open_message
 from server_program import ServerProgram, serving
 
@@ -82,3 +83,19 @@ async def test_going_back_and_a_fork_from_the_client(tmp_path: Path) -> None:
         assert len(set(first)) == 12
         await fork.close()
         await session.close()
+
+
+async def test_going_back_goes_on_when_the_line_breaks_before_the_server_has_heard_of_it(tmp_path: Path) -> None:
+    """The frames from there on are acknowledged, and the server does not have them any more."""
+    async with (
+        serving(tmp_path) as server,
+        breaking_line(server.address) as line,
+        cc.connect(line.address) as client,
+        await client.open_request(open_message()) as session,
+    ):
+        async for _ in session.perform(lockstep_turn("one", 10)):
+            pass
+        line.cut()
+        await session.rewind(4)
+        assert (session.epoch, session.next_frame, session.resumed) == (1, 4, 1)
+        assert [frame.index async for frame in session.perform(lockstep_turn("two", 2))] == [4, 5]

@@ -7,9 +7,10 @@ import contextlib
 import hashlib
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import grpc
@@ -343,6 +344,22 @@ async def test_what_is_not_taken_is_named_by_its_place_and_leaves_nothing(tmp_pa
         assert list((tmp_path / "data" / "renders").iterdir()) == []
 
 
+async def test_more_that_is_wrong_than_a_status_can_carry_is_still_named(tmp_path: Path) -> None:
+    """Each description lists what there is, over a kilobyte of it, and metadata may have eight."""
+    opening, turn = open_message(), lockstep_turn("one", 40)
+    for number in range(14):
+        opening.set.props.add().CopyFrom(opening.set.props[0])
+        opening.set.props[-1].id = f"{number:064d}"
+    for state in turn.lockstep.states:
+        state.props.add().CopyFrom(state.props[0])
+        state.props[-1].prop_id = "nowhere"
+    async with serving(tmp_path, rendering(tmp_path)) as server, cc.connect(server.address) as client:
+        with pytest.raises(cc.InvalidRequest, match="nowhere") as raised:
+            await client.render([cc.RenderItem("a", opening, [turn])])
+        assert raised.value.violations[0].field == "items[0].steps[0].turn.lockstep.states[0].props[1].prop_id"
+        assert 1 < len(raised.value.violations) < 32
+
+
 async def test_a_job_that_is_too_long_is_refused(tmp_path: Path) -> None:
     turns = [pb.Turn(turn_id=f"t{n}", keyframed=keyframed_turn("", 200).keyframed) for n in range(3)]
     items = [item(f"item-{number}", steps=turns) for number in range(10)]  # 14,403 frames each
@@ -407,6 +424,18 @@ async def test_there_is_room_for_so_many_jobs_and_for_none_without_an_output(tmp
         again = client.render_job(jobs[1].id, jobs[1].token)
         assert (await again.progress()).state in ("queued", "drawing")
         await again.cancel()
+
+
+async def test_so_many_watch_a_job_and_no_more(tmp_path: Path) -> None:
+    async with serving(tmp_path, rendering(tmp_path)) as server, cc.connect(server.address) as client:
+        render = await client.render([item("slow", cast=SLOW, steps=[lockstep_turn("one", 2000)])])
+        watching = [cast(AsyncGenerator[cc.RenderProgress, None], render.watch()) for _ in range(64)]
+        for watcher in watching:
+            assert (await anext(watcher)).job_id == render.id
+        with pytest.raises(cc.ResourceExhausted, match="at most 64 watch one job"):
+            await anext(render.watch())
+        for watcher in watching:
+            await watcher.aclose()
 
 
 async def test_a_client_that_leaves_in_the_middle_of_handing_in_leaves_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,29 @@ async def test_what_is_open_goes_on_and_nothing_new_is_taken_until_there_is_room
             assert "max_disk" in str(error.details())
             again = pb.ReplaySessionRequest(session_id=opened.session_id, token=opened.token)
             assert (await refusal(stub.ReplaySession(again))).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            fork = pb.ForkSessionRequest(session_id=opened.session_id, token=opened.token, frame=1)
+            assert (await refusal(stub.ForkSession(fork))).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             with pytest.raises(NoRoom):
                 await runtime.import_session(file())
 
             heap.unlink()
             await eventually(roomy)
             await RawStream(channel).open(open_message())
+
+
+async def test_a_look_at_the_disk_that_fails_is_not_the_servers_end(tmp_path: Path) -> None:
+    config = synthetic_config(tmp_path, max_disk=LIMIT, sweep_period=0.05, closed_linger=0.2)
+    async with run_server(config) as server:
+        sessions, aside = tmp_path / "sessions", tmp_path / "aside"
+        sessions.rename(aside)
+        await asyncio.sleep(0.3)  # some looks
+        aside.rename(sessions)
+        assert not server.runtime.lost
+        heap = sessions / "0123456789abcdef" / "frames-0.log"
+        heap.parent.mkdir()
+        heap.write_bytes(bytes(LIMIT + 1))
+
+        async def full() -> bool:
+            return server.runtime.tidying.disk_full
+
+        await eventually(full)  # it looks again

@@ -7,12 +7,14 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 import cutscene_client as cc
 from cutscene_proto.v1 import cutscene_pb2 as pb
+from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
 from cutscene_server.running import run_server
 from messages import lockstep_turn, open_message
 from raw_client import RawStream
@@ -106,6 +108,26 @@ async def test_a_client_that_reads_nothing_does_not_keep_a_server_from_stopping(
         started = time.monotonic()
     assert time.monotonic() - started < 10.0
     await narrow.close()
+
+
+async def test_a_session_that_was_closed_is_closed_for_the_next_server_too(tmp_path: Path) -> None:
+    """Even if something else of it is being stored when the server stops."""
+    async with run_server(synthetic_config(tmp_path)) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub: Any = CutsceneServiceStub(channel)  # type: ignore[no-untyped-call]
+        opened = await RawStream(channel).open(open_message())
+        (record,) = server.runtime.sessions
+
+        async def store_slowly() -> None:
+            async with record.changing:
+                await asyncio.sleep(1.0)
+
+        server.runtime.spawn(store_slowly())
+        await asyncio.sleep(0)
+        await stub.CloseSession(pb.CloseSessionRequest(session_id=opened.session_id, token=opened.token))
+    async with run_server(synthetic_config(tmp_path)) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub = CutsceneServiceStub(channel)  # type: ignore[no-untyped-call]
+        (listed,) = (await stub.ListSessions(pb.ListSessionsRequest())).sessions
+        assert listed.status == pb.SESSION_STATUS_CLOSED
 
 
 async def test_who_waits_in_line_is_told_that_the_server_stops() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
 from cutscene_server.running import run_server
+from cutscene_server.service.calls import FRAMES_READ_AT_ONCE, CutsceneService
 from messages import lockstep_turn, open_message
 from raw_client import RawStream
 from server_program import frames_whatever_happens, serving
@@ -99,6 +100,22 @@ async def test_going_back_goes_on_from_there_and_forks_keep_what_was(tmp_path: P
         assert digests(await whole.frames(10)) == first_take
         await whole.say(turn=lockstep_turn("two", 3))
         assert digests(await whole.frames(3)) == forked
+
+
+async def test_a_recording_that_is_being_read_is_read_to_its_end_though_the_session_goes_back(tmp_path: Path) -> None:
+    async with run_server(synthetic_config(tmp_path)) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stream = RawStream(channel)
+        opened = await stream.open(open_message())
+        await stream.say(turn=lockstep_turn("one", 2 * FRAMES_READ_AT_ONCE))
+        played = await stream.frames(2 * FRAMES_READ_AT_ONCE)
+        wanted = pb.GetRecordingRequest(session_id=opened.session_id, token=opened.token)
+        # Not over the network, which would read ahead.
+        reading = CutsceneService(server.runtime).GetRecording(wanted, cast("Any", None))
+        recorded = [await anext(reading)]
+        await stream.say(rewind=pb.Rewind(frame=3))
+        await stream.hear_until("rewound")
+        recorded += [frame async for frame in reading]
+        assert [frame.pixel_digest for frame in recorded] == digests(played)
 
 
 async def test_another_server_on_the_same_directory_goes_on_with_every_session(tmp_path: Path) -> None:

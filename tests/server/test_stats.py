@@ -13,9 +13,11 @@ import pytest_asyncio
 
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
+from cutscene_server.observer import Observer
 from cutscene_server.recent import STAGES
 from cutscene_server.running import RunningServer, run_server
 from cutscene_server.service.calls import is_local
+from cutscene_server.wire.stats import server_stats
 from messages import lockstep_turn, open_message
 from raw_client import RawStream, details
 from synthetic_server import eventually, synthetic_config
@@ -45,6 +47,11 @@ async def test_an_idle_server_has_figures_of_nothing(channel: grpc.aio.Channel) 
     assert [stage.stage for stage in stats.stages] == list(STAGES)
     assert stats.uptime_us > 0
     assert stats.max_disk_bytes == 1 << 30
+
+
+def test_a_server_whose_model_is_still_being_loaded_is_not_up_yet() -> None:
+    answer = server_stats(Observer(), [], 10**12, model="", serving=False, max_disk=1, most_sessions=1)
+    assert answer.stats.uptime_us == 0
 
 
 async def test_a_session_at_work_is_shown_without_what_is_secret_or_was_named_by_a_client(

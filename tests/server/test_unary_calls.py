@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -86,6 +87,20 @@ async def test_sessions_are_listed_oldest_first_in_pages_and_without_tokens(
             await stub.ListSessions(request)
         assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert field in details(raised.value)[0]
+
+
+async def test_a_list_of_sessions_holds_up_no_live_one(tmp_path: Path) -> None:
+    """Where a session ends is read from its file, and a page may have a thousand sessions."""
+    async with run_server(synthetic_config(tmp_path)) as server, grpc.aio.insecure_channel(server.address) as opened:
+        streams = [RawStream(opened) for _ in range(12)]
+        for stream in streams:
+            await stream.open(open_message())
+        archive, (record, *_) = server.runtime.archive, server.runtime.sessions
+        listing = asyncio.create_task(archive.summaries(0, 100))
+        await asyncio.sleep(0)  # it has begun
+        await archive.stored(record)
+        assert not listing.done()
+        assert len(await listing) == 12
 
 
 async def test_one_session_too_many_is_refused_with_a_time_to_try_again(channel: grpc.aio.Channel) -> None:

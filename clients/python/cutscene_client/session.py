@@ -29,6 +29,7 @@ from cutscene_client.errors import (
     ConnectionLost,
     CutsceneError,
     FieldViolation,
+    InvalidRequest,
     ServerGoingAway,
     ServerUnreachable,
     SessionClosed,
@@ -396,11 +397,14 @@ class Session:
         """
         self._call.cancel()
         await asyncio.wait([self._reader])
-        wanted = self.next_frame
-        if self._rewinding is not None:  # the server may have gone back already
-            wanted = min(wanted, self._rewinding.rewind.frame)
-        resume = pb.Resume(session_id=self.id, token=self.token, next_frame=wanted)
-        self._call, opened = await self._reconnect(resume)
+        resume = pb.Resume(session_id=self.id, token=self.token, next_frame=self.next_frame)
+        try:
+            self._call, opened = await self._reconnect(resume)
+        except InvalidRequest as error:
+            if self._rewinding is None or error.code != grpc.StatusCode.OUT_OF_RANGE.name:
+                raise
+            resume.next_frame = self._rewinding.rewind.frame  # the server has gone back already
+            self._call, opened = await self._reconnect(resume)
         self.resumed += 1
         self._acked = self.next_frame
         self._going_away, self._ended, self._inbox = False, None, asyncio.Queue()

@@ -112,7 +112,8 @@ class LocalDirectory:
 
         async with self._changing:
             byte_size, instead = await asyncio.to_thread(lambda: (made.stat().st_size, _size(path)))
-            await self._check_room(byte_size)
+            if byte_size > instead:  # else it takes no more than the one that a crash left there
+                await self._check_room(byte_size - instead)
             try:
                 await asyncio.to_thread(move)
             except OSError as error:

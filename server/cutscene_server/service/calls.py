@@ -27,6 +27,8 @@ from cutscene_server.wire import replies, requests, stats
 log = logging.getLogger("cutscene_server")
 
 FRAMES_READ_AT_ONCE = 64  # of a recording, so that live frames do not wait for the store for long
+MOST_TEXT = 400  # characters of one text in a status
+MOST_VIOLATION_BYTES = 3072  # of all violations in a status: in base64, and with its message told twice, it fits
 SERVICE_NAME = "cutscene_proto.v1.CutsceneService"
 
 
@@ -124,13 +126,13 @@ class CutsceneService(CutsceneServiceServicer):
     ) -> AsyncIterator[pb.GetRecordingResponse]:
         async with self._typed_errors(context):
             record = await self._runtime.find(request.session_id, request.token)
-            drawn = record.session.durable_frame
+            drawn, epoch = record.session.durable_frame, record.session.epoch  # whatever is rewound meanwhile
             first, end = request.first_frame, request.end_frame or drawn
             if not first <= end <= drawn:
                 raise OutOfRange("end_frame", f"found frames {first} to {end}; the recording has those below {drawn}")
             for start in range(first, end, FRAMES_READ_AT_ONCE):
                 stop = min(end, start + FRAMES_READ_AT_ONCE)
-                for frame in await self._runtime.archive.stored_frames(record, start, stop):
+                for frame in await self._runtime.archive.stored_frames(record, start, stop, epoch):
                     yield replies.recorded_frame(frame)
 
     async def ReplaySession(  # noqa: N802
@@ -219,12 +221,19 @@ def is_local(peer: str) -> bool:
 
 
 def rich_status(error: ServerError) -> grpc.Status:
-    """An error as a status with details: BadRequest for fields, RetryInfo for when to try again."""
+    """An error as a status with details: BadRequest for fields, RetryInfo for when to try again.
+
+    A status travels as metadata, of which grpc takes 8 KiB: the client would be told of that instead of its mistake. So
+    long texts are cut, and the first violations stand for all if they are too many.
+    """
     details: list[message.Message] = []
     if error.violations:
         bad_request = error_details_pb2.BadRequest()
         for violation in error.violations:
-            bad_request.field_violations.add(field=violation.field, description=violation.description)
+            bad_request.field_violations.add(field=violation.field, description=_cut(violation.description))
+            if bad_request.ByteSize() > MOST_VIOLATION_BYTES and len(bad_request.field_violations) > 1:
+                del bad_request.field_violations[-1]
+                break
         details.append(bad_request)
     if error.retry_after_s is not None:
         delay = duration_pb2.Duration()
@@ -234,5 +243,9 @@ def rich_status(error: ServerError) -> grpc.Status:
     for detail in details:
         packed.append(any_pb2.Any())
         packed[-1].Pack(detail)
-    status = status_pb2.Status(code=code_pb2.Code.Value(error.status), message=str(error), details=packed)
+    status = status_pb2.Status(code=code_pb2.Code.Value(error.status), message=_cut(str(error)), details=packed)
     return rpc_status.to_status(status)  # type: ignore[no-any-return]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + "..."

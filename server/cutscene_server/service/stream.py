@@ -112,10 +112,15 @@ class ClientStream:
             raise InvalidRequest([FieldViolation("request", "is missing; the first request is open or resume")])
         else:
             raise WrongMoment(kind, f"there is no session yet; the first request is open or resume, not {kind}")
-        # What the stream before this one had sent is taken or lost by now: `opened` says which.
-        async with self._record.changing:
-            self._attachment = self._runtime.attach(self._record, next_frame, tenant, self._changed.set)
-            self._attached_us = time.monotonic_ns() // 1000
+        while True:
+            # What the stream before this one had sent is taken or lost by now: `opened` says which.
+            async with self._record.changing:
+                if self._runtime.sessions.get(self._record.session_id) is self._record:
+                    self._attachment = self._runtime.attach(self._record, next_frame, tenant, self._changed.set)
+                    self._attached_us = time.monotonic_ns() // 1000
+                    break
+            # It left memory while this stream waited for it: what is stored of it is what there is.
+            self._record = await self._runtime.find(request.resume.session_id, request.resume.token)
         self._next_entry = self._record.session.log.first_number
         return token
 

@@ -140,6 +140,11 @@ class Store:
             turns=tuple(self._catalogue.turns(current.session, REMEMBERED_TURNS)),
         )
 
+    def next_frame(self, session_id: str) -> int:
+        """One past the last durable frame of the current timeline. For a closed one no file is looked into."""
+        current = self._catalogue.timeline(session_id)
+        return current.sure_end if current.closed else self._log(current).end_frame
+
     # ---- turns and frames -------------------------------------------------------------------------------------------
 
     def add_turn(self, session_id: str, turn: StoredTurn) -> None:
@@ -278,7 +283,10 @@ class Store:
 
     def total_bytes(self) -> int:
         """What all frames take on disk, those included that only forks of deleted sessions need."""
-        return self._logs.total_bytes()
+        try:
+            return self._logs.total_bytes()
+        except OSError as error:
+            raise StoreFailedError(f"what is stored cannot be counted: {error}") from error
 
     def sweep(self, now_unix_us: int, keep: Retention, limit: int | None = None, in_use: Collection[str] = ()) -> Swept:
         """Deletes closed sessions that are too old, open ones that nobody came back to, and, if there is still too much

@@ -40,7 +40,7 @@ def server_stats(
     shown = heapq.nlargest(most_sessions, sessions, key=lambda record: (recent.last_ready_us(record.key), record.key))
     return pb.GetServerStatsResponse(
         stats=pb.ServerStats(
-            uptime_us=now_us - observer.serving_since_us,
+            uptime_us=now_us - observer.serving_since_us if observer.serving_since_us else 0,
             model=model,
             serving=serving,
             frames=totals.frames,

@@ -115,6 +115,18 @@ async def test_films_in_a_directory_have_a_limit_that_is_named(tmp_path: Path) -
     await output.check_room()
 
 
+async def test_a_film_is_put_in_place_of_itself_where_there_is_no_more_room(tmp_path: Path) -> None:
+    """As after a crash between its being put and that being noted."""
+    before = Watched(tmp_path / "films", 1000)
+    await before.put(made(before, bytes(600)), NAME)
+    await before.put(made(before, b"a" * 400), OTHER)
+    output = LocalDirectory(tmp_path / "films", before.workshop, 1000)
+    await output.put(made(output, b"b" * 400), OTHER)
+    assert b"".join(await read(output, OTHER)) == b"b" * 400
+    with pytest.raises(NoRoom, match="take 1000 bytes"):
+        await output.put(made(output, bytes(401)), OTHER)
+
+
 async def test_films_are_counted_along_and_not_looked_up_whenever_there_is_one_more(tmp_path: Path) -> None:
     output = Watched(tmp_path / "films", 1000)
     await output.put(made(output, bytes(300)), NAME)

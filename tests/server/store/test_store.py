@@ -20,6 +20,22 @@ from .samples import add_frames, frame, new_session, turn
 A, B, C = "session-a", "session-b", "session-c"
 
 
+def test_where_a_session_ends_is_told_without_its_file_if_it_is_closed(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        store.create_session(new_session(A))
+        add_frames(store, A, 0, 4)
+        store.rewind(A, 3)
+        add_frames(store, A, 3, 6)
+        store.fork_session(new_session(B), A, 1, 5)
+        assert (store.next_frame(A), store.next_frame(B)) == (6, 5)
+        for session_id in (A, B):
+            store.close_session(session_id, "CLIENT", 1, {})
+    for file in tmp_path.glob("sessions/*/*.log"):
+        file.unlink()
+    with Store.open(tmp_path) as store:
+        assert (store.next_frame(A), store.next_frame(B)) == (6, 5)
+
+
 def test_a_session_comes_back_as_it_was(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         store.create_session(new_session())
