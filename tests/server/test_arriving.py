@@ -24,7 +24,7 @@ def arrived(key: int, frame_index: int, encoding: asyncio.Future[Encoded] | None
     record = SessionRecord(Session(TERMS), key, f"session-{key}", b"", b"", 0, TENANT)
     order = DrawOrder(
         frame_index=frame_index, generation=0, turn_number=0, stored=False, packed_state=b"", tier="draft",
-        cut_before=False, turn_id="t",
+        cut_before=False, paced=False, turn_id="t",
     )  # fmt: skip
     figures = DrawnFigures(frame_index, "draft", 1, 1, 1, 1, 1, 1, 0, 1)
     return Arrived(record, order, 0, figures, b"", encoding)

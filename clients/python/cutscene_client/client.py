@@ -427,7 +427,7 @@ class Client:
 async def _why_unreachable(channel: grpc.aio.Channel) -> str:
     """Why a channel has no connection, in a word or two: only a call's end tells, not the channel's state."""
     try:
-        await channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=1.0)
+        await channel.unary_unary("/grpc.health.v1.Health/Check", bytes, bytes)(b"", timeout=1.0)
     except grpc.aio.AioRpcError as error:
         details = (error.details() or "").lower()
         if REFUSED in details:
