@@ -1,9 +1,7 @@
-"""What a server's processes hold, sampled from outside: /proc and the exported metrics, judged by robust slopes."""
+"""What a server's processes hold, sampled from outside: /proc and the exported metrics."""
 
 from __future__ import annotations
 
-import itertools
-import statistics
 import time
 import urllib.request
 from dataclasses import dataclass, field
@@ -108,17 +106,3 @@ MEASURES = {
     "threads": lambda process_id: _field(process_id, "status", "Threads"),
     "handles": _handles,
 }
-
-
-def slope_per_hour(points: list[tuple[float, float]]) -> float:
-    """The median of the slopes between all pairs (Theil and Sen): no few outliers move it. Times in seconds."""
-    slopes = [(late[1] - early[1]) / (late[0] - early[0]) for early, late in itertools.combinations(points, 2)]
-    return 3600 * statistics.median(slopes) if slopes else 0.0
-
-
-def growth(rows: list[Row], series: str, after: float = 1 / 3) -> float:
-    """By how much a series grows an hour, once that part of these rows' time is over."""
-    if not rows:
-        return 0.0
-    start = rows[0]["at"] + (rows[-1]["at"] - rows[0]["at"]) * after
-    return slope_per_hour([(row["at"], row[series]) for row in rows if row["at"] >= start])

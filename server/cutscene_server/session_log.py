@@ -104,6 +104,10 @@ class SessionLog:
         """Forgets what lies at ``frame`` or after it: it never happened."""
         self._forget([number for number, (place, _) in self._entries.items() if place >= frame])
 
+    def clear(self) -> None:
+        """Forgets everything: nobody will ask any more."""
+        self._forget(list(self._entries))
+
     @property
     def first_number(self) -> int:
         """Where a stream that has everything acknowledged, and nothing else, goes on."""

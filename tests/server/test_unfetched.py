@@ -57,7 +57,10 @@ async def test_clients_that_leave_raw_frames_unread_cost_no_more_than_the_limit_
             away = [record for record in server.runtime.sessions if record.session.attachment is None]
             return held(server) <= MOST and len(away) == len(list(server.runtime.sessions))
 
+        records = list(server.runtime.sessions)
         await eventually(within)
+        gone = [record for record in records if server.runtime.sessions.get(record.session_id) is None]
+        assert [record.session.log.held_bytes for record in gone] == [0] * (CLIENTS - 2), "whoever has it at hand still"
         kept = [server.runtime.sessions.get(opened.session_id) is not None for opened in left]
         assert kept == [False] * (CLIENTS - 2) + [True] * 2, "who left first goes first, and no more than must"
         for opened, expected in zip(left, digests, strict=True):
