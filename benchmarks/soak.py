@@ -9,12 +9,13 @@ is given for tidying: what is held then is compared. What is stored is kept for 
 on all the while. soak_growth.py says how growth is judged, and how small a leak is found.
 
   rss_rest_mb_per_hour      what front end and inference process hold at rest, after it less before it, by the time in
-                            between; tolerated: --tolerance-front, --tolerance-inference
+                            between; tolerated: --tolerance-front, --tolerance-inference. The pool of blocks, which
+                            fills up to its budget and stays there, is left out here and in the next two
   rss_floor_mb_per_hour     slope of the least of each two minutes under churn, and its standard error; tolerated is as
                             much, exceeded by two errors
   rss_growth_mb_per_hour    slope of all samples, and its standard error: told, not judged, as memory swings under churn
   rss_settled_mb            what each holds at rest at the end, less what it held at rest after the warm-up; of that,
-                            pool_settled_mb is the pool of blocks, which fills up to its budget and stays there
+                            pool_settled_mb is the pool of blocks
   leaked_sessions           in memory at rest, more than after the warm-up
   leaked_stored             on disk, leaked_jobs among the render jobs: all are to be deleted by then
   leaked_blocks             frame blocks that some session still reads, likewise (the pool itself keeps to its budget)
@@ -249,7 +250,7 @@ async def measure(options: argparse.Namespace, folder: Path) -> dict[str, object
     def more(series: str) -> float:
         return max(0.0, after[series] - before[series])
 
-    verdicts = {kind: verdict(before, rows, after, f"{kind}_rss_mb") for kind in KINDS}
+    verdicts = {kind: verdict(before, rows, after, series) for kind, series in KINDS.items()}
     handles = more("front_handles") + more("inference_handles")
     errors = server.log_errors()
     print_table(before, rows, after)

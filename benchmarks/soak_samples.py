@@ -15,7 +15,10 @@ MB = 1024 * 1024
 Row = dict[str, float]
 """One sample by series. ``at`` is its time in seconds since the first one."""
 
-KINDS = ("front", "inference")
+KINDS = {"front": "front_rss_mb", "inference": "inference_own_mb"}
+"""The processes, and what of each is not to grow: of the inference process, what is not the pool of blocks, which fills up
+to its budget and stays there.
+"""
 
 
 @dataclass(slots=True)
@@ -41,6 +44,7 @@ class Sampler:
         row["segments"] = len(mapped)
         self.segments_seen |= {path for path in mapped if "deleted" not in str(path)}
         row |= self._metrics()
+        row["inference_own_mb"] = row["inference_rss_mb"] - row["blocks_mb"]
         self.rows.append(row)
         return row
 
