@@ -16,7 +16,7 @@ Row = dict[str, float]
 """One sample by series. ``at`` is its time in seconds since the first one."""
 
 KINDS = {"front": "front_rss_mb", "inference": "inference_own_mb"}
-"""The processes, and what of each is not to grow: of the inference process, what is not the pool of blocks, which fills up
+"""The processes, and what of each is not to grow: of the inference process all but the pool of blocks, which fills up
 to its budget and stays there.
 """
 
