@@ -11,6 +11,7 @@ on all the while. soak_growth.py says how growth is judged, and how small a leak
   rss_rest_mb_per_hour      what front end and inference process hold at rest, after it less before it, by the time in
                             between; tolerated: --tolerance-front, --tolerance-inference. The pool of blocks, which
                             fills up to its budget and stays there, is left out here and in the next two
+                            (it takes a third more than its own bytes: have it full by the warm-up's end, or that shows)
   rss_floor_mb_per_hour     slope of the least of each two minutes under churn, and its standard error; tolerated is as
                             much, exceeded by two errors
   rss_growth_mb_per_hour    slope of all samples, and its standard error: told, not judged, as memory swings under churn
