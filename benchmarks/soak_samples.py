@@ -1,9 +1,7 @@
-"""What a server's processes hold, sampled from outside: /proc and the exported metrics, judged by robust slopes."""
+"""What a server's processes hold, sampled from outside: /proc and the exported metrics."""
 
 from __future__ import annotations
 
-import itertools
-import statistics
 import time
 import urllib.request
 from dataclasses import dataclass, field
@@ -17,7 +15,10 @@ MB = 1024 * 1024
 Row = dict[str, float]
 """One sample by series. ``at`` is its time in seconds since the first one."""
 
-KINDS = ("front", "inference")
+KINDS = {"front": "front_rss_mb", "inference": "inference_own_mb"}
+"""The processes, and what of each is not to grow: of the inference process all but the pool of blocks, which fills up
+to its budget and stays there.
+"""
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class Sampler:
         row["segments"] = len(mapped)
         self.segments_seen |= {path for path in mapped if "deleted" not in str(path)}
         row |= self._metrics()
+        row["inference_own_mb"] = row["inference_rss_mb"] - row["blocks_mb"]
         self.rows.append(row)
         return row
 
@@ -108,17 +110,3 @@ MEASURES = {
     "threads": lambda process_id: _field(process_id, "status", "Threads"),
     "handles": _handles,
 }
-
-
-def slope_per_hour(points: list[tuple[float, float]]) -> float:
-    """The median of the slopes between all pairs (Theil and Sen): no few outliers move it. Times in seconds."""
-    slopes = [(late[1] - early[1]) / (late[0] - early[0]) for early, late in itertools.combinations(points, 2)]
-    return 3600 * statistics.median(slopes) if slopes else 0.0
-
-
-def growth(rows: list[Row], series: str, after: float = 1 / 3) -> float:
-    """By how much a series grows an hour, once that part of these rows' time is over."""
-    if not rows:
-        return 0.0
-    start = rows[0]["at"] + (rows[-1]["at"] - rows[0]["at"]) * after
-    return slope_per_hour([(row["at"], row[series]) for row in rows if row["at"] >= start])

@@ -66,6 +66,7 @@ FLAGS: dict[str, str] = {
     "max_films": "bytes that films in a directory may take: then no job is taken, and no film put there",
     "max_render_jobs": "render jobs that may wait or be drawn at once",
     "render_at_once": "films that are drawn side by side while no live session wants a frame",
+    "max_unfetched": "bytes of pictures in memory for clients that are away; beyond it their sessions wait on disk",
     "idle_timeout": "seconds that a session without a client stays in memory (it is on disk in any case)",
     "closed_linger": "seconds that a closed session's last frames can still be fetched",
     "write_timeout": "seconds that a client may leave a message unread, or a file unsent, before its stream is ended",
@@ -90,6 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     # grpc's own threads write a line whenever a client's connection tells of an error, and wait if nobody reads them.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Nothing here forks but to start another program. For that grpc need not stop its threads, as it does by default;
+    # if the fork then fails, for want of room, they stay stopped, and no call is ever answered again.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     try:
         with (
             logs.to_standard_error(config.log_level, as_json=config.log_json),

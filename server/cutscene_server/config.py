@@ -59,6 +59,7 @@ class ServerConfig:
     )  # bytes that films in a local directory may take; then no job is taken and no film put there
     max_render_jobs: int = 32  # that may wait or be drawn at once
     render_at_once: int = 1  # films that are drawn side by side, while no live session wants a frame
+    max_unfetched: int = 32 << 20  # bytes of pictures in memory for clients that are away; beyond, sessions are on disk
     idle_timeout: float = 900.0  # seconds that a session without a client stays in memory; it is on disk in any case
     closed_linger: float = 60.0  # seconds that a closed session's last frames can still be fetched
     write_timeout: float = 20.0  # seconds a client may leave a message unread, or a file unsent, before it is gone
@@ -90,6 +91,7 @@ class ServerConfig:
             "workers",
             "max_render_jobs",
             "render_at_once",
+            "max_unfetched",
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)} is not at least 1")

@@ -45,6 +45,11 @@ class SessionRecord:
         """For every line about this session."""
         return SessionLogger(log, self.key, self.session_id)
 
+    def let_go_of_pictures(self) -> None:
+        """The session has left memory. Loops that have dealt with it last may have this at hand until the next one."""
+        self.session.log.clear()
+        self.watchers.forget_latest()
+
     def holds_token(self, token: str) -> bool:
         return self.admits_watcher(watch_token_of(token))
 

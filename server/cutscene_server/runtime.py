@@ -379,6 +379,7 @@ class Runtime:
         """Lets go of a session; what is stored of it stays."""
         inference = self.crew.of(record)
         self.sessions.forget(record)
+        record.let_go_of_pictures()
         self.observer.session_forgotten(record)
         self.admission.give_back(record)
         self.admission.note_change()

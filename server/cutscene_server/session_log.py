@@ -86,6 +86,7 @@ class SessionLog:
     def __init__(self) -> None:
         self._entries: dict[int, tuple[int, Entry]] = {}  # number -> (place in the frames, entry)
         self.next_number = 0
+        self.held_bytes = 0  # of the pictures that are kept
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -93,16 +94,19 @@ class SessionLog:
     def append(self, frame_place: int, entry: Entry) -> None:
         self._entries[self.next_number] = frame_place, entry
         self.next_number += 1
+        self.held_bytes += _picture_bytes(entry)
 
     def forget_below(self, frame: int) -> None:
         """Forgets what lies before ``frame``. A receipt given early stays in place between frames that go."""
-        for number in [number for number, (place, _) in self._entries.items() if place < frame]:
-            del self._entries[number]
+        self._forget([number for number, (place, _) in self._entries.items() if place < frame])
 
     def forget_from(self, frame: int) -> None:
         """Forgets what lies at ``frame`` or after it: it never happened."""
-        for number in [number for number, (place, _) in self._entries.items() if place >= frame]:
-            del self._entries[number]
+        self._forget([number for number, (place, _) in self._entries.items() if place >= frame])
+
+    def clear(self) -> None:
+        """Forgets everything: nobody will ask any more."""
+        self._forget(list(self._entries))
 
     @property
     def first_number(self) -> int:
@@ -113,3 +117,12 @@ class SessionLog:
         """The entry of that number; None if it was forgotten."""
         kept = self._entries.get(number)
         return kept[1] if kept else None
+
+    def _forget(self, numbers: list[int]) -> None:
+        for number in numbers:
+            _, entry = self._entries.pop(number)
+            self.held_bytes -= _picture_bytes(entry)
+
+
+def _picture_bytes(entry: Entry) -> int:
+    return len(entry.data) if isinstance(entry, FrameReady) else 0

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Collection
 
+from cutscene_server import heap
 from cutscene_server.archive import Archive
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import NoRoom, ServerError
@@ -15,6 +16,8 @@ from cutscene_server.registry import RETRY_AFTER_S, SessionRecord, SessionRegist
 from cutscene_server.store import Retention
 
 log = logging.getLogger("cutscene_server")
+
+GIVE_BACK_S = 10.0  # between givings back of memory: most of what went in between is free by then
 
 
 class Tidying:
@@ -37,6 +40,7 @@ class Tidying:
         self._observer = observer
         self.disk_full = False  # whether more is stored than may be
         self._awaited: Callable[[], Collection[str] | None] = tuple
+        self._freed = False  # whether sessions have left memory since it was last given back
 
     def spare(self, awaited: Callable[[], Collection[str] | None]) -> None:
         """Sessions of these ids are not deleted, although they are not in memory: the server itself waits for its time
@@ -48,7 +52,7 @@ class Tidying:
         """Parks sessions that nobody came back to, lets go of closed ones, and keeps the disk within its limits."""
         config = self._config
         period = min(1.0, config.idle_timeout / 4, config.closed_linger / 4)
-        swept_at = 0.0
+        swept_at = given_back_at = 0.0
         while True:
             await asyncio.sleep(period)
             now = time.monotonic()
@@ -58,6 +62,10 @@ class Tidying:
                 linger = config.closed_linger if record.session.closed else config.idle_timeout
                 if now - record.left_at >= linger and self._may_park(record):
                     self._park(record)
+            self.park_unfetched()
+            if self._freed and now - given_back_at >= GIVE_BACK_S:
+                given_back_at, self._freed = now, False
+                await asyncio.to_thread(heap.give_back)
             if now - swept_at >= config.sweep_period:
                 swept_at = now
                 await self._sweep()
@@ -67,6 +75,21 @@ class Tidying:
         idle = [record for record in self._sessions if self._may_park(record) and not record.session.closed]
         if idle:
             self._park(min(idle, key=lambda record: record.left_at or 0.0))
+
+    def park_unfetched(self) -> None:
+        """Keeps what is in memory for clients that are away within its limit: their sessions wait on disk, those first
+        whose clients are away longest. No picture is lost: who comes back is shown what was drawn.
+        """
+        away = [record for record in self._sessions if record.session.attachment is None]
+        over = sum(record.session.log.held_bytes for record in away) - self._config.max_unfetched
+        if over <= 0:
+            return
+        for record in sorted(away, key=lambda record: record.left_at or 0.0):
+            if (held := record.session.log.held_bytes) and self._may_park(record):
+                self._park(record)
+                over -= held
+                if over <= 0:
+                    return
 
     def check_disk(self) -> None:
         """Raises ``NoRoom`` if nothing more may be stored."""
@@ -101,3 +124,4 @@ class Tidying:
     def _park(self, record: SessionRecord) -> None:
         record.log.info("leaves memory at frame %d", record.session.ready_frame)
         self._forget(record)
+        self._freed = True

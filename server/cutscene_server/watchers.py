@@ -37,6 +37,10 @@ class Watchers:
         for queue in self._queues:
             _put(queue, None)
 
+    def forget_latest(self) -> None:
+        """Nobody will come to see it."""
+        self._latest = None
+
     async def watch(self) -> AsyncGenerator[FrameReady, None]:
         """The latest frame, if there is one, then every further one that there is time for. Raises ``NoRoom``."""
         if len(self._queues) >= MOST_WATCHERS:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from proc_files import children_of
-from soak_samples import MEASURES, growth, segments_of, slope_per_hour
+from soak_samples import MEASURES, segments_of
 
 SOAK = Path(__file__).resolve().parents[2] / "benchmarks" / "soak.py"
 
@@ -53,15 +53,3 @@ def test_what_a_process_holds_is_seen() -> None:
         assert len(children_of(me)) > children
         assert MEASURES["rss_mb"](child.pid) > 0
     assert MEASURES["rss_mb"](child.pid) == 0
-
-
-def test_growth_is_that_of_the_last_two_thirds_and_no_few_outliers_make_it() -> None:
-    steady = [(float(at), 100.0 + 0.01 * at) for at in range(100)]
-    assert slope_per_hour(steady) == pytest.approx(36.0)
-    assert slope_per_hour([(at, 5000.0 if at % 10 == 0 else value) for at, value in steady]) == pytest.approx(
-        36.0, abs=4
-    )
-    warming = [{"at": float(at), "rss": min(at, 30) * 10.0} for at in range(100)]
-    assert growth(warming, "rss") == pytest.approx(0.0, abs=1e-6)
-    assert growth(warming, "rss", after=0.0) > 0
-    assert growth([{"at": 0.0, "rss": 1.0}], "rss") == growth([], "rss") == 0.0

@@ -117,6 +117,22 @@ async def test_a_job_becomes_films_in_order_with_the_pixels_of_a_live_performanc
         assert {session.status for session in await client.sessions()} == {"closed"}
 
 
+async def test_starting_an_encoder_does_not_touch_grpc_s_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its handlers of forks grpc stops its threads, or says that it cannot just now: either is in the log."""
+    monkeypatch.setenv("GRPC_VERBOSITY", "INFO")
+    server = ServerProgram(tmp_path, rendering(tmp_path))
+    await server.start()
+    try:
+        async with cc.connect(server.address) as client:
+            ended = await (await client.render([item("one", 1), item("two", 2)])).wait()
+            assert ended.items_done == 2
+    finally:
+        logged = await server.stop()
+    assert "fork" not in logged
+
+
 @pytest.mark.parametrize("victim", ["front end", "inference process"])
 async def test_whatever_is_killed_the_job_goes_on_and_has_the_same_pixels(tmp_path: Path, victim: str) -> None:
     async with serving(tmp_path, rendering(tmp_path)) as server:
