@@ -231,9 +231,10 @@ class Crew:
             self.end_beginning(inference, *mark, Session.fail)
             return
         if mark in inference.beginning and self.is_current(*mark):
-            key, generation = mark
+            terms = session.terms
             inference.link.send(
                 worker_messages.Begin(
-                    key, generation, record.packed_stage, session.terms.seed, durable, past, record.session_id
+                    *mark, record.packed_stage, terms.seed, durable, past, record.session_id,
+                    terms.codec.value, terms.jpeg_quality, terms.pixel_digest.value,
                 )
-            )
+            )  # fmt: skip

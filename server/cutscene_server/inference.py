@@ -120,10 +120,8 @@ class Inference:
             self.depth = max(PIPELINE_SLOTS, min(self.depth + 1, can_wait, MOST_SLOTS))
         self._freed.set()
 
-    def free(self, slot: int, link: WorkerLink | None = None) -> None:
-        """The slot is another order's to take. ``link``: whose it is, for somebody who may have waited since."""
-        if link is not None and link is not self.link:
-            return
+    def free(self, slot: int) -> None:
+        """The slot is another order's to take."""
         self.orders.pop(slot, None)
         self.landed.set()
         self.link.release(slot)
