@@ -238,7 +238,8 @@ class Worker:
         drawn_us = now_us() - started_us
         owed_us, self._owed_us[command.key] = self._owed_us[command.key], 0
         finishing = self._pipeline.finish(
-            lambda: self._finish(command, playing, lambda: prepared, frame.latent, frame, drawn_us, owed_us)
+            lambda: self._finish(command, playing, lambda: prepared, frame.latent, frame, drawn_us, owed_us),
+            beside_us=drawn_us + owed_us,
         )
         if not waited:
             self._look_ahead()
