@@ -217,7 +217,7 @@ class Step:
             release_us = None if self._stopping else inference.queue.next_release_us()
             alarm = None
             if release_us is not None:
-                seconds = (release_us - now_us) / 1e6
+                seconds = max(release_us - now_us, inference.gather_us) / 1e6
                 alarm = asyncio.get_running_loop().call_later(seconds, inference.work.set)
             await inference.work.wait()
             if alarm is not None:
@@ -249,8 +249,8 @@ class Step:
         allowed_us = record.tenant.frames.ready_us(clock.now_us()) if record.tenant.frames.rate else 0
         if allowed_us > wish.release_us:
             wish = dataclasses.replace(wish, release_us=allowed_us)
-        inference.queue.put(record.key, wish)
-        inference.work.set()
+        if inference.queue.put(record.key, wish):
+            inference.work.set()
 
     async def _until_stored(self, inference: Inference) -> None:
         """Frames that wait for the disk are in the order they were drawn in: not too many, or deadlines say nothing."""

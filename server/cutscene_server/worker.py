@@ -47,6 +47,8 @@ log = logging.getLogger("cutscene_server.worker")
 
 LOGGED_EVERY_S = 60.0  # of frames drawn: how the cache fares is logged
 COUNTED_EVERY_S = 1.0  # and told to the front end
+HELD_US = 3_000  # how long a frame may wait for those ordered behind it, to be reported with them
+QUICK_US = 1_000  # what a frame must take less than for that
 
 
 def main(
@@ -98,6 +100,8 @@ class Worker:
         self._engine = engine
         self._connection = connection
         self._reporting = threading.Lock()
+        self._unreported: list[bytes] = []  # frames that wait for others
+        self._held_since_us = 0  # the first of them
         self._playing: dict[int, Playing] = {}  # by session
         self._logs: dict[int, logs.SessionLogger] = {}  # by session
         self._owed_us: dict[int, int] = {}  # the model's time that no frame has carried yet
@@ -115,6 +119,8 @@ class Worker:
         self._report(messages.Ready(messages.pack_manifest(self._engine.manifest)))
         while True:
             command, prepared, waited = self._take()
+            if not isinstance(command, messages.Draw):
+                self._report_held()
             match command:
                 case messages.Draw():
                     self._draw(command, prepared, waited)
@@ -141,6 +147,8 @@ class Worker:
         if self._next:
             return *self._next.popleft(), False
         waited = self._commands.empty()
+        if waited:
+            self._report_held()
         return self._commands.get(), None, waited
 
     def _look_ahead(self) -> None:
@@ -310,7 +318,8 @@ class Worker:
             messages.Drawn(
                 command.key, command.generation, command.slot, messages.figures_to_plain(figures),
                 len(encoded.data), encoded.pixel_digest, encoded.took_us,
-            )
+            ),
+            may_wait=figures.compute_us + encoded.took_us < QUICK_US,
         )  # fmt: skip
 
     def _in_one_piece(self, pixels: Pixels) -> Pixels:
@@ -352,10 +361,29 @@ class Worker:
         except (EOFError, OSError):
             self._commands.put(messages.Stop())  # the front end is gone
 
-    def _report(self, fact: messages.Fact) -> None:
+    def _report(self, fact: messages.Fact, *, may_wait: bool = False) -> None:
+        """``may_wait``: for a moment, if there is another frame to draw. A frame alone would cost the front end as much
+        waking up as several that come together.
+        """
+        with self._reporting:
+            if not self._unreported:
+                self._held_since_us = now_us()
+            self._unreported.append(messages.pack(fact))
+            more = self._next or not self._commands.empty()
+            if may_wait and more and now_us() - self._held_since_us < HELD_US:
+                return
+            self._send_unreported()
+
+    def _report_held(self) -> None:
+        """Reports what waits for others, none of which will come soon."""
+        with self._reporting:
+            if self._unreported:
+                self._send_unreported()
+
+    def _send_unreported(self) -> None:
+        unreported, self._unreported = self._unreported, []
         try:
-            with self._reporting:
-                self._connection.send_bytes(messages.join([messages.pack(fact)]))
+            self._connection.send_bytes(messages.join(unreported))
         except OSError:
             os._exit(0)  # the front end is gone: there is nobody to report to and nothing to save
 
