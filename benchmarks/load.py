@@ -38,8 +38,8 @@ is sent).
   echo_ratio   messages a second of ``--echo-streams`` streams that take what they get, over those of a bare grpc.aio
                echo of one such message in as many streams; medians of rounds, turn and turn about
   echo_ratio_encoded  the same over an echo that, instead of giving a message back, digests and JPEG-encodes one of the
-                 pictures for it, in two threads as the service does: the same arithmetic and the same bytes, with no
-                 sessions, no states to read, no inference process, nothing on disk and nothing acknowledged
+                 pictures for it, in two threads: the same arithmetic and the same bytes, with no sessions, no states to
+                 read, no inference process, nothing on disk and nothing acknowledged
   encoder_ms   digest and JPEG of one picture, of one core: what the service cannot do without
   cpu_us         processor time of a frame in the service's processes (``frame``), of which digest and JPEG alone and a
                  message of the bare echo's host are taken off: ``rest`` is what sessions, storage, the inference

@@ -2,8 +2,8 @@
 
 python benchmarks/load_echo.py     says its address, and serves until its input ends
 
-With ``--pictures FILE`` it gives back something else: one of the pictures, digested and encoded in two threads, as the
-service does it. So it does a frame's arithmetic, and none of what sessions, storage and an inference process take.
+With ``--pictures FILE`` it gives back something else: one of the pictures, digested and encoded in two threads. So
+it does a frame's arithmetic, and none of what sessions, storage and an inference process take.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ frame's small operations, each shared out among two cores, would leave them wait
 longest stage, and depends on no other frame, so two are prepared at a time. Every frame comes out as it would alone:
 the stages share nothing but what the frame before left in the timeline.
 
-A stage that takes hardly longer than waking a thread up is done by whoever asks for it.
+A stage that takes hardly longer than waking a thread up is done by whoever asks for it; so is one beside which whoever
+asks would have as little to do.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Pipeline:
         self._finishing: Future[Any] | None = None
         self._prepare_us: deque[int] = deque(maxlen=SURE)  # what it took
         self._finish_us: deque[int] = deque(maxlen=SURE)
+        self._beside_us: deque[int] = deque(maxlen=SURE)
 
     def prepare(self, timeline: Timeline, state: Callable[[], SceneState], tier: str) -> Future[Prepared]:
         """Prepares a frame of ``state()``, beside one that was asked for before."""
@@ -62,9 +64,14 @@ class Pipeline:
             return self._prepare(timeline, state, tier)
         return self.prepare(timeline, state, tier).result()
 
-    def finish(self, work: Callable[[], Result]) -> Future[Result]:
-        """Does ``work``, a decode and what follows from it, once all that was handed over before is done."""
-        if _is_quick(self._finish_us) and (self._finishing is None or self._finishing.done()):
+    def finish(self, work: Callable[[], Result], beside_us: int | None = None) -> Future[Result]:
+        """Does ``work``, a decode and what follows from it, once all that was handed over before is done.
+        ``beside_us``: what the caller itself does for a frame, and could do meanwhile for another; None: not known.
+        """
+        if beside_us is not None:
+            self._beside_us.append(beside_us)
+        quick = _is_quick(self._finish_us) or _is_quick(self._beside_us)
+        if quick and (self._finishing is None or self._finishing.done()):
             return _done(partial(self._timed, work))
         self._finishing = finishing = self._last.submit(self._timed, work)
         return finishing

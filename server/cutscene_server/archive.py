@@ -1,6 +1,6 @@
 """The store as the event loop sees it: values instead of rows, awaited instead of waited for, errors that clients get.
 
-One thread does all the writing; others encode pictures meanwhile. Whatever is returned from here is durable.
+One thread does all the writing. Whatever is returned from here is durable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from cutscene_server import worker_messages
-from cutscene_server.encoders import Encoders
 from cutscene_server.errors import (
     ConfigError,
     OtherModel,
@@ -29,9 +28,7 @@ from cutscene_server.errors import (
     StorageFailed,
     UnknownSession,
 )
-from cutscene_server.frame_ring import Pixels
 from cutscene_server.keyframes import StoredStates, unpack_run
-from cutscene_server.picture import Encoded
 from cutscene_server.registry import SessionRecord, digest_of, new_session_id, new_token
 from cutscene_server.replay import TURN_FRAMES, Replay, Replayed, check_stretch, differences, replay_turns
 from cutscene_server.scheduling import Tenant
@@ -59,12 +56,10 @@ log = logging.getLogger("cutscene_server")
 
 T = TypeVar("T")
 
-ENCODED_AT_ONCE = 2  # pictures: as many as can wait for it while a third is drawn
-
 
 @dataclass(frozen=True, slots=True)
 class FrameToKeep:
-    """A frame that came back from the model and is encoded."""
+    """A frame that came back from the model."""
 
     record: SessionRecord
     order: DrawOrder
@@ -104,7 +99,6 @@ class Archive:
         self._directory = directory
         self._open_logs = max(MOST_OPEN_LOGS, min(sessions, open_files() // 4))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="archive")
-        self._encoders = Encoders(ENCODED_AT_ONCE)
         self._store: Store | None = None
         self._environment = dict(environment)
 
@@ -126,7 +120,6 @@ class Archive:
         if self._store is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
         self._thread.shutdown(wait=True)
-        self._encoders.close()
 
     # ---- what happens to a session ----------------------------------------------------------------------------------
 
@@ -160,10 +153,6 @@ class Archive:
             store.add_turn(record.session_id, turn)
 
         await self._run(add)
-
-    def encode(self, terms: Terms, pixels: Pixels) -> asyncio.Future[Encoded]:
-        """A frame's pixels as they are sent. They may change once this is done."""
-        return self._encoders.encode(terms, pixels)
 
     async def keep_frames(self, frames: Sequence[FrameToKeep]) -> list[Exception | None]:
         """Stores those that are new, all of them in the time that one takes. Returns, for each, why it could not be.

@@ -1,12 +1,11 @@
-"""What an inference process has told and nobody has dealt with yet, in its order; frames among it are being encoded.
+"""What an inference process has told and nobody has dealt with yet, in its order.
 
-Frames of different sessions that are encoded already are handed out together, to be stored together.
+Frames of different sessions are handed out together, to be stored together.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from dataclasses import dataclass
 
@@ -28,19 +27,7 @@ class Arrived:
     generation: int  # of the session's orders
     figures: DrawnFigures
     latent: bytes  # raw float16; empty if it is shown again
-    encoding: asyncio.Future[Encoded] | None  # None: nobody wants it any more
-
-    @property
-    def encoded(self) -> bool:
-        """Whether there is nothing to wait for any more."""
-        return self.encoding is None or self.encoding.done()
-
-    @property
-    def picture(self) -> Encoded | BaseException | None:
-        """Of a frame that is ``encoded``: its picture, or why there is none; None: nobody wants it any more."""
-        if self.encoding is None:
-            return None
-        return self.encoding.exception() or self.encoding.result()
+    picture: Encoded
 
 
 class Arriving:
@@ -63,14 +50,11 @@ class Arriving:
         told = self._told.popleft()
         if not isinstance(told, Arrived):
             return told
-        if told.encoding is not None and not told.encoded:
-            with contextlib.suppress(Exception):  # is the picture's to tell
-                await told.encoding
         frames = [told]
         keys = {told.record.key}
         while self._told and len(frames) < MOST_AT_ONCE:
             following = self._told[0]
-            if not isinstance(following, Arrived) or not following.encoded or following.record.key in keys:
+            if not isinstance(following, Arrived) or following.record.key in keys:
                 break
             keys.add(following.record.key)
             frames.append(following)

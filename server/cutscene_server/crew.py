@@ -233,9 +233,10 @@ class Crew:
         if not self.is_current(*mark):  # it left memory, or went back: the process is not told, and will not answer
             inference.beginning.discard(mark)
         elif mark in inference.beginning:
-            key, generation = mark
+            terms = session.terms
             inference.link.send(
                 worker_messages.Begin(
-                    key, generation, record.packed_stage, session.terms.seed, durable, past, record.session_id
+                    *mark, record.packed_stage, terms.seed, durable, past, record.session_id,
+                    terms.codec.value, terms.jpeg_quality, terms.pixel_digest.value,
                 )
-            )
+            )  # fmt: skip

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 
 AHEAD_US = 8_000  # what orders beyond those that keep the pipeline busy may take the process
+GATHER_US = 4_000  # how long frames whose time comes may wait for others, to be dealt with in one go
+GATHER_FROM = 32  # sessions that wish for a frame: of fewer, too few would come together
+QUICK_US = 1_000  # what a frame's longest stage takes less than, of a process that has enough of them in that time
 
 
 class Inference:
@@ -40,6 +43,7 @@ class Inference:
         self.work = asyncio.Event()  # set when there may be a frame to draw where there was none
         self.depth = PIPELINE_SLOTS  # orders that the process may have at once
         self.drawing = 0  # orders that it has not answered yet
+        self._longest_us = QUICK_US  # what the last frame's longest stage took
         self.orders: dict[int, tuple[SessionRecord, DrawOrder]] = {}  # by slot: what is being drawn
         self._freed = asyncio.Event()  # set when there may be room for an order where there was none
         self.unlanded = 0  # orders whose frames are not in their sessions' logs yet
@@ -113,6 +117,7 @@ class Inference:
         is found out from frame to frame, for a slow one is to have no more than keep it busy: nothing overtakes them.
         """
         self.drawing -= 1
+        self._longest_us = QUICK_US if longest_us is None else longest_us
         if self.drawing == 0 or longest_us is None:
             self.depth = PIPELINE_SLOTS
         else:
@@ -120,10 +125,18 @@ class Inference:
             self.depth = max(PIPELINE_SLOTS, min(self.depth + 1, can_wait, MOST_SLOTS))
         self._freed.set()
 
-    def free(self, slot: int, link: WorkerLink | None = None) -> None:
-        """The slot is another order's to take. ``link``: whose it is, for somebody who may have waited since."""
-        if link is not None and link is not self.link:
-            return
+    @property
+    def gather_us(self) -> int:
+        """How long to wait at least, once every frame whose time has come is ordered, before those are that follow.
+
+        A frame alone wakes up as many threads as several together. Where frames are quick and sessions many, that is
+        the larger part of what a frame costs; elsewhere it is not worth a moment's delay.
+        """
+        many = self._longest_us < QUICK_US and len(self.queue) >= GATHER_FROM
+        return GATHER_US if many else 0
+
+    def free(self, slot: int) -> None:
+        """The slot is another order's to take."""
         self.orders.pop(slot, None)
         self.landed.set()
         self.link.release(slot)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import simplejpeg
 from blake3 import blake3
 
-from cutscene_server.frame_ring import Pixels
+from cutscene_model.engine import Pixels
 from cutscene_server.terms import Codec, PixelDigest
 
 DIGEST_BYTES = 16
@@ -26,8 +26,7 @@ class Encoded(NamedTuple):
 def encode(pixels: Pixels, codec: Codec, jpeg_quality: int, pixel_digest: PixelDigest = PixelDigest.BLAKE2B) -> Encoded:
     """The encoded picture, the digest of the raw pixels, and how long both took.
 
-    Made to run in a thread: the JPEG encoder and the digest both let go of the interpreter lock, and both read the
-    pixels where they lie in shared memory.
+    The pixels lie in one piece. The JPEG encoder and the digest both let go of the interpreter lock.
     """
     started_ns = time.monotonic_ns()
     digest = digest_of(pixels, pixel_digest)
@@ -36,6 +35,13 @@ def encode(pixels: Pixels, codec: Codec, jpeg_quality: int, pixel_digest: PixelD
     else:
         data = pixels.tobytes()
     return Encoded(data, digest, (time.monotonic_ns() - started_ns) // 1000)
+
+
+def most_bytes(height: int, width: int) -> int:
+    """What an encoded picture of that size takes at most, whatever it shows: as libjpeg-turbo reckons for 4:2:0, which
+    is never less than the raw pixels take.
+    """
+    return 3 * (-(-height // 16) * 16) * (-(-width // 16) * 16) + 2048
 
 
 def digest_of(pixels: Pixels, kind: PixelDigest) -> bytes:

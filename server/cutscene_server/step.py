@@ -1,13 +1,13 @@
 """The whole step on one screen: schedule, run, deliver. Between the clients' streams and the inference processes.
 
     schedule    a slot is free and a session's frame is next: its order goes to the inference process
-    (the inference process draws)
-    receive     the frame comes back: it is encoded, and its slot is free
+    (the inference process draws and encodes)
+    receive     the frame comes back: it is taken out of its slot, which is free
     deliver     it is stored, goes to its session's log, and its stream wakes up
 
-The loops go on side by side for each process, so that the model draws frame N + 1 while frame N is encoded, stored and
-sent. Frames of several sessions that are ready at once are stored at once: a disk makes several files durable in the
-time of one, and whoever comes next does not wait for each of them.
+The loops go on side by side for each process, so that the model draws frame N + 1 while frame N is stored and sent.
+Frames of several sessions that are ready at once are stored at once: a disk makes several files durable in the time of
+one, and whoever comes next does not wait for each of them.
 
 Which frame is next is for ``scheduling`` to say, who may come for ``admission``; ``crew`` keeps the processes at work,
 ``tidying`` memory and disk in order.
@@ -138,72 +138,58 @@ class Step:
             await asyncio.gather(receiving, return_exceptions=True)
 
     async def _receive(self, inference: Inference, arriving: Arriving) -> None:
-        """Has frames encoded as they come."""
+        """Takes frames out of their slots as they come."""
         try:
             async for fact in inference.link.facts():
                 if isinstance(fact, worker_messages.Drawn):
-                    arriving.put(self._encode(inference, fact))
+                    arriving.put(self._take_out(inference, fact))
                 else:
                     arriving.put(fact)
         finally:
             arriving.put(None)
 
-    def _encode(self, inference: Inference, drawn: worker_messages.Drawn) -> Arrived:
-        """Begins to. Once it is done the frame has no slot any more."""
-        slot, link = drawn.slot, inference.link
+    def _take_out(self, inference: Inference, drawn: worker_messages.Drawn) -> Arrived:
+        """A frame that came back. It has no slot any more."""
+        slot, ring = drawn.slot, inference.link.ring
         record, order = inference.orders[slot]
         figures = worker_messages.figures_from_plain(drawn.figures)
-        longest_us = max(figures.greybox_us, figures.denoise_us, figures.decode_us)
+        longest_us = max(figures.greybox_us, figures.denoise_us, figures.decode_us + drawn.encode_us)
         inference.note_answer(longest_us)
         if not order.stored:
             inference.costs.observe(figures.tier, figures.started_us, figures.finished_us, longest_us)
-        latent = b"" if order.stored else link.ring.latent(slot)
-        encoding: asyncio.Future[Encoded] | None = None
-        if self._awaits(record, drawn.generation):
-            encoding = self._archive.encode(record.session.terms, link.ring.view(slot))
-            encoding.add_done_callback(lambda _: inference.free(slot, link))
-        else:
-            inference.free(slot)
-        return Arrived(record, order, drawn.generation, figures, latent, encoding)
+        latent = b"" if order.stored else ring.latent(slot)
+        picture = Encoded(ring.picture(slot, drawn.picture_bytes), drawn.pixel_digest, drawn.encode_us)
+        inference.free(slot)
+        return Arrived(record, order, drawn.generation, figures, latent, picture)
 
     async def _deliver_frames(self, inference: Inference, arrived: Sequence[Arrived]) -> None:
         """Stores frames of several sessions, and gives them to these."""
-        current = []
-        for frame in arrived:
-            picture = frame.picture
-            if isinstance(picture, BaseException):
-                self._fail(frame, "cannot be encoded", picture)
-            elif picture is not None and self._awaits(frame.record, frame.generation):
-                current.append((frame, picture))
+        current = [frame for frame in arrived if self._awaits(frame.record, frame.generation)]
         kept = await self._archive.keep_frames(
             [
                 FrameToKeep(
-                    frame.record, frame.order, frame.figures, frame.latent, picture.pixel_digest,
+                    frame.record, frame.order, frame.figures, frame.latent, frame.picture.pixel_digest,
                     ends_turn=frame.record.session.is_end_of_turn(frame.order.frame_index),
                     skips=frame.record.session.take_skips(),
                 )
-                for frame, picture in current
+                for frame in current
             ]
         )  # fmt: skip
-        for (frame, picture), failure in zip(current, kept, strict=True):
-            if failure is not None:
-                self._fail(frame, "cannot be stored", failure)
-            else:
-                self._add_frame(inference, frame, picture)
+        for frame, failure in zip(current, kept, strict=True):
+            if failure is None:
+                self._add_frame(inference, frame)
+                continue
+            frame.record.log.error("has a frame that cannot be stored", extra=frame.order.log_fields, exc_info=failure)
+            if self._crew.is_current(frame.record.key, frame.generation):
+                self._crew.take_fact(frame.record.key, Session.fail)
         self._note_landed(inference, len(arrived))
 
     def _awaits(self, record: SessionRecord, generation: int) -> bool:
         """Whether a frame that was drawn is still wanted: the session has neither ended nor gone back meanwhile."""
         return self._crew.is_current(record.key, generation) and record.session.in_flight > 0
 
-    def _fail(self, frame: Arrived, why: str, error: BaseException) -> None:
-        record = frame.record
-        record.log.error("has a frame that %s", why, extra=frame.order.log_fields, exc_info=error)
-        if self._crew.is_current(record.key, frame.generation):
-            self._crew.take_fact(record.key, Session.fail)
-
-    def _add_frame(self, inference: Inference, frame: Arrived, picture: Encoded) -> None:
-        record = frame.record
+    def _add_frame(self, inference: Inference, frame: Arrived) -> None:
+        record, picture = frame.record, frame.picture
         record.crashes = 0
         # Somebody who holds the token may have ended it while its frame was being stored: then it awaits none.
         if not self._awaits(record, frame.generation):
@@ -231,7 +217,7 @@ class Step:
             release_us = None if self._stopping else inference.queue.next_release_us()
             alarm = None
             if release_us is not None:
-                seconds = (release_us - now_us) / 1e6
+                seconds = max(release_us - now_us, inference.gather_us) / 1e6
                 alarm = asyncio.get_running_loop().call_later(seconds, inference.work.set)
             await inference.work.wait()
             if alarm is not None:
@@ -263,8 +249,8 @@ class Step:
         allowed_us = record.tenant.frames.ready_us(clock.now_us()) if record.tenant.frames.rate else 0
         if allowed_us > wish.release_us:
             wish = dataclasses.replace(wish, release_us=allowed_us)
-        inference.queue.put(record.key, wish)
-        inference.work.set()
+        if inference.queue.put(record.key, wish):
+            inference.work.set()
 
     async def _until_stored(self, inference: Inference) -> None:
         """Frames that wait for the disk are in the order they were drawn in: not too many, or deadlines say nothing."""

@@ -1,6 +1,6 @@
 """The inference process: one loop that takes commands, draws frames and reports facts. Only here is a model loaded.
 
-    take an order -> prepare -> draw -> decode, write, report
+    take an order -> prepare -> draw -> decode, encode, write, report
                      (threads)  (loop)  (thread)
 
 While a frame is drawn, the one before is decoded and, if their orders are here already, the two after are prepared. A
@@ -27,7 +27,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -35,19 +35,22 @@ import numpy.typing as npt
 from cutscene_model.engine import PastFrame
 from cutscene_model.errors import EngineError, ModelError
 from cutscene_model.pipeline import AHEAD, Pipeline, Prepared, now_us
-from cutscene_server import logs
+from cutscene_server import logs, picture
 from cutscene_server import worker_messages as messages
 from cutscene_server.frame_ring import FrameRing
 from cutscene_server.packed_scene import unpack_stage, unpack_state
 from cutscene_server.session_log import DrawnFigures
+from cutscene_server.terms import Codec, PixelDigest
 
 if TYPE_CHECKING:
-    from cutscene_model.engine import DrawnFrame, Engine, Timeline
+    from cutscene_model.engine import DrawnFrame, Engine, Pixels, Timeline
 
 log = logging.getLogger("cutscene_server.worker")
 
 LOGGED_EVERY_S = 60.0  # of frames drawn: how the cache fares is logged
 COUNTED_EVERY_S = 1.0  # and told to the front end
+HELD_US = 3_000  # how long a frame may wait for those ordered behind it, to be reported with them
+QUICK_US = 1_000  # what a frame must take less than for that
 
 
 def main(
@@ -76,6 +79,22 @@ def main(
         Worker(engine, connection).run()
 
 
+class Format(NamedTuple):
+    """How a session's pictures travel, and what proves them."""
+
+    codec: Codec
+    jpeg_quality: int
+    pixel_digest: PixelDigest
+
+
+class Playing(NamedTuple):
+    """A session as it is drawn here."""
+
+    generation: int  # of its orders
+    timeline: Timeline
+    format: Format
+
+
 class Worker:
     """The loop and the timelines it holds."""
 
@@ -83,7 +102,9 @@ class Worker:
         self._engine = engine
         self._connection = connection
         self._reporting = threading.Lock()
-        self._timelines: dict[int, tuple[int, Timeline]] = {}  # by session: generation of its orders, and timeline
+        self._unreported: list[bytes] = []  # frames that wait for others
+        self._held_since_us = 0  # the first of them
+        self._playing: dict[int, Playing] = {}  # by session
         self._logs: dict[int, logs.SessionLogger] = {}  # by session
         self._owed_us: dict[int, int] = {}  # the model's time that no frame has carried yet
         self._broken: dict[int, int] = {}  # by session: the generation of which a frame could not be decoded
@@ -100,6 +121,8 @@ class Worker:
         self._report(messages.Ready(messages.pack_manifest(self._engine.manifest)))
         while True:
             command, prepared, waited = self._take()
+            if not isinstance(command, messages.Draw):
+                self._report_held()
             match command:
                 case messages.Draw():
                     self._draw(command, prepared, alone=waited and not command.paced)
@@ -110,8 +133,8 @@ class Worker:
                 case messages.End(key):
                     self._drop(key)
                     self._logs.pop(key, None)
-                case messages.UseRing(name, slots, height, width, latent_bytes):
-                    self._ring = FrameRing.attach(name, slots, height, width, latent_bytes)
+                case messages.UseRing(name, slots, picture_bytes, latent_bytes):
+                    self._ring = FrameRing.attach(name, slots, picture_bytes, latent_bytes)
                 case messages.Stop():
                     break
                 case _:
@@ -126,6 +149,8 @@ class Worker:
         if self._next:
             return *self._next.popleft(), False
         waited = self._commands.empty()
+        if waited:
+            self._report_held()
         return self._commands.get(), None, waited
 
     def _look_ahead(self) -> None:
@@ -137,8 +162,8 @@ class Worker:
             and all(isinstance(command, messages.Draw) for command, _ in self._next)
         ):
             command, preparing = self._commands.get(), None
-            if isinstance(command, messages.Draw) and (timeline := self._timeline(command)) is not None:
-                preparing = self._prepare(timeline, command)
+            if isinstance(command, messages.Draw) and (playing := self._meant(command)) is not None:
+                preparing = self._prepare(playing.timeline, command)
             self._next.append((command, preparing))
 
     def _prepare(self, timeline: Timeline, command: messages.Draw) -> Future[Prepared]:
@@ -147,11 +172,12 @@ class Worker:
     def _prepare_now(self, timeline: Timeline, command: messages.Draw) -> Prepared:
         return self._pipeline.prepare_now(timeline, lambda: unpack_state(command.packed_state), command.tier)
 
-    def _timeline(self, command: messages.Draw) -> Timeline | None:
-        """The timeline that an order means; None if it failed, ended or went back meanwhile."""
-        generation, timeline = self._timelines.get(command.key, (0, None))
-        current = generation == command.generation and self._broken.get(command.key) != generation
-        return timeline if current else None
+    def _meant(self, command: messages.Draw) -> Playing | None:
+        """The session with the timeline that an order means; None if it failed, ended or went back meanwhile."""
+        playing = self._playing.get(command.key)
+        if playing is None or playing.generation != command.generation:
+            return None
+        return None if self._broken.get(command.key) == command.generation else playing
 
     def _begin(self, command: messages.Begin) -> None:
         started_us = now_us()
@@ -161,11 +187,12 @@ class Worker:
             past = [self._past(*frame) for frame in command.past]
             stage = unpack_stage(command.packed_stage)
             timeline = self._engine.begin(stage, command.seed, command.next_frame, past)
+            form = Format(Codec(command.codec), command.jpeg_quality, PixelDigest(command.pixel_digest))
         except Exception as error:
             self._log(command.key).exception("could not begin")
             self._report(messages.BeginFailed(command.key, command.generation, _text(error)))
             return
-        self._timelines[command.key] = command.generation, timeline
+        self._playing[command.key] = Playing(command.generation, timeline, form)
         self._owed_us[command.key] = now_us() - started_us
         self._report(messages.Began(command.key, command.generation))
 
@@ -187,21 +214,22 @@ class Worker:
 
     def _drop(self, key: int) -> None:
         self._broken.pop(key, None)
-        generation_and_timeline = self._timelines.pop(key, None)
+        playing = self._playing.pop(key, None)
         self._owed_us.pop(key, None)
-        if generation_and_timeline is not None:
-            generation_and_timeline[1].close()
+        if playing is not None:
+            playing.timeline.close()
 
     def _draw(self, command: messages.Draw, ahead: Future[Prepared] | None, *, alone: bool) -> None:
         """``alone``: nothing else is begun until the frame is on its way."""
-        timeline = self._timeline(command)
-        if timeline is None:
+        playing = self._meant(command)
+        if playing is None:
             self._fail(command, "the session has no such timeline any more")
             return
+        timeline = playing.timeline
         if command.latent:
             preparing = self._prepare(timeline, command) if ahead is None else ahead
             latent = np.frombuffer(command.latent, np.float16).reshape(self._engine.manifest.latent_shape)
-            self._pipeline.finish(lambda: self._finish(command, timeline, preparing.result, latent))
+            self._pipeline.finish(lambda: self._finish(command, playing, preparing.result, latent))
             return
         try:
             prepared = self._prepare_now(timeline, command) if ahead is None else ahead.result()
@@ -221,7 +249,8 @@ class Worker:
         drawn_us = now_us() - started_us
         owed_us, self._owed_us[command.key] = self._owed_us[command.key], 0
         finishing = self._pipeline.finish(
-            lambda: self._finish(command, timeline, lambda: prepared, frame.latent, frame, drawn_us, owed_us)
+            lambda: self._finish(command, playing, lambda: prepared, frame.latent, frame, drawn_us, owed_us),
+            beside_us=drawn_us + owed_us,
         )
         if not alone:
             self._look_ahead()
@@ -247,14 +276,14 @@ class Worker:
     def _finish(
         self,
         command: messages.Draw,
-        timeline: Timeline,
+        playing: Playing,
         prepare: Callable[[], Prepared],
         latent: npt.NDArray[np.float16],
         frame: DrawnFrame | None = None,
         drawn_us: int = 0,
         owed_us: int = 0,
     ) -> None:
-        """The last stage, on its own thread: decodes a frame, drawn now or before, into its slot and reports it."""
+        """The last stage, on its own thread: decodes and encodes a frame, drawn now or before, and reports it."""
         if self._broken.get(command.key) == command.generation:
             self._report(messages.DrawFailed(command.key, command.generation, command.slot, "an earlier frame failed"))
             return
@@ -263,16 +292,18 @@ class Worker:
             if self._ring is None:
                 raise RuntimeError("a frame was ordered before there is a place for it")
             started_us = now_us()
-            self._ring.write(command.slot, timeline.decode(prepared.value, latent))
+            pixels = self._in_one_piece(playing.timeline.decode(prepared.value, latent))
+            finished_us = now_us()
+            encoded = picture.encode(pixels, *playing.format)
+            self._ring.write_picture(command.slot, encoded.data)
             if frame is not None:
                 self._ring.write_latent(command.slot, latent.tobytes())
         except Exception as error:
             self._note_failure(command)
-            if command.key in self._timelines:  # else it has ended meanwhile
+            if command.key in self._playing:  # else it has ended meanwhile
                 self._broken[command.key] = command.generation
             self._report(messages.DrawFailed(command.key, command.generation, command.slot, _text(error)))
             return
-        finished_us = now_us()
         decode_us = finished_us - started_us
         figures = DrawnFigures(
             frame_index=command.frame_index,
@@ -286,8 +317,20 @@ class Worker:
             started_us=prepared.started_us,
             finished_us=finished_us,
         )
-        plain = messages.figures_to_plain(figures)
-        self._report(messages.Drawn(command.key, command.generation, command.slot, plain))
+        self._report(
+            messages.Drawn(
+                command.key, command.generation, command.slot, messages.figures_to_plain(figures),
+                len(encoded.data), encoded.pixel_digest, encoded.took_us,
+            ),
+            may_wait=figures.compute_us + encoded.took_us < QUICK_US,
+        )  # fmt: skip
+
+    def _in_one_piece(self, pixels: Pixels) -> Pixels:
+        """The engine's pixels, as they can be encoded. Raises ``ValueError`` if they are not what it says it draws."""
+        shape = self._engine.manifest.height, self._engine.manifest.width, 3
+        if pixels.shape != shape or pixels.dtype != np.uint8:
+            raise ValueError(f"a frame of {pixels.dtype} {pixels.shape} is not one of uint8 {shape}")
+        return np.ascontiguousarray(pixels)
 
     def _log(self, key: int) -> logs.SessionLogger:
         return self._logs.get(key) or logs.SessionLogger(log, key, "")  # a frame may fail once its session has ended
@@ -321,10 +364,29 @@ class Worker:
         except (EOFError, OSError):
             self._commands.put(messages.Stop())  # the front end is gone
 
-    def _report(self, fact: messages.Fact) -> None:
+    def _report(self, fact: messages.Fact, *, may_wait: bool = False) -> None:
+        """``may_wait``: for a moment, if there is another frame to draw. A frame alone would cost the front end as much
+        waking up as several that come together.
+        """
+        with self._reporting:
+            if not self._unreported:
+                self._held_since_us = now_us()
+            self._unreported.append(messages.pack(fact))
+            more = self._next or not self._commands.empty()
+            if may_wait and more and now_us() - self._held_since_us < HELD_US:
+                return
+            self._send_unreported()
+
+    def _report_held(self) -> None:
+        """Reports what waits for others, none of which will come soon."""
+        with self._reporting:
+            if self._unreported:
+                self._send_unreported()
+
+    def _send_unreported(self) -> None:
+        unreported, self._unreported = self._unreported, []
         try:
-            with self._reporting:
-                self._connection.send_bytes(messages.join([messages.pack(fact)]))
+            self._connection.send_bytes(messages.join(unreported))
         except OSError:
             os._exit(0)  # the front end is gone: there is nobody to report to and nothing to save
 

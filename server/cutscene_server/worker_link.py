@@ -11,16 +11,16 @@ from collections.abc import AsyncIterator, Sequence
 from multiprocessing.context import SpawnProcess
 
 from cutscene_model.manifest import Manifest
-from cutscene_server import worker, worker_messages
+from cutscene_server import picture, worker, worker_messages
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import NotServing
 from cutscene_server.frame_ring import FrameRing
 
 log = logging.getLogger("cutscene_server")
 
-# Frames that have a place to come back to. Those that were drawn and are being encoded hold some.
+# Frames that have a place to come back to.
 MOST_SLOTS = 16
-MOST_RING_BYTES = 16 << 20  # of pixels and latents; but for ``PIPELINE_SLOTS`` there is always room
+MOST_RING_BYTES = 16 << 20  # of pictures and latents; but for ``PIPELINE_SLOTS`` there is always room
 PIPELINE_SLOTS = 4  # one frame being decoded, one being drawn, two being prepared
 STOP_S = 3.0  # how long the process may take to finish the frame at hand before it is ended
 FROM_OUTSIDE = (-9, -15)  # exit codes of SIGKILL and SIGTERM, which no fault of a process's own sends
@@ -75,12 +75,11 @@ class WorkerLink:
             await self._join(STOP_S)
             raise NotServing(f"the inference process ended before its model was loaded ({self.exit_text})")
         manifest = worker_messages.unpack_manifest(ready.packed_manifest)
-        shape = manifest.height, manifest.width, manifest.latent_bytes
-        frame_bytes = 3 * manifest.height * manifest.width + manifest.latent_bytes
-        slots = max(PIPELINE_SLOTS, min(MOST_SLOTS, MOST_RING_BYTES // frame_bytes))
-        self._ring = FrameRing.create(slots, *shape)
+        sizes = picture.most_bytes(manifest.height, manifest.width), manifest.latent_bytes
+        slots = max(PIPELINE_SLOTS, min(MOST_SLOTS, MOST_RING_BYTES // sum(sizes)))
+        self._ring = FrameRing.create(slots, *sizes)
         self._slots = list(range(slots))
-        self.send(worker_messages.UseRing(self._ring.name, slots, *shape))
+        self.send(worker_messages.UseRing(self._ring.name, slots, *sizes))
         return manifest
 
     @property

@@ -1,7 +1,7 @@
 """What the front end and the inference process say to each other: commands down, facts up, as msgpack lists.
 
-Sessions go by a small number here, their key, that means nothing outside one run of the server. Pixels do not travel in
-these messages; they go through ``frame_ring``.
+Sessions go by a small number here, their key, that means nothing outside one run of the server. Pictures do not travel
+in these messages; they go through ``frame_ring``.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ class UseRing:
 
     name: str
     slots: int
-    height: int
-    width: int
+    picture_bytes: int
     latent_bytes: int
 
 
@@ -34,7 +33,8 @@ class UseRing:
 class Begin:
     """A session starts, or goes on where another timeline left it: compute its anchors, remember its past.
 
-    ``past`` are the frames before ``next_frame`` since the last cut: [frame index, packed state, latent].
+    ``past`` are the frames before ``next_frame`` since the last cut: [frame index, packed state, latent]. Pictures are
+    encoded as the last three say, by the values of ``Codec`` and ``PixelDigest``.
     """
 
     key: int
@@ -44,6 +44,9 @@ class Begin:
     next_frame: int
     past: list[Any]
     session_id: str  # for log lines
+    codec: int
+    jpeg_quality: int
+    pixel_digest: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +110,17 @@ class BeginFailed:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A frame lies in the slot that its order named, with its latent (what is to be stored) if it was drawn anew.
-    ``figures`` are the fields of ``DrawnFigures`` in order.
+    """A frame lies in the slot that its order named, encoded, with its latent (what is to be stored) if it was drawn
+    anew. ``figures`` are the fields of ``DrawnFigures`` in order.
     """
 
     key: int
     generation: int
     slot: int
     figures: Sequence[Any]
+    picture_bytes: int
+    pixel_digest: bytes  # 16 bytes, of the raw pixels
+    encode_us: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from cutscene_model.engine import Timeline
-from cutscene_model.pipeline import AHEAD, SURE, Pipeline, Prepared
+from cutscene_model.pipeline import AHEAD, QUICK_US, SURE, Pipeline, Prepared
 from cutscene_model.scene import SceneState
 
 SLOW_S = 0.002
@@ -32,8 +32,8 @@ def taking(seconds: float) -> Callable[[], int]:
     return work
 
 
-def threads_of(pipeline: Pipeline, seconds: float, times: int) -> list[int]:
-    return [pipeline.finish(taking(seconds)).result() for _ in range(times)]
+def threads_of(pipeline: Pipeline, seconds: float, times: int, beside_us: int | None = None) -> list[int]:
+    return [pipeline.finish(taking(seconds), beside_us).result() for _ in range(times)]
 
 
 def test_slow_work_is_always_done_by_the_stages_own_thread(pipeline: Pipeline) -> None:
@@ -45,6 +45,13 @@ def test_quick_work_is_done_at_once_until_it_is_slow_again(pipeline: Pipeline) -
     assert here not in threads_of(pipeline, 0.0, SURE), "not before it is known to be quick"
     assert threads_of(pipeline, 0.0, 3) == [here] * 3
     assert threads_of(pipeline, SLOW_S, SURE + 1)[-1] != here
+
+
+def test_slow_work_is_done_at_once_while_there_is_little_to_do_beside_it(pipeline: Pipeline) -> None:
+    here = threading.get_ident()
+    assert here not in threads_of(pipeline, SLOW_S, SURE - 1, beside_us=QUICK_US - 1), "not before that is known"
+    assert threads_of(pipeline, SLOW_S, 3, beside_us=QUICK_US - 1) == [here] * 3
+    assert threads_of(pipeline, SLOW_S, SURE, beside_us=QUICK_US)[-1] != here
 
 
 def test_what_fails_at_once_fails_as_it_would_elsewhere(pipeline: Pipeline) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from cutscene_server.arriving import MOST_AT_ONCE, Arrived, Arriving
@@ -20,20 +18,14 @@ TERMS = Terms("m", "d", 64, 32, Codec.JPEG, 90, 24.0, 7, "draft", 48, 1000, Name
 TENANT = Tenant("t", TenantLimits(0, 0.0, 0.0))
 
 
-def arrived(key: int, frame_index: int, encoding: asyncio.Future[Encoded] | None = None) -> Arrived:
+def arrived(key: int, frame_index: int) -> Arrived:
     record = SessionRecord(Session(TERMS), key, f"session-{key}", b"", b"", 0, TENANT)
     order = DrawOrder(
         frame_index=frame_index, generation=0, turn_number=0, stored=False, packed_state=b"", tier="draft",
         cut_before=False, paced=False, turn_id="t",
     )  # fmt: skip
     figures = DrawnFigures(frame_index, "draft", 1, 1, 1, 1, 1, 1, 0, 1)
-    return Arrived(record, order, 0, figures, b"", encoding)
-
-
-def encoded(key: int, frame_index: int) -> Arrived:
-    encoding = asyncio.get_running_loop().create_future()
-    encoding.set_result(Encoded(b"", b"", 1))
-    return arrived(key, frame_index, encoding)
+    return Arrived(record, order, 0, figures, b"", Encoded(b"", b"", 1))
 
 
 def names(told: object) -> list[tuple[int, int]]:
@@ -41,50 +33,22 @@ def names(told: object) -> list[tuple[int, int]]:
     return [(frame.record.key, frame.order.frame_index) for frame in told]
 
 
-async def test_frames_that_are_encoded_go_together_one_of_each_session() -> None:
+async def test_frames_go_together_one_of_each_session() -> None:
     arriving = Arriving()
     for key, index in ((1, 0), (2, 0), (3, 0), (1, 1), (2, 1)):
-        arriving.put(encoded(key, index))
+        arriving.put(arrived(key, index))
     arriving.put(None)
     assert names(await arriving.next()) == [(1, 0), (2, 0), (3, 0)]
     assert names(await arriving.next()) == [(1, 1), (2, 1)]
     assert await arriving.next() is None
 
 
-async def test_a_frame_that_is_not_encoded_yet_is_not_waited_for_by_others_but_is_not_overtaken_either() -> None:
-    arriving, slow = Arriving(), asyncio.get_running_loop().create_future()
-    arriving.put(encoded(1, 0))
-    arriving.put(arrived(2, 0, slow))
-    arriving.put(encoded(3, 0))
-    assert names(await arriving.next()) == [(1, 0)]
-    following = asyncio.create_task(arriving.next())
-    await asyncio.sleep(0.01)
-    assert not following.done()
-    slow.set_result(Encoded(b"", b"", 1))
-    assert names(await following) == [(2, 0), (3, 0)]
-
-
-async def test_a_frame_that_cannot_be_encoded_or_is_not_wanted_goes_with_the_others() -> None:
-    arriving, failing = Arriving(), asyncio.get_running_loop().create_future()
-    arriving.put(arrived(1, 0, failing))
-    arriving.put(arrived(2, 0))
-    arriving.put(encoded(3, 0))
-    asyncio.get_running_loop().call_soon(failing.set_exception, ValueError("no picture"))
-    frames = await arriving.next()
-    assert isinstance(frames, list)
-    assert [frame.record.key for frame in frames] == [1, 2, 3]
-    failed, unwanted, fine = [frame.picture for frame in frames]
-    assert isinstance(failed, ValueError)
-    assert unwanted is None
-    assert fine == Encoded(b"", b"", 1)
-
-
 async def test_facts_keep_their_place_among_frames() -> None:
     arriving = Arriving()
     failed = DrawFailed(1, 0, 0, "no")
-    arriving.put(encoded(1, 0))
+    arriving.put(arrived(1, 0))
     arriving.put(failed)
-    arriving.put(encoded(2, 0))
+    arriving.put(arrived(2, 0))
     arriving.put(Began(3, 0))
     assert names(await arriving.next()) == [(1, 0)]
     assert await arriving.next() == failed
@@ -96,7 +60,7 @@ async def test_facts_keep_their_place_among_frames() -> None:
 async def test_no_more_than_so_many_go_together(count: int) -> None:
     arriving = Arriving()
     for key in range(count):
-        arriving.put(encoded(key, 0))
+        arriving.put(arrived(key, 0))
     assert len(names(await arriving.next())) == MOST_AT_ONCE
     if count > MOST_AT_ONCE:
         assert len(names(await arriving.next())) == count - MOST_AT_ONCE

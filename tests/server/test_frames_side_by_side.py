@@ -16,12 +16,15 @@ from cutscene_model.scene import SceneState, Stage
 from cutscene_server import worker_messages as messages
 from cutscene_server.frame_ring import FrameRing
 from cutscene_server.packed_scene import pack_stage, pack_state
+from cutscene_server.terms import Codec, PixelDigest
 from cutscene_server.worker import Worker
 from small_scenes import stage, state
 from synthetic_engine import HEIGHT, MANIFEST, WIDTH, SyntheticEngine, SyntheticTimeline
 
 SOON_S = 10.0  # for what is to happen
 LONG_S = 0.3  # for what is not to
+PICTURE_BYTES = 3 * HEIGHT * WIDTH
+RAW = Codec.RAW_RGB.value, 90, PixelDigest.BLAKE3.value  # the codec, its quality, the digest
 
 Send = Callable[[messages.Command], None]
 
@@ -58,7 +61,7 @@ class WaitingEngine(SyntheticEngine):
 def at_work(engine: SyntheticEngine) -> Iterator[Send]:
     """A worker's loop on a thread of its own, which has begun session 1."""
     ours, theirs = multiprocessing.Pipe()
-    ring = FrameRing.create(4, HEIGHT, WIDTH, MANIFEST.latent_bytes)
+    ring = FrameRing.create(4, PICTURE_BYTES, MANIFEST.latent_bytes)
     working = threading.Thread(target=Worker(engine, theirs).run)
 
     def send(command: messages.Command) -> None:
@@ -66,8 +69,8 @@ def at_work(engine: SyntheticEngine) -> Iterator[Send]:
 
     working.start()
     try:
-        send(messages.UseRing(ring.name, 4, HEIGHT, WIDTH, MANIFEST.latent_bytes))
-        send(messages.Begin(1, 0, pack_stage(stage()), 1, 0, [], "5e55"))
+        send(messages.UseRing(ring.name, 4, PICTURE_BYTES, MANIFEST.latent_bytes))
+        send(messages.Begin(1, 0, pack_stage(stage()), 1, 0, [], "5e55", *RAW))
         assert isinstance(messages.split(ours.recv_bytes())[0], messages.Ready)
         assert isinstance(messages.split(ours.recv_bytes())[0], messages.Began)
         yield send

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cutscene_server.inference import AHEAD_US, Inference
+from cutscene_server.inference import AHEAD_US, GATHER_FROM, GATHER_US, Inference
+from cutscene_server.scheduling import Rank, Wish
 from cutscene_server.worker_link import MOST_SLOTS, PIPELINE_SLOTS
 from synthetic_server import synthetic_config
 
@@ -42,3 +43,27 @@ async def test_one_slow_frame_one_failure_or_a_pause_and_it_begins_anew() -> Non
     inference.drawing = 1
     inference.note_answer(QUICK_US)
     assert inference.depth == PIPELINE_SLOTS
+
+
+async def test_frames_wait_for_one_another_only_where_they_are_quick_and_many() -> None:
+    inference = Inference(0, synthetic_config())
+    for key in range(GATHER_FROM):
+        assert inference.queue.put(key, Wish(Rank.PACED, 1_000_000, 2_000_000, QUICK_US))
+    assert inference.gather_us == 0, "nothing is known yet"
+    answered(inference, QUICK_US, 1)
+    assert inference.gather_us == GATHER_US
+    inference.queue.remove(0)
+    assert inference.gather_us == 0
+    assert inference.queue.put(0, Wish(Rank.PACED, 1_000_000, 2_000_000, QUICK_US))
+    for longest_us in (SLOW_US, None):
+        answered(inference, QUICK_US, 1)
+        assert inference.gather_us == GATHER_US
+        answered(inference, longest_us, 1)
+        assert inference.gather_us == 0
+
+
+async def test_a_wish_that_is_there_already_is_nothing_new() -> None:
+    inference, wish = Inference(0, synthetic_config()), Wish(Rank.PACED, 1_000_000, 2_000_000, QUICK_US)
+    assert [inference.queue.put(1, wish) for _ in range(3)] == [True, False, False]
+    assert inference.queue.take(1_000_000) == 1
+    assert inference.queue.put(1, wish)

@@ -8,52 +8,64 @@ import numpy as np
 import pytest
 
 from cutscene_model.scene import EMOTIONS
+from cutscene_server import picture
 from cutscene_server import worker_messages as messages
 from cutscene_server.frame_ring import FrameRing
+from cutscene_server.terms import Codec
 from synthetic_engine import MANIFEST
 
 
 def test_a_frame_written_on_one_side_is_read_on_the_other() -> None:
-    ring = FrameRing.create(2, 4, 6, 5)
-    other = FrameRing.attach(ring.name, 2, 4, 6, 5)
-    pixels = np.arange(72, dtype=np.uint8).reshape(4, 6, 3)
-    other.write(1, pixels)
-    assert (ring.view(1) == pixels).all()
-    assert not ring.view(0).any()
-    other.write(0, pixels)
+    ring = FrameRing.create(2, 72, 5)
+    other = FrameRing.attach(ring.name, 2, 72, 5)
+    whole = bytes(range(72))
+    other.write_picture(1, whole)
+    assert ring.picture(1, 72) == whole
+    assert not any(ring.picture(0, 72))
+    other.write_picture(0, b"short")
     for slot in (0, 1):
         other.write_latent(slot, b"past%d" % slot)
     assert [ring.latent(slot) for slot in (0, 1)] == [b"past0", b"past1"]
-    assert (ring.view(0) == pixels).all()
-    assert (ring.view(1) == pixels).all()
+    assert ring.picture(0, 5) == b"short"
+    assert ring.picture(1, 72) == whole
     with pytest.raises(ValueError, match="latent of 4 bytes does not fit slots of 5"):
         ring.write_latent(0, b"past")
     with pytest.raises(ValueError, match="no slot -1"):
         ring.latent(-1)
-    with pytest.raises(ValueError, match="does not fit"):
-        ring.write(0, pixels[:3])
-    with pytest.raises(ValueError, match="does not fit"):
-        ring.write(0, pixels.astype(np.float32))
+    with pytest.raises(ValueError, match="picture of 73 bytes does not fit slots of 72"):
+        ring.write_picture(0, whole + b"!")
+    for length in (-1, 73):
+        with pytest.raises(ValueError, match="no picture of"):
+            ring.picture(0, length)
     with pytest.raises(ValueError, match="no slot 2"):
-        ring.view(2)
+        ring.picture(2, 5)
     other.close()
     ring.close()
     ring.close()
+    with pytest.raises(ValueError, match="closed"):
+        ring.latent(0)
     assert ring.name not in os.listdir("/dev/shm")  # noqa: S108
+
+
+@pytest.mark.parametrize("size", [(1, 1), (16, 16), (17, 33), (288, 512)], ids=str)
+def test_whatever_a_picture_shows_there_is_room_for_it(size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    for codec in Codec:
+        assert len(picture.encode(noise, codec, 100).data) <= picture.most_bytes(*size)
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        messages.UseRing("name", 2, 32, 64, 18432),
-        messages.Begin(1, 2, b"stage", (1 << 64) - 1, 5, [[4, b"state", b"latent"]], "5e55"),
+        messages.UseRing("name", 2, 8192, 18432),
+        messages.Begin(1, 2, b"stage", (1 << 64) - 1, 5, [[4, b"state", b"latent"]], "5e55", 1, 90, 2),
         messages.Draw(1, 2, 5, 0, "draft", True, False, b"state", b"latent"),
         messages.End(1),
         messages.Stop(),
         messages.Ready(b"manifest"),
         messages.Began(1, 2),
         messages.BeginFailed(1, 2, "why"),
-        messages.Drawn(1, 2, 0, [1, "draft", 2, 3, 4, 5, 6, 7, 8, 9]),
+        messages.Drawn(1, 2, 0, [1, "draft", 2, 3, 4, 5, 6, 7, 8, 9], 30_000, b"digest", 500),
         messages.DrawFailed(1, 2, 0, "why"),
     ],
     ids=lambda message: type(message).__name__,

@@ -55,18 +55,21 @@ class FrameQueue(Generic[Key]):
     def __len__(self) -> int:
         return len(self._places)
 
-    def put(self, key: Key, wish: Wish) -> None:
-        """Sets what a session wishes for. The same wish again keeps its place; another one replaces it."""
+    def put(self, key: Key, wish: Wish) -> bool:
+        """Sets what a session wishes for. The same wish again keeps its place; another one replaces it. Returns whether
+        anything is new.
+        """
         place = self._places.get(key)
         if place is not None and (place.wish.rank, place.wish.release_us, place.wish.due_us) == (
             wish.rank, wish.release_us, wish.due_us,
         ):  # fmt: skip
-            return
+            return False
         self._places[key] = place = _Place(wish, next(self._numbers))
         heapq.heappush(self._later, (wish.release_us, place.number, key))
         if len(self._later) > 2 * len(self._places) + MOST_STALE:
             self._later = [entry for entry in self._later if self._stands(entry[2], entry[1])]
             heapq.heapify(self._later)
+        return True
 
     def remove(self, key: Key) -> None:
         """Forgets a session's wish, if it has one."""

@@ -269,7 +269,7 @@ class ClientStream:
 
     def _next_message(self) -> pb.PerformResponse | None:
         session = self._record.session
-        with contextlib.suppress(asyncio.QueueEmpty):
+        if not self._refusals.empty():
             return self._refusals.get_nowait()
         while self._next_entry < session.log.next_number:
             self._next_entry += 1
