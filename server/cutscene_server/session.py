@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cutscene_server.errors import IllegalEvent, OutOfRange
-from cutscene_server.scheduling import Cadence, Rank, Wish
+from cutscene_server.scheduling import Cadence, Evenness, Rank, Wish
 from cutscene_server.session_log import DrawnFigures, FrameReady, Rewound, SessionLog, TurnCompleted, TurnStarted
 from cutscene_server.session_states import EDGES, REASON_OF, CloseReason, Event, State
 from cutscene_server.terms import Pacing, Terms
@@ -40,6 +40,7 @@ class Session:
         self.tier = terms.tier  # that frames are drawn at now
         self.has_place = False  # whether the session's cadence is promised
         self.cadence = Cadence(terms.fps, terms.latency_us) if terms.paced else None
+        self._evenness = Evenness(terms.latency_us) if terms.paced and terms.pacing is Pacing.LOCKSTEP else None
         self.log = SessionLog()
         self.attachment: int | None = None  # which attachment is the current one; None: no client
         self.ready_frame = 0  # every frame below it was drawn and is, or was, in the log
@@ -233,6 +234,9 @@ class Session:
         performed = flight.performed
         wanted_us = max(flight.wanted_us, self._last_finished_us)
         missed = flight.due_us is not None and now_us > flight.due_us
+        send_us = now_us
+        if self._evenness is not None and flight.due_us is not None:
+            send_us = self._evenness.send_us(flight.wanted_us, now_us)
         frame = FrameReady(
             turn_id=performed.turn.turn_id,
             presentation_time_us=round(figures.frame_index * 1e6 / self.terms.fps),
@@ -242,6 +246,7 @@ class Session:
             queued_us=max(0, figures.started_us - wanted_us),
             encode_us=encode_us,
             ready_us=now_us,
+            send_us=send_us,
             figures=figures,
             states_skipped=flight.skipped,
             late=missed,

@@ -49,6 +49,7 @@ class FrameReady:
     queued_us: int
     encode_us: int
     ready_us: int  # when it could be sent, on the machine's monotonic clock
+    send_us: int  # and when it is, no earlier: see ``scheduling.Evenness``
     figures: DrawnFigures
     states_skipped: int = 0  # between the frame before and this one
     late: bool = False  # ready after it was due, as ``scheduling.Cadence`` has it

@@ -2,6 +2,7 @@
 
     wishes     what a session asks for: its rank, from when on, by when, at what cost
     cadence    a session's clock: which state's time has come, and when its frame is due
+    evenness   when its frames are sent, so that they come evenly
     queue      earliest deadline first, by rank, with a share that keeps every rank from starving
     costs      what a frame of each tier takes, learned from those that were drawn
     tiers      the tier of each session that keeps a cadence: lower before it misses, higher when there is room
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from cutscene_server.scheduling.cadence import Cadence
 from cutscene_server.scheduling.costs import CostModel
+from cutscene_server.scheduling.evenness import Evenness
 from cutscene_server.scheduling.places import Places
 from cutscene_server.scheduling.queue import FrameQueue
 from cutscene_server.scheduling.tenants import DEFAULT_TENANT, Tenant, TenantLimits, TokenBucket
@@ -28,6 +30,7 @@ __all__ = [
     "DEFAULT_TENANT",
     "Cadence",
     "CostModel",
+    "Evenness",
     "FrameQueue",
     "LineFull",
     "Places",

@@ -237,9 +237,14 @@ class ClientStream:
                 await self._say_goodbye()
             if self._replaced or self._runtime.lost:
                 await self._part(listener)
-            if message := self._next_message():
+            held_s = self._held_s()
+            if message := self._next_message(held=held_s > 0):
                 await self._write(message)
                 self._note_delivery()
+            elif held_s > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(held_s):
+                        await self._changed.wait()
             elif self._runtime.drained:
                 await self._part(listener)
             elif self._closed_said:
@@ -267,10 +272,13 @@ class ClientStream:
                 async with asyncio.timeout(seconds):
                     await self._changed.wait()
 
-    def _next_message(self) -> pb.PerformResponse | None:
+    def _next_message(self, *, held: bool) -> pb.PerformResponse | None:
+        """``held``: the session's next entry is not to be sent yet, nor what comes after it."""
         session = self._record.session
         if not self._refusals.empty():
             return self._refusals.get_nowait()
+        if held:
+            return None
         while self._next_entry < session.log.next_number:
             self._next_entry += 1
             # An entry is missing if it was acknowledged before this stream came to it.
@@ -285,6 +293,13 @@ class ClientStream:
         if session.take_throttle_notice():
             return replies.notice(pb.NOTICE_KIND_THROTTLED, "drawing waits for acks")
         return None
+
+    def _held_s(self) -> float:
+        """For how long the next entry is held back; 0 if it is not. A server that stops holds back nothing."""
+        entry = self._record.session.log.get(self._next_entry)
+        if not isinstance(entry, FrameReady) or self._runtime.stopping:
+            return 0.0
+        return max(0, entry.send_us - time.monotonic_ns() // 1000) / 1e6
 
     def _nothing_comes(self, listener: asyncio.Task[None]) -> bool:
         """After the client's last request: whether all that it could still get has been sent."""
@@ -326,7 +341,7 @@ class ClientStream:
         frame, self._frame = self._frame, None
         now_us = time.monotonic_ns() // 1000
         if frame is not None and frame.ready_us >= self._attached_us:  # else it waited for the client, not for us
-            self._runtime.observer.frame_delivered(now_us - frame.ready_us, now_us)
+            self._runtime.observer.frame_delivered(max(0, now_us - frame.send_us), now_us)
 
     async def _send(self, message: pb.PerformResponse) -> None:
         limit = self._limit

@@ -1,0 +1,32 @@
+"""When the frames of a cadence are sent, so that they come evenly although some take longer than others.
+
+A frame that is ready early waits until most of those before it would have been ready too, counted from its time: so all
+but a few have the same delay, and the time between two of them is that between their states. Those few are sent as soon
+as they are ready. This is a jitter buffer at the sender's side (RFC 3550 speaks of the receiver's), with the delay that
+has sufficed lately, as adaptive playout has it (Ramjee et al., INFOCOM 1994).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+REMEMBERED = 64  # frames
+SHARE = 0.95  # of them that would have been ready in time
+
+
+class Evenness:
+    """Of one session. Times are microseconds of any one clock."""
+
+    def __init__(self, most_us: int) -> None:
+        """``most_us``: after its time, a frame waits no longer than that."""
+        self._most_us = most_us
+        self._took_us: deque[int] = deque(maxlen=REMEMBERED)
+
+    def send_us(self, time_us: int, ready_us: int) -> int:
+        """When the frame is sent whose time was ``time_us`` and that is ready at ``ready_us``: then, or later."""
+        delay_us = 0
+        if self._took_us:
+            delay_us = sorted(self._took_us)[math.ceil(SHARE * len(self._took_us)) - 1]
+        self._took_us.append(ready_us - time_us)
+        return max(ready_us, time_us + min(delay_us, self._most_us))
