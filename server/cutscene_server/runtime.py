@@ -402,8 +402,10 @@ class Runtime:
                 record.log.error("is closed, but that could not be stored: %s", error)
 
     async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
-        """Does it to its end, though whoever asked for it may be gone before that."""
-        await asyncio.shield(self._keep(work))
+        """Does it to its end, though whoever asked may be gone before that, and does not hear what came of it."""
+        task = self._keep(work)
+        task.add_done_callback(_note_outcome)
+        await asyncio.shield(task)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -417,3 +419,9 @@ class Runtime:
         log.critical("this server draws no more; its sessions wait on disk for the next one")
         self._on_health(False)
         self._wake_all()
+
+
+def _note_outcome(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        level = logging.DEBUG if isinstance(error, ServerError) else logging.ERROR
+        log.log(level, "what a client asked for was not done: %s", error)

@@ -313,3 +313,18 @@ async def test_bytes_are_sent_no_faster_than_a_tenant_may_have_them(tmp_path: Pa
         await stream.frames(32)
         assert asyncio.get_running_loop().time() - started >= (31 * 6144 - 100_000 - 6500) / 50_000
         stream.leave()
+
+
+async def test_a_stream_that_waits_for_its_tenants_bytes_is_told_at_once_that_the_server_stops(tmp_path: Path) -> None:
+    config = synthetic_config(tmp_path, tenant_bytes=100.0)  # a minute for each raw frame
+    async with run_server(config) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stream = RawStream(channel)
+        message = open_message()
+        message.video.codec = pb.CODEC_RAW_RGB
+        await stream.open(message)
+        await stream.say(turn=lockstep_turn("one", 8))
+        await stream.frames(1)
+        server.runtime.begin_stopping()
+        notice = await stream.hear_until("notice")
+        assert notice.kind == pb.NOTICE_KIND_GOING_AWAY
+        assert len([heard for heard in stream.heard if heard.HasField("frame")]) <= 2

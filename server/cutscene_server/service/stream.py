@@ -22,6 +22,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from cutscene_proto.v1 import cutscene_pb2 as pb
+from cutscene_server import clock
 from cutscene_server.errors import (
     EngineFailed,
     FieldViolation,
@@ -117,7 +118,7 @@ class ClientStream:
             async with self._record.changing:
                 if self._runtime.sessions.get(self._record.session_id) is self._record:
                     self._attachment = self._runtime.attach(self._record, next_frame, tenant, self._changed.set)
-                    self._attached_us = time.monotonic_ns() // 1000
+                    self._attached_us = clock.now_us()
                     break
             # It left memory while this stream waited for it: what is stored of it is what there is.
             self._record = await self._runtime.find(request.resume.session_id, request.resume.token)
@@ -242,9 +243,7 @@ class ClientStream:
                 await self._write(message)
                 self._note_delivery()
             elif held_s > 0:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(held_s):
-                        await self._changed.wait()
+                await self._change_within(held_s)
             elif self._runtime.drained:
                 await self._part(listener)
             elif self._closed_said:
@@ -268,9 +267,13 @@ class ClientStream:
             if seconds <= 0:
                 return
             self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._changed.wait()
+            await self._change_within(seconds)
+
+    async def _change_within(self, seconds: float) -> None:
+        """Returns once something may have to be said, or after that time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
 
     def _next_message(self, *, held: bool) -> pb.PerformResponse | None:
         """``held``: the session's next entry is not to be sent yet, nor what comes after it."""
@@ -299,7 +302,7 @@ class ClientStream:
         entry = self._record.session.log.get(self._next_entry)
         if not isinstance(entry, FrameReady) or self._runtime.stopping:
             return 0.0
-        return max(0, entry.send_us - time.monotonic_ns() // 1000) / 1e6
+        return max(0, entry.send_us - clock.now_us()) / 1e6
 
     def _nothing_comes(self, listener: asyncio.Task[None]) -> bool:
         """After the client's last request: whether all that it could still get has been sent."""
@@ -327,19 +330,20 @@ class ClientStream:
             await self._write(replies.notice(pb.NOTICE_KIND_GOING_AWAY, text))
 
     async def _write(self, message: pb.PerformResponse) -> None:
-        """Sends a message of a session, within what its tenant may be sent."""
+        """Sends a message of a session, within what its tenant may be sent; at once if the server stops."""
         sent, size = self._record.tenant.bytes, message.ByteSize()
         if sent.rate:
-            now_us = time.monotonic_ns() // 1000
-            await asyncio.sleep((sent.ready_us(now_us) - now_us) / 1e6)
-            sent.take(size, time.monotonic_ns() // 1000)
+            while (now_us := clock.now_us()) < (ready_us := sent.ready_us(now_us)) and not self._runtime.stopping:
+                self._changed.clear()  # whoever writes looks at everything again afterwards
+                await self._change_within((ready_us - now_us) / 1e6)
+            sent.take(size, clock.now_us())
         await self._send(message)
         self._record.session.usage.bytes_sent += size
         self._runtime.observer.sent(size)
 
     def _note_delivery(self) -> None:
         frame, self._frame = self._frame, None
-        now_us = time.monotonic_ns() // 1000
+        now_us = clock.now_us()
         if frame is not None and frame.ready_us >= self._attached_us:  # else it waited for the client, not for us
             self._runtime.observer.frame_delivered(max(0, now_us - frame.send_us), now_us)
 
