@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 
@@ -31,10 +31,10 @@ def write_sheet(path: Path, pairs: list[Comparison], columns: int = 4, width: in
     height = width * 9 // 16
     rows = -(-len(pairs) // columns)
     canvas = Image.new("RGB", (columns * (width + 6), rows * (2 * height + 24)), (18, 18, 20))
-    draw = ImageDraw.Draw(canvas)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)  # smaller ones run words together
     for place, pair in enumerate(pairs):
         x, y = place % columns * (width + 6), place // columns * (2 * height + 24)
-        draw.text((x + 4, y + 4), f"{pair.label}: reference above, result below", fill=(210, 210, 210))
+        draw.text((x + 4, y + 1), f"{pair.label}: reference above, result below", font=font, fill=(210, 210, 210))
         for down, picture in enumerate((pair.reference, pair.result)):
             canvas.paste(Image.fromarray(picture).resize((width, height)), (x, y + 18 + down * height))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from tqdm import tqdm
 
@@ -139,10 +139,10 @@ def write_rows(path: Path, titles: Sequence[str], rows: Sequence[Sequence[Pixels
     height = _WIDTH * 9 // 16
     columns = max(len(pictures) for pictures in rows)
     canvas = Image.new("RGB", (columns * (_WIDTH + 6), len(rows) * (height + 22)), (18, 18, 20))
-    draw = ImageDraw.Draw(canvas)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)  # smaller ones run words together
     for down, (title, pictures) in enumerate(zip(titles, rows, strict=True)):
         top = down * (height + 22)
-        draw.text((4, top + 4), title, fill=(210, 210, 210))
+        draw.text((4, top + 1), title, font=font, fill=(210, 210, 210))
         for across, picture in enumerate(pictures):
             small = Image.fromarray(picture).resize((_WIDTH, height))
             canvas.paste(small, (across * (_WIDTH + 6), top + 18))
