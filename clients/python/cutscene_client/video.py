@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -69,8 +70,20 @@ def _check_place(path: Path) -> None:
 
 @contextlib.contextmanager
 def mp4_writer(path: Path, width: int, height: int, fps: float) -> Iterator[FrameSink]:
-    """An H.264 film in yuv420p, which every player knows, good enough that any softness is the model's own."""
+    """An H.264 film in yuv420p, which every player knows, good enough that any softness is the model's own.
+
+    The film is there once it is whole. If the block fails, or is interrupted, what was there before stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
+    try:
+        yield from _written(unfinished, width, height, fps)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _written(path: Path, width: int, height: int, fps: float) -> Iterator[FrameSink]:
     container = av.open(str(path), "w", options={"movflags": "+faststart"})
     try:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
