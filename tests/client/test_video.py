@@ -34,8 +34,13 @@ def test_a_film_that_is_not_finished_leaves_the_one_before_as_it_was(
 ) -> None:
     film = tmp_path / "one.mp4"
     film.write_bytes(b"an earlier film")
-    with pytest.raises(fault), mp4_writer(film, 64, 32, 24.0) as sink:
-        sink.add(GREY)
-        raise fault
+
+    def write() -> None:
+        with mp4_writer(film, 64, 32, 24.0) as sink:
+            sink.add(GREY)
+            raise fault
+
+    with pytest.raises(fault):
+        write()
     assert film.read_bytes() == b"an earlier film"
     assert list(tmp_path.iterdir()) == [film]
