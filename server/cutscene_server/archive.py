@@ -135,8 +135,12 @@ class Archive:
         with contextlib.suppress(ServerError):
             await self._run(lambda store: store.delete_session(session_id))
 
-    async def add_turn(self, record: SessionRecord, placed: PlacedTurn, skips: Sequence[tuple[int, int]] = ()) -> None:
-        """``skips``: as of ``FrameToKeep``. The turn's place is what it is after them."""
+    async def add_turn(
+        self, record: SessionRecord, placed: PlacedTurn, skips: list[tuple[int, int]] | None = None
+    ) -> None:
+        """``skips``: as of ``FrameToKeep``. The turn's place is what it is after them. If it cannot be stored, what is left
+        in the list could not be either.
+        """
         turn = StoredTurn(
             turn_number=placed.number,
             turn_id=placed.turn.turn_id,
@@ -148,8 +152,9 @@ class Archive:
         )
 
         def add(store: Store) -> None:
-            for turn_number, states in skips:
-                store.skip_states(record.session_id, turn_number, states)
+            while skips:
+                store.skip_states(record.session_id, *skips[0])
+                del skips[0]
             store.add_turn(record.session_id, turn)
 
         await self._run(add)

@@ -176,7 +176,11 @@ class Runtime:
         async def add() -> None:
             async with record.changing:
                 placed = record.session.place_turn(turn)
-                await self.archive.add_turn(record, placed, record.session.take_skips())
+                skips = record.session.take_skips()
+                try:
+                    await self.archive.add_turn(record, placed, skips)
+                finally:
+                    record.session.give_back_skips(skips)  # none, unless that failed
                 self.change(record.key, lambda session: session.add_turn(turn, received_us))
                 self.observer.turn_taken()
                 record.log.debug("took a turn of %d frames", turn.run.frame_count, extra={"turn_id": turn.turn_id})

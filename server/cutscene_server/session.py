@@ -298,6 +298,10 @@ class Session:
         """Turn numbers, and how many of their states were skipped since this was last asked: what is to be stored."""
         return self._turns.take_skips()
 
+    def give_back_skips(self, skips: Sequence[tuple[int, int]]) -> None:
+        """They could not be stored, and are to be."""
+        self._turns.give_back_skips(skips)
+
     def take_tier_notice(self) -> str | None:
         """The tier that the client is to be told frames are drawn at now; None: it knows."""
         if self._tier_noticed == self.tier:

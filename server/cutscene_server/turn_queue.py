@@ -8,7 +8,7 @@ Like the session that owns it, a queue has no I/O and no clock.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from cutscene_server.errors import FieldViolation, InvalidRequest, WrongMoment
 from cutscene_server.scheduling import Cadence
@@ -165,10 +165,15 @@ class TurnQueue:
             return skipped
 
     def take_skips(self) -> list[tuple[int, int]]:
-        """Turn numbers, and how many of their states were skipped since this was last asked."""
-        skips = list(self._skips.items())
+        """Turn numbers, rising, and how many of their states were skipped since this was last asked."""
+        skips = sorted(self._skips.items())
         self._skips.clear()
         return skips
+
+    def give_back_skips(self, skips: Sequence[tuple[int, int]]) -> None:
+        """They were not stored: whoever takes skips next gets them as well."""
+        for number, states in skips:
+            self._skips[number] = self._skips.get(number, 0) + states
 
     def _skip(self, performed: Performed, states: int) -> None:
         """These next states of a turn get no frame; the frames of all that comes after it come so much earlier."""

@@ -14,6 +14,7 @@ import pytest
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
 from cutscene_server.running import run_server
+from cutscene_server.store import Store, StoreError
 from messages import lockstep_turn, open_message
 from raw_client import RawStream
 from synthetic_server import synthetic_config
@@ -63,3 +64,34 @@ async def test_a_replay_that_could_not_be_stored_whole_leaves_nothing(tmp_path: 
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
         (listed,) = (await stub.ListSessions(pb.ListSessionsRequest())).sessions
         assert listed.session_id == opened.session_id
+
+
+async def test_states_whose_passing_over_could_not_be_stored_are_stored_with_what_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the turn they are of would be one frame longer on disk than it ever gets."""
+    stored: list[tuple[int, int]] = []
+
+    def skip_states(store: Store, session_id: str, turn_number: int, states: int) -> None:
+        if turn_number == 1 and (turn_number, states) not in refused:
+            refused.append((turn_number, states))
+            raise StoreError("the disk is full")
+        stored.append((turn_number, states))
+
+    refused: list[tuple[int, int]] = []
+    monkeypatch.setattr(Store, "skip_states", skip_states)
+    async with run_server(synthetic_config(tmp_path)) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stream = RawStream(channel)
+        opened = await stream.open(open_message())
+        (record,) = server.runtime.sessions
+        record.session.give_back_skips([(2, 5), (0, 3), (1, 4)])
+        await stream.say(turn=lockstep_turn("one", 1))
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stream.hear_to_end()
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert stored == [(0, 3)]
+        again = RawStream(channel)
+        await again.resume(opened, 0)
+        await again.say(turn=lockstep_turn("one", 1))
+        await again.frames(1)
+        assert stored == [(0, 3), (1, 4), (2, 5)]
