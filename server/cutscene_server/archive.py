@@ -138,8 +138,8 @@ class Archive:
     async def add_turn(
         self, record: SessionRecord, placed: PlacedTurn, skips: list[tuple[int, int]] | None = None
     ) -> None:
-        """``skips``: as of ``FrameToKeep``. The turn's place is what it is after them. If that fails, what is left in the
-        list is not stored.
+        """``skips``: as of ``FrameToKeep``, taken out of the list as they are stored. The turn's place is what it is
+        after them.
         """
         turn = StoredTurn(
             turn_number=placed.number,
