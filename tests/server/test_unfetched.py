@@ -23,7 +23,7 @@ def test_a_log_knows_what_its_pictures_take() -> None:
     log.append(0, TurnStarted("one", 0, 3))
     for index in range(3):
         figures = DrawnFigures(index, "draft", 1, 1, 1, 1, 1, 1, 0, 1)
-        log.append(index, FrameReady("one", 0, Codec.RAW_RGB, bytes(100 + index), b"", 0, 0, 0, figures))
+        log.append(index, FrameReady("one", 0, Codec.RAW_RGB, bytes(100 + index), b"", 0, 0, 0, 0, figures))
     assert log.held_bytes == 303
     log.forget_below(1)
     assert log.held_bytes == 203
