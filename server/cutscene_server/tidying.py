@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection
 
 from cutscene_server import heap
-from cutscene_server.archive import Archive
+from cutscene_server.archive import SWEPT_AT_ONCE, Archive
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import NoRoom, ServerError
 from cutscene_server.observer import Observer
@@ -52,7 +52,7 @@ class Tidying:
         """Parks sessions that nobody came back to, lets go of closed ones, and keeps the disk within its limits."""
         config = self._config
         period = min(1.0, config.idle_timeout / 4, config.closed_linger / 4)
-        swept_at = given_back_at = 0.0
+        swept_at, more, given_back_at = 0.0, False, 0.0
         while True:
             await asyncio.sleep(period)
             now = time.monotonic()
@@ -66,9 +66,9 @@ class Tidying:
             if self._freed and now - given_back_at >= GIVE_BACK_S:
                 given_back_at, self._freed = now, False
                 await asyncio.to_thread(heap.give_back)
-            if now - swept_at >= config.sweep_period:
+            if more or now - swept_at >= config.sweep_period:
                 swept_at = now
-                await self._sweep()
+                more = await self._sweep()
 
     def park_idlest(self) -> None:
         """Makes a place for another session, if there is one without a client."""
@@ -96,10 +96,13 @@ class Tidying:
         if self.disk_full:
             raise NoRoom("this server stores as much as it may (max_disk); sessions must go first", RETRY_AFTER_S)
 
-    async def _sweep(self) -> None:
+    async def _sweep(self) -> bool:
+        """Deletes as many as are deleted in one go. Returns whether there are more: they go soon, or a server whose
+        sessions are many would never be done.
+        """
         config = self._config
         if (awaited := self._awaited()) is None:
-            return
+            return False
         keep = Retention(config.keep_closed, config.keep_open, config.max_disk)
         async with self.restoring:  # or a session that is just coming back could be deleted under its client's hands
             in_use = {*(record.session_id for record in self._sessions), *awaited}
@@ -107,7 +110,7 @@ class Tidying:
                 swept = await self._archive.sweep(keep, in_use)
             except ServerError as error:  # a disk that is full, say: the next look may fare better
                 log.error("stored sessions could not be looked through: %s", error)
-                return
+                return False
         for session_id in swept.deleted:
             log.info("deleted a stored session: too old, or no room", extra={"session_id": session_id})
         self._observer.disk_used(swept.bytes_left, config.max_disk)
@@ -115,6 +118,7 @@ class Tidying:
         if full and not self.disk_full:
             log.warning("%d bytes are stored, %d may be: no session is opened", swept.bytes_left, config.max_disk)
         self.disk_full = full
+        return len(swept.deleted) >= SWEPT_AT_ONCE
 
     def _may_park(self, record: SessionRecord) -> bool:
         waiting = record.session.attachment is None and record.left_at is not None

@@ -12,6 +12,7 @@ import pytest
 
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
+from cutscene_server.archive import SWEPT_AT_ONCE
 from cutscene_server.errors import NoRoom
 from cutscene_server.running import run_server
 from messages import lockstep_turn, open_message
@@ -86,3 +87,23 @@ async def test_a_look_at_the_disk_that_fails_is_not_the_servers_end(tmp_path: Pa
             return server.runtime.tidying.disk_full
 
         await eventually(full)  # it looks again
+
+
+async def test_however_many_sessions_are_too_old_they_are_deleted_without_waiting_for_the_next_look(
+    tmp_path: Path,
+) -> None:
+    many = 2 * SWEPT_AT_ONCE + 3
+    async with run_server(synthetic_config(tmp_path)) as server, grpc.aio.insecure_channel(server.address) as channel:
+        for _ in range(many):
+            stream = RawStream(channel)
+            await stream.open(open_message())
+            await stream.say(close=pb.Close())
+            await stream.hear_until("closed")
+    config = synthetic_config(tmp_path, keep_closed=0.001, sweep_period=3600.0)
+    async with run_server(config) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub = CutsceneServiceStub(channel)  # type: ignore[no-untyped-call]
+
+        async def gone() -> bool:
+            return not (await stub.ListSessions(pb.ListSessionsRequest())).sessions
+
+        await eventually(gone)
