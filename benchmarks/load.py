@@ -18,9 +18,9 @@ sessions' together, turn and turn about. Then 1 to 16 sessions with pacing "lock
 *Inter-frame time* is the time between two frames' arrivals at the client: in a process of its own, on a uvloop loop,
 stamped when the whole message has been read and before any picture is decoded. The sessions are paced, play without a
 pause, and their phases are drawn at random (always alike), as unrelated clients' are. The first ``--warm-up`` seconds
-do not count; a time between frames does if both lie in the window. It is raw: nothing is held back. A client that holds
-frames back for as long as the server has promised (``1 / fps + opened.latency_us``) sees ``jitter_after_buffer``, which
-is above 1 only if a frame came later than that.
+do not count; a time between frames does if both lie in the window. The client holds nothing back; the server does so
+for a moment, in lockstep (``scheduling.Evenness``). A client that holds frames back for as long as the server has
+promised (``1 / fps + opened.latency_us``) sees ``jitter_after_buffer``, which is above 1 only if a frame came later.
 
 **Clockwork** (``clockwork``, the same figures). The same with a model that takes ``--draw-ms`` for each frame (of the
 standard tier; three quarters of it at draft), asleep, as on a device of its own: how well promises are kept if costs

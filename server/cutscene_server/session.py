@@ -40,7 +40,9 @@ class Session:
         self.tier = terms.tier  # that frames are drawn at now
         self.has_place = False  # whether the session's cadence is promised
         self.cadence = Cadence(terms.fps, terms.latency_us) if terms.paced else None
-        self._evenness = Evenness(terms.latency_us) if terms.paced and terms.pacing is Pacing.LOCKSTEP else None
+        self._evenness: Evenness | None = None
+        if self.cadence is not None and terms.pacing is Pacing.LOCKSTEP:
+            self._evenness = Evenness(self.cadence.period_us, terms.latency_us)
         self.log = SessionLog()
         self.attachment: int | None = None  # which attachment is the current one; None: no client
         self.ready_frame = 0  # every frame below it was drawn and is, or was, in the log

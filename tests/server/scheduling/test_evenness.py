@@ -8,14 +8,15 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cutscene_server.scheduling.evenness import REMEMBERED, Evenness
+from cutscene_server.scheduling.evenness import FEWEST, MOST, Evenness
 
 PERIOD_US, MOST_US = 50_000, 300_000
+REMEMBERED = 60  # frames, in three seconds
 
 
 def sent(took_us: list[int]) -> list[int]:
     """When frames are sent that take so long, one a period."""
-    evenness = Evenness(MOST_US)
+    evenness = Evenness(PERIOD_US, MOST_US)
     return [evenness.send_us(number * PERIOD_US, number * PERIOD_US + took) for number, took in enumerate(took_us)]
 
 
@@ -38,8 +39,8 @@ def test_the_time_between_frames_is_that_between_their_states_but_for_the_slowes
 
 
 def test_frames_that_become_quicker_wait_for_the_slow_ones_no_longer_than_these_are_remembered() -> None:
-    times = sent([60_000] * REMEMBERED + [20_000] * (REMEMBERED + 1))
-    assert times[REMEMBERED] == REMEMBERED * PERIOD_US + 60_000
+    times = sent([40_000] * REMEMBERED + [20_000] * (REMEMBERED + 1))
+    assert times[REMEMBERED] == REMEMBERED * PERIOD_US + 40_000
     assert times[-1] == (len(times) - 1) * PERIOD_US + 20_000
 
 
@@ -48,3 +49,13 @@ def test_no_frame_is_sent_before_it_is_ready_or_later_than_promised_for_being_ev
     for number, (took, time) in enumerate(zip(took_us, sent(took_us), strict=True)):
         ready = number * PERIOD_US + took
         assert ready <= time <= max(ready, number * PERIOD_US + MOST_US)
+        assert time <= ready + PERIOD_US // 2
+
+
+def test_after_a_stall_frames_wait_half_a_frame_time_at_most_and_seconds_later_not_at_all() -> None:
+    for period_us, frames in ((200_000, 15), (1_000_000, FEWEST), (20_000, MOST)):
+        evenness = Evenness(period_us, MOST_US)
+        took = [5 * period_us] * frames + [1000] * (frames + 1)
+        waited = [evenness.send_us(0, each) - each for each in took]
+        assert max(waited) <= period_us // 2
+        assert waited[-1] == 0
