@@ -428,4 +428,4 @@ class Runtime:
 def _note_outcome(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         level = logging.DEBUG if isinstance(error, ServerError) else logging.ERROR
-        log.log(level, "what a client asked for was not done: %s", error)
+        log.log(level, "what a client asked for was not done", exc_info=error)

@@ -14,7 +14,7 @@ from cutscene_server.running import RunningServer, run_server
 from cutscene_server.scheduling import Evenness
 from messages import lockstep_turn, open_message
 from raw_client import RawStream
-from synthetic_server import synthetic_config
+from synthetic_server import eventually, synthetic_config
 
 pytestmark = pytest.mark.asyncio
 
@@ -45,6 +45,14 @@ async def opened(channel: grpc.aio.Channel, pacing: pb.Pacing) -> RawStream:
     return stream
 
 
+async def first_frame_ready(server: RunningServer) -> None:
+    async def ready() -> bool:
+        (record,) = server.runtime.sessions
+        return record.session.ready_frame > 0
+
+    await eventually(ready)
+
+
 async def said_in(stream: RawStream, kind: str) -> float:
     """Seconds until a message of a kind comes."""
     begun = asyncio.get_running_loop().time()
@@ -72,9 +80,7 @@ async def test_a_session_that_is_closed_meanwhile_gives_its_frames_before_it_say
     hold(monkeypatch, HELD_S)
     stream = await opened(channel, pb.PACING_LOCKSTEP)
     await stream.say(turn=lockstep_turn("one", 1))
-    (record,) = server.runtime.sessions
-    while record.session.ready_frame < 1:  # noqa: ASYNC110 - no event tells
-        await asyncio.sleep(0.01)
+    await first_frame_ready(server)
     await stream.say(close=pb.Close())
     await stream.hear_until("closed")
     kinds = [message.WhichOneof("response") for message in stream.heard]
@@ -88,9 +94,7 @@ async def test_a_server_that_stops_holds_nothing_back(
     stream = await opened(channel, pb.PACING_LOCKSTEP)
     await stream.say(turn=lockstep_turn("one", 1))
     await stream.hear_until("turn_started")
-    (record,) = server.runtime.sessions
-    while record.session.ready_frame < 1:  # noqa: ASYNC110 - no event tells
-        await asyncio.sleep(0.01)
+    await first_frame_ready(server)
     server.runtime.begin_stopping()
     async with asyncio.timeout(LONG_S / 2):
         await stream.hear_until("notice")
