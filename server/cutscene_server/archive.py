@@ -21,6 +21,7 @@ from typing import IO, TypeVar
 from cutscene_server import worker_messages
 from cutscene_server.errors import (
     ConfigError,
+    DiskFull,
     OtherModel,
     OutOfRange,
     RecordingDamaged,
@@ -46,6 +47,7 @@ from cutscene_server.store import (
     StoredSession,
     StoredTurn,
     StoreError,
+    StoreFullError,
     Swept,
     UnknownSessionError,
 )
@@ -139,7 +141,7 @@ class Archive:
         self, record: SessionRecord, placed: PlacedTurn, skips: list[tuple[int, int]] | None = None
     ) -> None:
         """``skips``: as of ``FrameToKeep``, taken out of the list as they are stored. The turn's place is what it is
-        after them.
+        after them. Raises why, once something of this session could not be stored: that place is not true then.
         """
         turn = StoredTurn(
             turn_number=placed.number,
@@ -152,6 +154,7 @@ class Archive:
         )
 
         def add(store: Store) -> None:
+            _require_kept(record)
             while skips:
                 store.skip_states(record.session_id, *skips[0])
                 del skips[0]
@@ -161,6 +164,7 @@ class Archive:
 
     async def keep_frames(self, frames: Sequence[FrameToKeep]) -> list[Exception | None]:
         """Stores those that are new, all of them in the time that one takes. Returns, for each, why it could not be.
+        That is noted in its record, and what comes behind it is not stored either.
 
         At most one of a session, unless it is shown again. One that is and has not the pixels it had is logged: see
         ``replay`` for why that may be.
@@ -185,7 +189,10 @@ class Archive:
                         store.finish_turn(frame.record.session_id, frame.order.turn_number)
                 except Exception as error:
                     failed[number] = error
-            return [failed.get(number) for number in range(len(frames))]
+            answers = {number: _answer(reason) for number, reason in failed.items()}
+            for number, answer in answers.items():
+                frames[number].record.failure = answer
+            return [answers.get(number) for number in range(len(frames))]
 
         return await self._run(keep)
 
@@ -196,7 +203,13 @@ class Archive:
         await self._run(lambda store: store.close_session(record.session_id, reason, now, usage))
 
     async def rewind(self, record: SessionRecord, frame: int) -> None:
-        await self._run(lambda store: store.rewind(record.session_id, frame))
+        """Raises as ``add_turn`` does."""
+
+        def rewind(store: Store) -> None:
+            _require_kept(record)
+            store.rewind(record.session_id, frame)
+
+        await self._run(rewind)
 
     async def fork(self, parent: SessionRecord, frame: int) -> tuple[str, str]:
         """The id and token of a session that has the parent's frames below ``frame``. Raises ``OutOfRange``."""
@@ -354,12 +367,36 @@ class Archive:
             return await asyncio.shield(future)
         except UnknownSessionError:
             raise UnknownSession from None
-        except StoreDamagedError as error:
-            log.error("%s", error, extra={"session_id": error.session_id, "frame": error.frame_index})
-            raise RecordingDamaged("what was stored of this session is damaged; the server's log says where") from error
         except StoreError as error:
-            log.error("%s", error)
-            raise StorageFailed("the server could not store or read what it must; its log says why") from error
+            fields = {}
+            if isinstance(error, StoreDamagedError):
+                fields = {"session_id": error.session_id, "frame": error.frame_index}
+            log.error("%s", error, extra=fields)
+            raise _answer(error) from error
+
+
+def _answer(error: Exception) -> Exception:
+    """What a client is told of what the store fails at. A fault of this server stays what it is."""
+    answer: ServerError
+    match error:
+        case UnknownSessionError():
+            answer = UnknownSession()
+        case StoreDamagedError():
+            answer = RecordingDamaged("what was stored of this session is damaged; the server's log says where")
+        case StoreFullError():
+            answer = DiskFull()
+        case StoreError():
+            answer = StorageFailed("the server could not store or read what it must; its log says why")
+        case _:
+            return error
+    answer.__cause__ = error
+    return answer
+
+
+def _require_kept(record: SessionRecord) -> None:
+    """Called by the store's thread: whoever asked may not know yet that something could not be stored."""
+    if record.failure is not None:
+        raise record.failure
 
 
 SWEPT_AT_ONCE = 16  # sessions, so that live ones do not wait for the store for long

@@ -48,6 +48,9 @@ class Host(Protocol):
     def change(self, key: int, change: Callable[[Session], None]) -> None:
         """Lets something happen to a session."""
 
+    def let_go(self, record: SessionRecord, failure: Exception) -> None:
+        """A session leaves memory, for what is stored of it could not be read."""
+
     def moved(self, record: SessionRecord, left: Inference) -> None:
         """A session is drawn by another process from now on."""
 
@@ -228,7 +231,9 @@ class Crew:
                 past.append([frame.frame_index, frame.packed_state, frame.latent])
         except ServerError as error:
             record.log.error("cannot be taken up: %s", error)
-            self.end_beginning(inference, *mark, Session.fail)
+            inference.beginning.discard(mark)
+            if self.is_current(*mark):
+                self._host.let_go(record, error)
             return
         if not self.is_current(*mark):  # it left memory, or went back: the process is not told, and will not answer
             inference.beginning.discard(mark)

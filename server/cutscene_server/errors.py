@@ -14,6 +14,7 @@ ServerError
     EngineFailed            INTERNAL             the model could not do what it was asked
         FilmFailed                               (``rendering.film``) a film's encoder ended too early
     StorageFailed           UNAVAILABLE          what must be durable could not be written or read
+        DiskFull            RESOURCE_EXHAUSTED   as there is no room on the disk; says when to try again
     RecordingDamaged        DATA_LOSS            what was stored of this session is not what was written
     OtherModel              FAILED_PRECONDITION  the session was drawn by a model that this server does not play
     LocalOnly               PERMISSION_DENIED    only this machine may ask that
@@ -163,6 +164,16 @@ class StorageFailed(ServerError):
     """What must be durable could not be written, or what was could not be read."""
 
     status = "UNAVAILABLE"
+
+
+class DiskFull(StorageFailed):
+    """There is no room on the disk for what must be durable. Nothing that was told is lost by that."""
+
+    status = "RESOURCE_EXHAUSTED"
+    retry_after_s = 5.0
+
+    def __init__(self) -> None:
+        super().__init__("the server's disk is full; what was stored is safe, and goes on once there is room")
 
 
 class RecordingDamaged(ServerError):

@@ -27,7 +27,7 @@ from cutscene_model.engine import TIERS
 from cutscene_model.manifest import Manifest
 from cutscene_server.errors import reasons
 from cutscene_server.recent import STAGES
-from cutscene_server.session_states import CloseReason, State
+from cutscene_server.session_states import IN_MEMORY, CloseReason
 
 CACHE_EVENTS = ("hits", "shares", "computed", "recomputed", "evictions")
 """Those of ``Engine.counters()`` that only rise. What else an engine counts is not exported."""
@@ -165,7 +165,7 @@ class Metrics:
             self.film_seconds.labels(tier)
             for origin in ORIGINS:
                 self.frames.labels(tier, origin)
-        for state in State:
+        for state in IN_MEMORY:
             self.sessions.labels(state.value)
         for reason in CloseReason:
             self.sessions_closed.labels(reason.name.lower())

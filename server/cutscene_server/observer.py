@@ -16,7 +16,7 @@ from cutscene_server.errors import reason_of
 from cutscene_server.recent import FrameTimes, Recent
 from cutscene_server.registry import SessionRecord
 from cutscene_server.session_log import FrameReady
-from cutscene_server.session_states import State
+from cutscene_server.session_states import IN_MEMORY, State
 
 if TYPE_CHECKING:
     from cutscene_model.manifest import Manifest
@@ -170,7 +170,7 @@ class Observer:
         if self._metrics is None:
             return
         counts = count_sessions(records)
-        for state in State:
+        for state in IN_MEMORY:
             self._metrics.sessions.labels(state.value).set(counts.states[state])
         self._metrics.attached.set(counts.attached)
         self._metrics.waiting_sessions.set(counts.waiting)

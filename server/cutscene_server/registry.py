@@ -38,12 +38,18 @@ class SessionRecord:
     own: bool = False  # the server's own, a film's: it takes no place that a client could have
     crashes: int = 0  # inference processes that ended of themselves, in a row, while they drew for this session
     watchers: Watchers = field(default_factory=Watchers, repr=False)
+    failure: Exception | None = None  # why something of it could not be stored, or read: nothing more is stored
     changing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)  # held while a change becomes durable
 
     @property
     def log(self) -> SessionLogger:
         """For every line about this session."""
         return SessionLogger(log, self.key, self.session_id)
+
+    def require_kept(self) -> None:
+        """Raises why something of the session could not be stored, or read, if it has left memory because of that."""
+        if self.session.left and self.failure is not None:
+            raise self.failure
 
     def let_go_of_pictures(self) -> None:
         """The session has left memory. Loops that have dealt with it last may have this at hand until the next one."""

@@ -19,7 +19,7 @@ from cutscene_server.admission import Admission, TellPosition
 from cutscene_server.archive import Archive
 from cutscene_server.config import ServerConfig
 from cutscene_server.crew import Crew
-from cutscene_server.errors import NotServing, ServerError, UnknownSession
+from cutscene_server.errors import NotServing, ServerError, StorageFailed, UnknownSession
 from cutscene_server.inference import Inference
 from cutscene_server.logs import about
 from cutscene_server.observer import Observer
@@ -59,6 +59,7 @@ class Runtime:
             self.crew,
             self.admission,
             self.change,
+            self.let_go,
             on_drained=self.end_draining,
             observer=self.observer,
         )
@@ -164,17 +165,21 @@ class Runtime:
         if record.session.attachment != attachment:
             return
         record.session.detach(attachment)
+        if record.session.left:
+            record.let_go_of_pictures()
         self._wake_ups.pop(record.key, None)
         record.left_at = time.monotonic()
         record.log.info("detached at frame %d", record.session.ready_frame)
 
     async def add_turn(self, record: SessionRecord, turn: Turn) -> None:
         """Stores a turn, then queues it. Raises ``NoRoom`` if the session's cadence has no place any more."""
+        record.require_kept()
         self.admission.check_turn(record)
         received_us = clock.now_us()
 
         async def add() -> None:
             async with record.changing:
+                record.require_kept()
                 placed = record.session.place_turn(turn)
                 skips = record.session.take_skips()
                 try:
@@ -192,12 +197,13 @@ class Runtime:
 
         async def go_back() -> None:
             async with record.changing:
+                record.require_kept()
                 rewound = record.session.rewind(frame)
                 try:
                     await self.archive.rewind(record, frame)
-                except BaseException:  # on disk it has not gone back: whoever comes back finds it as it is there
-                    record.watchers.end()
-                    self._forget(record)
+                except BaseException as error:  # on disk it has not gone back
+                    not_done = StorageFailed("the server ended before it had gone back")
+                    self.let_go(record, error if isinstance(error, Exception) else not_done)
                     raise
                 record.session.announce(rewound)
                 self.crew.begin(record)
@@ -343,6 +349,26 @@ class Runtime:
         self._step.offer(record)
         self._wake(record)
 
+    def let_go(self, record: SessionRecord, failure: Exception) -> None:
+        """What is here of a session is not what is on disk, or cannot be had from there: it leaves memory, its stream
+        (which says first what is stored) and its watchers are told why, and whoever comes back finds it as it is there.
+        """
+        if self.sessions.by_key(record.key) is not record:
+            return
+        record.failure = failure
+        record.session.leave()
+        record.watchers.end()
+        self._forget(record)
+        self._wake(record)
+        record.log.warning("leaves memory, as it is on disk: %s", record.failure)
+
+    def abandon(self, record: SessionRecord) -> None:
+        """Ends a session whose token nobody was told."""
+        if record.session.left:
+            self.spawn(self.archive.discard(record.session_id))
+        else:
+            self.end(record)
+
     def moved(self, record: SessionRecord, left: Inference) -> None:
         """A session is drawn by another process from now on, with a place there if there is one."""
         left.queue.remove(record.key)
@@ -383,7 +409,8 @@ class Runtime:
         """Lets go of a session; what is stored of it stays."""
         inference = self.crew.of(record)
         self.sessions.forget(record)
-        record.let_go_of_pictures()
+        if not record.session.left or record.session.attachment is None:  # else its stream says first what is stored
+            record.let_go_of_pictures()
         self.observer.session_forgotten(record)
         self.admission.give_back(record)
         self.admission.note_change()

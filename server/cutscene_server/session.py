@@ -283,6 +283,16 @@ class Session:
         self._require(Event.FAIL, "session")
         self._step(Event.FAIL)
 
+    def leave(self) -> None:
+        """What is on disk is not what is here, or cannot be had now: nothing more happens to it. What is stored goes on
+        as a session of its own once somebody comes back: what was not drawn is there, and so is what was passed over
+        in vain.
+        """
+        self._require(Event.LEAVE, "session")
+        self._void_orders()
+        self._turns.clear()
+        self._step(Event.LEAVE)
+
     def take_throttle_notice(self) -> bool:
         """Whether the client should be told that drawing waits for its acks. True once for each stall; a stall is over
         when half of the credit is back, so that a client that plays at its own pace is not told at every frame.
@@ -316,6 +326,10 @@ class Session:
     @property
     def closed(self) -> bool:
         return self.state is State.CLOSED
+
+    @property
+    def left(self) -> bool:
+        return self.state is State.LEFT
 
     @property
     def recent_turn_ids(self) -> list[str]:

@@ -11,6 +11,7 @@ class State(Enum):
     PERFORMING = "performing"  # turns to draw
     ENDING = "ending"  # the client asked to close: what came before is drawn, nothing more is taken
     CLOSED = "closed"  # over; what was drawn can still be fetched
+    LEFT = "left"  # not in memory any more; what is stored of it goes on as another one
 
 
 class Event(Enum):
@@ -28,6 +29,7 @@ class Event(Enum):
     LOSE = "lose"  # the inference process ended with what it remembered; another one is to take up the session
     REWIND = "rewind"  # the client goes back to an earlier frame
     FAIL = "fail"  # the model or its process failed
+    LEAVE = "leave"  # something could not be stored, or read: it leaves memory, and is what it is on disk
 
 
 EDGES: dict[State, dict[Event, State]] = {
@@ -41,6 +43,7 @@ EDGES: dict[State, dict[Event, State]] = {
         Event.CLOSE: State.ENDING,
         Event.END: State.CLOSED,
         Event.FAIL: State.CLOSED,
+        Event.LEAVE: State.LEFT,
     },
     State.IDLE: {
         Event.TURN: State.PERFORMING,
@@ -52,6 +55,7 @@ EDGES: dict[State, dict[Event, State]] = {
         Event.CLOSE: State.ENDING,
         Event.END: State.CLOSED,
         Event.FAIL: State.CLOSED,
+        Event.LEAVE: State.LEFT,
     },
     State.PERFORMING: {
         Event.TURN: State.PERFORMING,
@@ -66,6 +70,7 @@ EDGES: dict[State, dict[Event, State]] = {
         Event.END: State.CLOSED,
         Event.EXHAUST: State.CLOSED,
         Event.FAIL: State.CLOSED,
+        Event.LEAVE: State.LEFT,
     },
     State.ENDING: {
         Event.BEGIN: State.ENDING,
@@ -77,6 +82,7 @@ EDGES: dict[State, dict[Event, State]] = {
         Event.END: State.CLOSED,
         Event.EXHAUST: State.CLOSED,
         Event.FAIL: State.CLOSED,
+        Event.LEAVE: State.LEFT,
     },
     # Frames of a closed session that its client has not seen can still be fetched, from disk if need be.
     State.CLOSED: {
@@ -85,9 +91,15 @@ EDGES: dict[State, dict[Event, State]] = {
         Event.DRAW: State.CLOSED,
         Event.FRAME: State.CLOSED,
         Event.LOSE: State.CLOSED,
+        Event.LEAVE: State.LEFT,
     },
+    State.LEFT: {},
 }
 """Every legal edge. An event that is not listed for a state is refused with ``IllegalEvent`` and changes nothing."""
+
+
+IN_MEMORY = [state for state in State if state is not State.LEFT]
+"""What a session may be while it can be found."""
 
 
 class CloseReason(Enum):

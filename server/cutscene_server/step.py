@@ -14,7 +14,8 @@ Which frame is next is for ``scheduling`` to say, who may come for ``admission``
 
 Nothing is said before it is durable: a turn's receipt follows its being stored, and so does a frame. So neither kind of
 process is missed for long. If an inference process ends, another one takes up its sessions from what is stored; if this
-one does, the next server on the same data directory does so as clients come back.
+one does, the next server on the same data directory does so as clients come back. And if it is the disk that fails, or
+is full, a session leaves memory as it is stored, with what was drawn behind that frame: who comes back goes on there.
 
 Backpressure policy, "credit": a session that its client does not acknowledge is not drawn further, so its log holds at
 most ``frame_credit`` frames. Of these nothing is ever dropped or overwritten. What a session with pacing "live" does
@@ -32,7 +33,7 @@ from cutscene_server.admission import Admission
 from cutscene_server.archive import Archive, FrameToKeep
 from cutscene_server.arriving import MOST_AT_ONCE, Arrived, Arriving
 from cutscene_server.crew import Crew
-from cutscene_server.errors import EngineFailed
+from cutscene_server.errors import EngineFailed, ServerError, StorageFailed
 from cutscene_server.inference import Inference
 from cutscene_server.observer import Observer
 from cutscene_server.picture import Encoded
@@ -53,17 +54,20 @@ class Step:
         crew: Crew,
         admission: Admission,
         change: Callable[[int, Callable[[Session], None]], None],
+        let_go: Callable[[SessionRecord, Exception], None],
         on_drained: Callable[[], None],
         observer: Observer,
     ) -> None:
-        """``change`` lets something happen to a session; ``on_drained`` is told once, after ``stop``, when every frame
-        that was ordered is in its session's log.
+        """``change`` lets something happen to a session; ``let_go`` has one leave memory of which something could not
+        be stored, or read; ``on_drained`` is told once, after ``stop``, when every frame that was ordered is in its
+        session's log.
         """
         self._sessions = sessions
         self._archive = archive
         self._crew = crew
         self._admission = admission
         self._change = change
+        self._let_go = let_go
         self._on_drained = on_drained
         self._observer = observer
         self._stopping = False
@@ -87,10 +91,15 @@ class Step:
                         order, packed_state=frame.packed_state, tier=frame.tier, pixel_digest=frame.pixel_digest
                     )
                     latent = frame.latent
+            except ServerError as error:  # what is stored of it could not be read
+                inference.link.release(slot)
+                if self._crew.is_current(record.key, generation):  # else it went back while its frame was being read
+                    self._let_go(record, error)
+                continue
             except Exception:
                 # States were checked when they came, so this is a fault here; it costs one session, not all.
                 inference.link.release(slot)
-                if self._crew.is_current(record.key, generation):  # else it went back while its frame was being read
+                if self._crew.is_current(record.key, generation):
                     record.log.exception("has a frame that cannot be ordered")
                     self._crew.take_fact(record.key, Session.fail)
                 continue
@@ -179,9 +188,12 @@ class Step:
             if failure is None:
                 self._add_frame(inference, frame)
                 continue
-            frame.record.log.error("has a frame that cannot be stored", extra=frame.order.log_fields, exc_info=failure)
-            if self._crew.is_current(frame.record.key, frame.generation):
-                self._crew.take_fact(frame.record.key, Session.fail)
+            # A full disk has nothing to say that its message does not, and it is full for many sessions at once.
+            traced = None if isinstance(failure, StorageFailed) else failure
+            text, fields = "has a frame that cannot be stored: %s", frame.order.log_fields
+            frame.record.log.error(text, failure.__cause__ or failure, extra=fields, exc_info=traced)
+            if not frame.record.session.closed:  # else nothing more of it is to be stored
+                self._let_go(frame.record, failure)
         self._note_landed(inference, len(arrived))
 
     def _awaits(self, record: SessionRecord, generation: int) -> bool:

@@ -107,8 +107,18 @@ class LiveMachine(RuleBasedStateMachine):
         figures = DrawnFigures(index, "draft", 1, 1, 1, 1, 1, 1, 0, 0)
         self.session.add_frame(figures, b"", b"", 0, self.now_us)
 
-    def store_skips(self) -> None:
-        for number, states in self.session.take_skips():
+    @precondition(lambda self: bool(self.under_way))
+    @rule(skips_stored=st.integers(0, 3))
+    def frame_cannot_be_stored(self, skips_stored: int) -> None:
+        """The disk is full, before any or after some of what was passed over could be stored with it."""
+        left = self.session
+        self.store_skips(skips_stored)
+        left.leave()
+        assert left.wish(1) is None
+        self.server_is_lost()
+
+    def store_skips(self, most: int | None = None) -> None:
+        for number, states in self.session.take_skips()[:most]:
             row = self.rows[number]
             assert not row.finished
             row.frame_count -= states
@@ -184,6 +194,21 @@ class LiveMachine(RuleBasedStateMachine):
 
 TestLiveMachine = LiveMachine.TestCase
 TestLiveMachine.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+
+
+def test_states_that_were_passed_over_for_a_frame_that_could_not_be_stored_are_there_to_be_drawn() -> None:
+    one = LiveMachine()
+    one.begin()
+    one.turn(5)
+    one.time_passes(250_000)
+    one.draw()
+    assert one.under_way == [(0, b"0:2")]
+    one.frame_cannot_be_stored(0)
+    assert one.rows[0].frame_count == 5
+    one.begin()
+    one.draw()
+    assert one.under_way == [(0, b"0:0")]
+    one.teardown()
 
 
 def test_a_turn_whose_states_were_all_passed_over_is_not_drawn_once_a_process_is_lost() -> None:

@@ -1,4 +1,4 @@
-"""Any order of turns, acks, drops, resumes and deaths of frames: numbering, credit and delivery hold."""
+"""Any order of turns, acks, drops, resumes, deaths of frames and full disks: numbering, credit and delivery hold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cutscene_server.errors import IllegalEvent, WrongMoment
 from cutscene_server.session import Session
 from cutscene_server.session_log import DrawnFigures, FrameReady, TurnCompleted
 from cutscene_server.terms import Codec, Names, Terms
-from cutscene_server.turns import Turn
+from cutscene_server.turns import PlacedTurn, Turn, Usage
 
 CREDIT = 5
 BUDGET = 60
@@ -36,7 +36,9 @@ class SessionMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         names = Names({}, {}, frozenset())
-        self.session = Session(Terms("m", "d", 64, 32, Codec.JPEG, 90, 24.0, 0, "draft", CREDIT, BUDGET, names))
+        self.terms = Terms("m", "d", 64, 32, Codec.JPEG, 90, 24.0, 0, "draft", CREDIT, BUDGET, names)
+        self.session = Session(self.terms)
+        self.placed: list[PlacedTurn] = []
         self.turns = 0
         self.asked = 0  # frames of all turns taken
         self.under_way: list[int] = []
@@ -52,10 +54,12 @@ class SessionMachine(RuleBasedStateMachine):
 
     @rule(frames=st.integers(1, 12))
     def turn(self, frames: int) -> None:
+        turn = Turn(f"turn-{self.turns}", Run(frames))
         try:
-            self.session.add_turn(Turn(f"turn-{self.turns}", Run(frames)), 0)
+            self.placed.append(self.session.place_turn(turn))
         except WrongMoment:
             return
+        self.session.add_turn(turn, 0)
         self.turns += 1
         self.asked += frames
 
@@ -77,6 +81,22 @@ class SessionMachine(RuleBasedStateMachine):
     def process_is_lost(self) -> None:
         self.session.lose()
         self.under_way.clear()
+
+    @precondition(lambda self: bool(self.under_way) and not self.session.closed)
+    @rule(is_there=st.booleans())
+    def frame_cannot_be_stored(self, is_there: bool) -> None:
+        """Or it is there, and what follows could not be stored. As ``archive.restored`` makes a session of the rest."""
+        left, stored = self.session, self.session.durable_frame
+        stored += is_there and self.under_way[0] == stored
+        left.leave()
+        self.under_way.clear()
+        assert not left.wants_frame
+        self.session = Session.restored(
+            self.terms, epoch=0, first_frame=0, durable_frame=stored, turns=self.placed, turn_count=len(self.placed),
+            turn_ids=[placed.turn.turn_id for placed in self.placed], usage=Usage(frames=stored),
+        )  # fmt: skip
+        self.session.usage.turns = sum(placed.end_frame <= stored for placed in self.placed)
+        self.client_comes()
 
     @rule()
     def client_comes(self) -> None:
@@ -128,7 +148,7 @@ class SessionMachine(RuleBasedStateMachine):
         session = self.session
         assert session.acked_frame <= session.ready_frame <= session.acked_frame + CREDIT
         assert session.ready_frame <= min(self.asked, BUDGET)
-        assert session.usage.frames == session.ready_frame
+        assert session.usage.frames == session.durable_frame >= session.ready_frame
 
     @invariant()
     def the_log_has_just_the_frames_not_acknowledged(self) -> None:

@@ -76,7 +76,9 @@ def in_state(state: State) -> Session:
         session.take_order(0)
         return session
     session = make_session()
-    if state is State.OPENING:
+    if state is State.LEFT:
+        session.leave()
+    if state in (State.OPENING, State.LEFT):
         return session
     session.begin()
     if state is State.IDLE:
@@ -149,6 +151,7 @@ VERBS: dict[Event, Callable[[Session], object]] = {
     Event.LOSE: Session.lose,
     Event.REWIND: lambda session: session.rewind(0),
     Event.FAIL: Session.fail,
+    Event.LEAVE: Session.leave,
 }
 
 FOLLOWED_BY: dict[tuple[State, Event], State] = {(State.IDLE, Event.CLOSE): State.CLOSED}
@@ -259,6 +262,17 @@ def test_what_a_lost_process_was_drawing_is_drawn_again() -> None:
     draw_all(session)
     assert said_frames(session) == [0, 1, 2, 3]
     assert session.usage.turns == 1
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.LEFT], ids=str)
+def test_nothing_more_comes_of_a_session_that_has_left_memory(state: State) -> None:
+    session = in_state(state)
+    generation = session.generation
+    session.leave()
+    assert session.left
+    assert not any([session.wants_frame, session.has_work, session.in_flight, session.throttled])
+    assert session.generation > generation  # what the model still draws is void
+    assert session.wish(1) is None
 
 
 def test_a_session_from_disk_shows_what_its_client_has_not_seen_and_draws_the_rest() -> None:

@@ -66,6 +66,7 @@ async def _frames(
                 yield entry
         if next_frame == frame_count:
             return
+        record.require_kept()
         if runtime.stopping or runtime.lost:
             runtime.require_serving()
         if session.closed and not session.has_work:

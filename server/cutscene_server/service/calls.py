@@ -119,6 +119,7 @@ class CutsceneService(CutsceneServiceServicer):
                         async for frame in frames:
                             await say(replies.watched(frame))
                 self._runtime.require_serving()
+                record.require_kept()
                 await say(replies.watched_to_the_end(record.session))
 
     async def GetRecording(  # noqa: N802

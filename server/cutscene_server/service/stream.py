@@ -83,7 +83,7 @@ class ClientStream:
                 await self._write(replies.opened(self._record, token))
             except BaseException:
                 if token:
-                    self._runtime.end(self._record)  # nobody knows its token: it can never be resumed
+                    self._runtime.abandon(self._record)  # nobody knows its token: it can never be resumed
                 raise
             listener = asyncio.create_task(self._listen())
             listener.add_done_callback(lambda _: self._changed.set())
@@ -200,6 +200,8 @@ class ClientStream:
         self._changed.set()
 
     async def _take(self, request: pb.PerformRequest) -> None:
+        if self._record.session.left:
+            return  # the client hears why, and says it again when it has resumed
         if self._record.session.attachment != self._attachment:
             return  # replaced: the other stream speaks for the session now
         if self._runtime.stopping and request.WhichOneof("request") != "ack":
@@ -234,6 +236,8 @@ class ClientStream:
         """Says what there is to say, one message at a time, until there will be no more."""
         while True:
             self._changed.clear()
+            if self._record.session.left and self._next_entry >= self._record.session.log.next_number:
+                await self._part(listener)
             if self._replaced or self._runtime.stopping or self._runtime.lost:
                 await self._say_goodbye()
             if self._replaced or self._runtime.lost:
@@ -315,6 +319,7 @@ class ClientStream:
         return self._record.session.attachment != self._attachment
 
     def _check_standing(self) -> None:
+        self._record.require_kept()
         if self._replaced:
             raise Replaced
         self._runtime.require_serving()

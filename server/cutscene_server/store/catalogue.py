@@ -23,10 +23,10 @@ from typing import Any
 
 from cutscene_server.store.errors import (
     StoreDamagedError,
-    StoreFailedError,
     StoreFormatError,
     StoreLostError,
     UnknownSessionError,
+    refused,
 )
 from cutscene_server.store.records import (
     LARGEST_INT,
@@ -137,7 +137,7 @@ class Catalogue:
                 )
             ((self._fence,),) = self._db.execute("UPDATE owner SET fence = fence + 1 RETURNING fence").fetchall()
         except sqlite3.Error as error:
-            raise StoreFailedError(f"{self._path}: {error}") from error
+            raise refused(self._path, error) from error
 
     def close(self) -> None:
         self._db.close()
@@ -394,7 +394,7 @@ class Catalogue:
         try:
             return self._db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            raise StoreFailedError(f"{self._path}: {error}") from error
+            raise refused(self._path, error) from error
 
     @contextmanager
     def _writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
@@ -412,7 +412,7 @@ class Catalogue:
                     self._db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise StoreFailedError(f"{self._path}: {error}") from error
+            raise refused(self._path, error) from error
 
 
 def _drop_runs(db: sqlite3.Connection, session: int) -> None:

@@ -4,14 +4,19 @@ StoreError
     StoreFormatError      the directory is of another version, or not a store's
     StoreInUseError       another process has the store open
     StoreLostError        another owner took the store over; this one must stop
-    StoreFailedError      the disk or the catalogue refused (full, input/output error): the call did not take place
+    StoreFailedError      the disk or the catalogue refused (input/output error): the call did not take place
+        StoreFullError    as there is no room
     StoreDamagedError     what is read is not what was written; other sessions go on
     UnknownSessionError   there is no such session, or no longer
 """
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 from pathlib import Path
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the disk is full, or a quota, or what one file may have
 
 
 class StoreError(Exception):
@@ -32,6 +37,19 @@ class StoreLostError(StoreError):
 
 class StoreFailedError(StoreError):
     """The disk or the catalogue refused. The call did not take place and may be tried again."""
+
+
+class StoreFullError(StoreFailedError):
+    """There is no room on the disk."""
+
+
+def refused(place: Path, error: OSError | sqlite3.Error) -> StoreFailedError:
+    """What to raise where the disk or the catalogue refused."""
+    if isinstance(error, OSError):
+        full = error.errno in NO_ROOM
+    else:  # sqlite3's own errors, of its misuse, have no code
+        full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return (StoreFullError if full else StoreFailedError)(f"{place}: {error}")
 
 
 class StoreDamagedError(StoreError):

@@ -28,7 +28,7 @@ from typing import BinaryIO
 import msgpack
 
 from cutscene_server.store.data_directory import sync_directory
-from cutscene_server.store.errors import StoreDamagedError, StoreFailedError
+from cutscene_server.store.errors import StoreDamagedError, refused
 from cutscene_server.store.records import SESSION_ID, StoredFrame
 
 log = logging.getLogger("cutscene_server.store")
@@ -86,7 +86,7 @@ class FrameLog:
                 self._durable = len(self._offsets), self._headed
         except OSError as error:
             self.close()
-            raise StoreFailedError(f"{path}: {error}") from error
+            raise refused(path, error) from error
         if self.intact_end < sure_end and not self._damage:
             self._damage = f"the file ends here, but had the frames below {sure_end}"
         if self._torn and not self._damage:
@@ -123,7 +123,7 @@ class FrameLog:
             if self._descriptor is not None:
                 with suppress(OSError):  # tried once more before the next append
                     self._cut(self._descriptor)
-            raise StoreFailedError(f"{self._path}: {error}") from error
+            raise refused(self._path, error) from error
         self._torn, self._headed = False, True
         self._offsets.append(self._offsets[-1] + len(record))
         if durable:
@@ -141,7 +141,7 @@ class FrameLog:
             self._torn = True
             with suppress(OSError):  # tried once more before the next append
                 self._cut(self._descriptor)
-            raise StoreFailedError(f"{self._path}: {error}") from error
+            raise refused(self._path, error) from error
         self._durable = len(self._offsets), self._headed
 
     @property
@@ -158,7 +158,7 @@ class FrameLog:
         try:
             record = os.pread(self._descriptor, self._offsets[position + 1] - offset, offset)
         except OSError as error:
-            raise StoreFailedError(f"{self._path}: {error}") from error
+            raise refused(self._path, error) from error
         header, payload = _parse_header(record[: RECORD_HEADER.size]), record[RECORD_HEADER.size :]
         if header != (len(payload), _checksum(payload)):
             raise self._damaged(frame_index, "its checksum does not hold")

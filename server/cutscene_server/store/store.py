@@ -21,7 +21,7 @@ from typing import Self
 
 from cutscene_server.store.catalogue import ARRIVING, Catalogue, Timeline
 from cutscene_server.store.data_directory import check_format, empty_directory, lock, sync_directory
-from cutscene_server.store.errors import StoreError, StoreFailedError, UnknownSessionError
+from cutscene_server.store.errors import StoreError, StoreFailedError, UnknownSessionError, refused
 from cutscene_server.store.frame_log import FrameLog, FrameLogs
 from cutscene_server.store.records import (
     NewSession,
@@ -71,7 +71,7 @@ class Store:
                 held.callback(logs.close)
                 store = cls(catalogue, logs, held.pop_all())
         except OSError as error:
-            raise StoreFailedError(f"{directory}: {error}") from error
+            raise refused(directory, error) from error
         catalogue.doom_arrivals()
         store._remove_doomed()  # what a crash kept the last owner from removing
         return store

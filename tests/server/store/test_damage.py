@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import resource
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from cutscene_server.store import Store, StoreDamagedError, StoreFailedError
+from cutscene_server.store import Store, StoreDamagedError, StoreFailedError, StoreFullError
+from cutscene_server.store.errors import refused
 
 from .samples import frame, log_file, new_session, turn
 
@@ -173,7 +176,7 @@ def test_a_full_disk_fails_the_call_and_leaves_the_session_as_it_was(
         for room in (0, 10, 40):
             resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[1] + room, hard))
             try:
-                with pytest.raises(StoreFailedError, match="frames-0") as raised:
+                with pytest.raises(StoreFullError, match="frames-0") as raised:
                     store.add_frame(A, frame(2))
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -183,3 +186,15 @@ def test_a_full_disk_fails_the_call_and_leaves_the_session_as_it_was(
         store.add_frame(A, frame(2))
         assert list(store.read_frames(A, 0, 3)) == [frame(index) for index in range(3)]
     assert caplog.records == []
+
+
+def test_a_catalogue_that_has_no_room_is_told_from_one_that_fails(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "catalogue", isolation_level=None)) as db:
+        db.execute("CREATE TABLE rows (value BLOB)")
+        db.execute("PRAGMA max_page_count = 4")
+        with pytest.raises(sqlite3.Error) as full:
+            db.execute("INSERT INTO rows VALUES (zeroblob(100000))")
+        with pytest.raises(sqlite3.Error) as other:
+            db.execute("INSERT INTO columns VALUES (1)")
+    assert type(refused(tmp_path, full.value)) is StoreFullError
+    assert type(refused(tmp_path, other.value)) is StoreFailedError
