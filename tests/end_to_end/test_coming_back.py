@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from pathlib import Path
 
@@ -10,8 +11,12 @@ import pytest
 
 import cutscene_client as cc
 from breaking_line import breaking_line
+from cutscene_server.errors import DiskFull
+from cutscene_server.running import run_server
+from failing_disk import full_disk
 from messages import lockstep_turn, open_message
 from server_program import ServerProgram, serving
+from synthetic_server import eventually, synthetic_config
 
 TURNS = [lockstep_turn(f"turn-{number}", 25) for number in range(4)]
 
@@ -47,6 +52,47 @@ async def test_a_loop_over_frames_goes_on_when_the_server_comes_back(tmp_path: P
             assert session.resumed == 0 if victim == "inference process" else session.resumed >= 2
         if victim != "inference process":
             await restart
+        assert got == expected
+
+
+async def test_a_loop_over_frames_waits_for_room_on_a_full_disk_for_as_long_as_its_patience_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DiskFull, "retry_after_s", 0.2)
+    async with run_server(synthetic_config(tmp_path)) as server, cc.connect(server.address) as client:
+        slow = open_message(cast=("actor-0", "slow"))
+        undisturbed = await client.open_request(slow)
+        expected = [frame.digest async for frame in undisturbed.perform(TURNS[0])]
+
+        session, got = await client.open_request(slow), list[bytes]()
+
+        async def resumed_twice() -> bool:
+            return session.resumed >= 2
+
+        async def full_for_a_while() -> None:
+            with full_disk():
+                await eventually(resumed_twice)
+
+        async for frame in session.perform(TURNS[0]):
+            got.append(frame.digest)
+            if frame.index == 3:
+                room = asyncio.create_task(full_for_a_while())
+        await room
+        assert got == expected
+
+        impatient, got = await client.open_request(slow, patience=0.5), []
+
+        async def play() -> None:
+            async for frame in impatient.perform(TURNS[0]):
+                got.append(frame.digest)
+                if frame.index == 3:
+                    disk.enter_context(full_disk())
+
+        with contextlib.ExitStack() as disk, pytest.raises(cc.ResourceExhausted) as raised:
+            await play()
+        assert raised.value.retry_after == 0.2
+        again = await client.resume(impatient.id, impatient.token, impatient.next_frame)
+        got += [frame.digest async for frame in again.remaining()]
         assert got == expected
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from cutscene_server.running import run_server
 from cutscene_server.session_log import DrawnFigures
 from cutscene_server.store import Store, StoredTurn, StoreError, StoreFullError
 from cutscene_server.turns import DrawOrder, PlacedTurn, Turn
+from failing_disk import failing_disk, full_disk
 from messages import lockstep_turn, open_message
 from raw_client import RawStream, details
 from synthetic_server import eventually, synthetic_config
@@ -29,26 +28,6 @@ pytestmark = pytest.mark.asyncio
 
 CREDIT = 8
 FRAMES = 20
-
-
-@contextlib.contextmanager
-def full_disk() -> Iterator[None]:
-    """No file of this process can be longer than it is, nor can any new one be written to."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@contextlib.contextmanager
-def failing_disk(directory: Path, session_id: str) -> Iterator[None]:
-    """A session that has no frames cannot have any: there is a directory where their file would be."""
-    place = directory / "sessions" / session_id / "frames-0.log"
-    place.mkdir(parents=True)
-    yield
-    place.rmdir()
 
 
 async def why_it_ends(stream: RawStream) -> grpc.aio.AioRpcError:

@@ -8,7 +8,8 @@ A frame counts as consumed when the caller asks for the next one. Consumed frame
 that the server may forget them and draw further; frames received but not yet acknowledged are the server's to keep.
 
 A stream that breaks is resumed by itself, with growing pauses, for as long as ``patience`` allows: the caller's loop
-goes on with the next frame. What the server had not taken is sent again; it says itself which turns it has.
+goes on with the next frame. So is one that the server ended for want of room, its disk being full, after the time that
+it says. What the server had not taken is sent again; it says itself which turns it has.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from cutscene_client.errors import (
     CutsceneError,
     FieldViolation,
     InvalidRequest,
+    ResourceExhausted,
     ServerGoingAway,
     ServerUnreachable,
     SessionClosed,
@@ -371,25 +373,28 @@ class Session:
     async def _resume(self, cause: CutsceneError) -> None:
         """Finds the session again after its stream broke. Raises ``cause`` if that is not to be.
 
-        Streams that break before anything is heard on them count as one break: pauses grow, and patience ends.
+        Streams that break before they brought the session on count as one break: pauses grow, and patience ends.
         """
-        if self._left or self.patience <= 0 or not isinstance(cause, (ConnectionLost, ServerGoingAway)):
+        after_s = _retry_after_s(cause)
+        if self._left or self.patience <= 0 or after_s is None:
             raise cause
         loop = asyncio.get_running_loop()
         if self._give_up_at is None:
             self._give_up_at, self._pause_s = loop.time() + self.patience, 0.0
         failed: CutsceneError | None = None
         while True:
-            if self._pause_s:
-                if loop.time() + self._pause_s > self._give_up_at:
+            if self._pause_s or after_s:
+                if loop.time() + after_s + self._pause_s > self._give_up_at:
                     raise cause from failed
                 # Jitter: the clients of a server that comes back do not all come at once.
-                await asyncio.sleep(self._pause_s * random.uniform(0.5, 1.0))
+                await asyncio.sleep(after_s + self._pause_s * random.uniform(0.5, 1.0))
             self._pause_s = min(2 * self._pause_s or FIRST_PAUSE_S, LONGEST_PAUSE_S)
             try:
                 return await self._take_up()
-            except (ServerUnreachable, ConnectionLost) as error:
-                failed = error
+            except (ServerUnreachable, ConnectionLost, ResourceExhausted) as error:
+                failed, after_s = error, _retry_after_s(error)
+                if after_s is None:
+                    raise
 
     async def _take_up(self) -> None:
         """Takes the session up on a new stream, and says again what the server may not have taken. If that stream
@@ -439,7 +444,9 @@ class Session:
             if self._ended is None:
                 item = await self._inbox.get()
                 if not isinstance(item, _Ended):
-                    self._give_up_at = None
+                    # A receipt comes again on each stream, even if nothing can come of it: the disk is full, say.
+                    if item.WhichOneof("response") not in ("turn_started", "notice"):
+                        self._give_up_at = None
                     return item
                 self._ended = item
             await self._resume(self._end(self._ended.error))
@@ -456,3 +463,10 @@ class Session:
             detail = (error.details() or "") if error is not None else ""
             return ConnectionLost(self.id, self.token, self.next_frame, detail)
         return refusal(error)
+
+
+def _retry_after_s(cause: CutsceneError) -> float | None:
+    """After how many seconds a stream that ended so may be resumed; None: that would not help."""
+    if isinstance(cause, ResourceExhausted):
+        return cause.retry_after
+    return 0.0 if isinstance(cause, (ConnectionLost, ServerGoingAway, ServerUnreachable)) else None
