@@ -15,6 +15,7 @@ import asyncio
 import itertools
 import time
 import weakref
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 from cutscene_server import clock
@@ -25,6 +26,8 @@ from cutscene_server.inference import Inference
 from cutscene_server.registry import RETRY_AFTER_S, SessionRecord, SessionRegistry
 from cutscene_server.scheduling import LineFull, Tenant, TenantLimits, WaitingLine
 from cutscene_server.terms import Terms
+
+MOST_REMEMBERED = 1024  # tenants without a session or a call
 
 TellPosition = Callable[[int], Awaitable[None]]
 
@@ -42,6 +45,7 @@ class Admission:
         self._make_room = make_room
         self._limits = TenantLimits(config.tenant_sessions, config.tenant_frames, config.tenant_bytes)
         self._tenants: weakref.WeakValueDictionary[str, Tenant] = weakref.WeakValueDictionary()
+        self._lately: OrderedDict[str, Tenant] = OrderedDict()
         self._line: WaitingLine[int] = WaitingLine(config.max_waiting)
         self._numbers = itertools.count()
         self._changed = asyncio.Event()
@@ -52,10 +56,16 @@ class Admission:
         return len(self._line)
 
     def tenant(self, name: str) -> Tenant:
-        """A tenant by name; it is forgotten with its last session and stream."""
+        """A tenant by name. It is forgotten after its last session and call, once enough others have called: what it
+        has used up is not given back by hanging up and calling again.
+        """
         found = self._tenants.get(name)
         if found is None:
             self._tenants[name] = found = Tenant(name, self._limits)
+        self._lately[name] = found
+        self._lately.move_to_end(name)
+        if len(self._lately) > MOST_REMEMBERED:
+            self._lately.popitem(last=False)
         return found
 
     # ---- coming -----------------------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ class Runtime:
         )
         self.manifest: Manifest | None = None  # known once the model is loaded
         self.stopping = False
+        self._stop_begun = asyncio.Event()  # set when ``stopping`` is
         self.drained = False  # whether nothing more is drawn, and every frame that was is in its session's log
         self.references = References(self.crew, self.require_serving)
         self._transfers = Transfers(self.archive, config.max_import, config.max_frames, self.spawn)
@@ -308,11 +309,19 @@ class Runtime:
         if self.stopping:
             return
         self.stopping = True
+        self._stop_begun.set()
         for record in self.sessions:
             record.watchers.end()
         self.admission.note_change()
         self._step.stop()
         self._wake_all()
+
+    async def stops_within(self, seconds: float) -> bool:
+        """Waits for so long, but no longer than until this server stops. Returns whether it does."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop_begun.wait()
+        return self.stopping
 
     def end_draining(self) -> None:
         """What is still being drawn is not waited for any more: the next server draws it again."""

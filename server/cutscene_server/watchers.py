@@ -6,7 +6,8 @@ Backpressure policy, "latest wins": a frame that finds a watcher's queue full ta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import contextlib
+from collections.abc import Iterator
 
 from cutscene_server.errors import NoRoom
 from cutscene_server.session_log import FrameReady
@@ -41,17 +42,19 @@ class Watchers:
         """Nobody will come to see it."""
         self._latest = None
 
-    async def watch(self) -> AsyncGenerator[FrameReady, None]:
-        """The latest frame, if there is one, then every further one that there is time for. Raises ``NoRoom``."""
+    @contextlib.contextmanager
+    def joined(self) -> Iterator[asyncio.Queue[FrameReady | None]]:
+        """The latest frame, if there is one, then every further one that there is time for, then None. Whoever watches
+        has joined before the first of them is taken, however long that is. Raises ``NoRoom``.
+        """
         if len(self._queues) >= MOST_WATCHERS:
             raise NoRoom(f"at most {MOST_WATCHERS} watch one session", RETRY_AFTER_S)
         queue: asyncio.Queue[FrameReady | None] = asyncio.Queue(MOST_WAITING)
         self._queues.add(queue)
+        if self._latest is not None:
+            _put(queue, self._latest)
         try:
-            if self._latest is not None:
-                yield self._latest
-            while (frame := await queue.get()) is not None:
-                yield frame
+            yield queue
         finally:
             self._queues.discard(queue)
 

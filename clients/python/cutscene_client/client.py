@@ -88,7 +88,8 @@ class ReplayInfo:
 def connect(address: str = DEFAULT_ADDRESS, *, timeout: float = CONNECT_TIMEOUT_S, tenant: str = "") -> Client:
     """A client for the server at ``address`` (host:port): ``async with connect(address) as client``.
 
-    ``tenant``: in whose name sessions are opened and resumed, 1 to 64 characters of [A-Za-z0-9_-]; empty: "default".
+    ``tenant``: in whose name sessions are opened and resumed, and whatever comes as a stream is sent: 1 to 64
+    characters of [A-Za-z0-9_-]; empty: "default".
     """
     return Client(address, timeout=timeout, tenant=tenant)
 
@@ -242,7 +243,7 @@ class Client:
         """
         request = pb.WatchSessionRequest(session_id=session_id, watch_token=watch_token)
         video = pb.VideoFormat()
-        call = self._stub.WatchSession(request)
+        call = self._stub.WatchSession(request, metadata=self._metadata)
         try:
             async for response in call:
                 if response.HasField("watching"):
@@ -262,7 +263,7 @@ class Client:
             session_id=session_id, token=token, first_frame=first_frame, end_frame=end_frame
         )
         try:
-            async for frame in self._stub.GetRecording(request):
+            async for frame in self._stub.GetRecording(request, metadata=self._metadata):
                 yield frame
         except grpc.aio.AioRpcError as error:
             raise self._typed(error) from error
@@ -283,7 +284,8 @@ class Client:
 
     async def export_session(self, session_id: str, token: str) -> AsyncIterator[bytes]:
         """A session's file, piece by piece: what ``import_session`` of another server's client takes."""
-        call = self._stub.ExportSession(pb.ExportSessionRequest(session_id=session_id, token=token))
+        request = pb.ExportSessionRequest(session_id=session_id, token=token)
+        call = self._stub.ExportSession(request, metadata=self._metadata)
         try:
             async for response in call:
                 yield response.data
@@ -354,11 +356,11 @@ class Client:
         """Hands in a job: each item becomes a film, drawn while no live session wants a frame. It goes on without this
         client; keep ``Render.id`` and ``Render.token`` to come back to it with ``render_job``.
         """
-        return await submit(self._render_stub, items, self.address)
+        return await submit(self._render_stub, items, self.address, self._metadata)
 
     def render_job(self, job_id: str, token: str) -> Render:
         """A job that was handed in before. Nothing is asked of the server yet."""
-        return Render(job_id, token, self._render_stub, self.address)
+        return Render(job_id, token, self._render_stub, self.address, self._metadata)
 
     async def renders(self) -> list[RenderProgress]:
         """Every job of this server, oldest first, without items."""

@@ -36,6 +36,8 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
 DIGEST_BYTES = 16
 
+Metadata = tuple[tuple[str, str], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class RenderItem:
@@ -86,11 +88,12 @@ class RenderProgress:
 class Render:
     """One job of a server. ``Client.render`` and ``Client.render_job`` make one."""
 
-    def __init__(self, job_id: str, token: str, stub: RenderServiceStub, address: str) -> None:
+    def __init__(self, job_id: str, token: str, stub: RenderServiceStub, address: str, metadata: Metadata = ()) -> None:
         self.id = job_id
         self.token = token
         self._stub = stub
         self._address = address
+        self._metadata = metadata  # of calls whose answers may be large: in whose name
 
     async def progress(self) -> RenderProgress:
         """How far it is now."""
@@ -109,7 +112,8 @@ class Render:
         loop = asyncio.get_running_loop()
         give_up_at, pause_s = math.inf, FIRST_PAUSE_S
         while True:
-            call = self._stub.WatchRender(rpb.WatchRenderRequest(job_id=self.id, token=self.token))
+            request = rpb.WatchRenderRequest(job_id=self.id, token=self.token)
+            call = self._stub.WatchRender(request, metadata=self._metadata)
             try:
                 async for answer in call:
                     progress = read_job(answer.job)
@@ -144,7 +148,8 @@ class Render:
 
     async def film(self, item: int) -> AsyncGenerator[bytes, None]:
         """The film of an item that is done, piece by piece. Items count from 0."""
-        call = self._stub.FetchFilm(rpb.FetchFilmRequest(job_id=self.id, token=self.token, item=item))
+        request = rpb.FetchFilmRequest(job_id=self.id, token=self.token, item=item)
+        call = self._stub.FetchFilm(request, metadata=self._metadata)
         try:
             async for answer in call:
                 yield answer.data
@@ -179,7 +184,7 @@ class Render:
         return True
 
 
-async def submit(stub: RenderServiceStub, items: Iterable[RenderItem], address: str) -> Render:
+async def submit(stub: RenderServiceStub, items: Iterable[RenderItem], address: str, metadata: Metadata = ()) -> Render:
     """Hands in a job. Raises ``InvalidRequest`` naming fields by their place, ``FailedPrecondition`` if the server
     makes no films, ``ResourceExhausted``.
     """
@@ -187,7 +192,7 @@ async def submit(stub: RenderServiceStub, items: Iterable[RenderItem], address: 
         answer: rpb.SubmitRenderResponse = await send_all(stub.SubmitRender(), _requests(items))
     except grpc.aio.AioRpcError as error:
         raise typed(error, address) from error
-    return Render(answer.job_id, answer.token, stub, address)
+    return Render(answer.job_id, answer.token, stub, address, metadata)
 
 
 async def list_renders(stub: RenderServiceStub, address: str) -> list[RenderProgress]:

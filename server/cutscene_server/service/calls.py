@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
-from google.protobuf import any_pb2, duration_pb2, message
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -21,6 +22,7 @@ from cutscene_server.config import is_loopback
 from cutscene_server.errors import LocalOnly, OutOfRange, ServerError
 from cutscene_server.runtime import Runtime
 from cutscene_server.service import files
+from cutscene_server.service.sending import Sending
 from cutscene_server.service.stream import ClientStream
 from cutscene_server.wire import replies, requests, stats
 
@@ -106,18 +108,15 @@ class CutsceneService(CutsceneServiceServicer):
         self, request: pb.WatchSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> None:
         async with self._typed_errors(context):
+            say = Sending(self._runtime, context).send
             record = await self._runtime.find_to_watch(request.session_id, request.watch_token)
-            seconds = self._runtime.config.write_timeout
-
-            async def say(message: pb.WatchSessionResponse) -> None:
-                await files.send(context.write, message, seconds)
-
-            with contextlib.suppress(grpc.aio.InternalError):  # the watcher has gone
+            # The watcher may have gone.
+            with contextlib.suppress(grpc.aio.InternalError), record.watchers.joined() as frames:
+                self._runtime.require_serving()  # else who has joined may not be told of the end
+                over = record.session.closed
                 await say(replies.watching(record.session))
-                if not record.session.closed:
-                    async with contextlib.aclosing(record.watchers.watch()) as frames:
-                        async for frame in frames:
-                            await say(replies.watched(frame))
+                while not over and (frame := await frames.get()) is not None:
+                    await say(replies.watched(frame))
                 self._runtime.require_serving()
                 record.require_kept()
                 await say(replies.watched_to_the_end(record.session))
@@ -126,6 +125,7 @@ class CutsceneService(CutsceneServiceServicer):
         self, request: pb.GetRecordingRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.GetRecordingResponse]:
         async with self._typed_errors(context):
+            sending = Sending(self._runtime, context)
             record = await self._runtime.find(request.session_id, request.token)
             drawn, epoch = record.session.durable_frame, record.session.epoch  # whatever is rewound meanwhile
             first, end = request.first_frame, request.end_frame or drawn
@@ -134,7 +134,9 @@ class CutsceneService(CutsceneServiceServicer):
             for start in range(first, end, FRAMES_READ_AT_ONCE):
                 stop = min(end, start + FRAMES_READ_AT_ONCE)
                 for frame in await self._runtime.archive.stored_frames(record, start, stop, epoch):
-                    yield replies.recorded_frame(frame)
+                    message = replies.recorded_frame(frame)
+                    await sending.wait_for(message.ByteSize())
+                    yield message
 
     async def ReplaySession(  # noqa: N802
         self, request: pb.ReplaySessionRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -150,12 +152,12 @@ class CutsceneService(CutsceneServiceServicer):
         self, request: pb.ExportSessionRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> None:
         async with self._typed_errors(context):
+            sending = Sending(self._runtime, context)
             record = await self._runtime.find(request.session_id, request.token)
-            seconds = self._runtime.config.write_timeout
             with contextlib.suppress(grpc.aio.InternalError):  # the client has gone
                 async with contextlib.aclosing(self._runtime.export(record)) as chunks:
                     async for chunk in chunks:
-                        await files.send(context.write, pb.ExportSessionResponse(data=chunk), seconds)
+                        await sending.send(pb.ExportSessionResponse(data=chunk))
 
     async def ImportSession(  # noqa: N802
         self, _stream: object, context: grpc.aio.ServicerContext[Any, Any]
@@ -227,7 +229,7 @@ def rich_status(error: ServerError) -> grpc.Status:
     A status travels as metadata, of which grpc takes 8 KiB: the client would be told of that instead of its mistake. So
     long texts are cut, and the first violations stand for all if they are too many.
     """
-    details: list[message.Message] = []
+    details: list[Message] = []
     if error.violations:
         bad_request = error_details_pb2.BadRequest()
         for violation in error.violations:

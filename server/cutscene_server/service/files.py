@@ -1,14 +1,14 @@
-"""Files over a stream, either way: chunks as long as the other side keeps up.
+"""Files that come over a stream: chunks as long as the other side keeps up. ``sending`` has the other way.
 
-Backpressure policy, "pace": a client that takes no chunk within the write timeout, or sends less than ``PACE_BYTES`` in
-as long a time, is let go. Silence would be caught by less, but a byte now and then would hold a place for days.
+Backpressure policy, "pace": a client that sends less than ``PACE_BYTES`` within the write timeout is let go. Silence
+would be caught by less, but a byte now and then would hold a place for days.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, TypeVar, cast
+from collections.abc import AsyncGenerator
+from typing import Any, cast
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -18,17 +18,6 @@ from cutscene_server.errors import FieldViolation, InvalidRequest, Late
 
 PACE_BYTES = 256 << 10  # 105 kbit/s with the default timeout
 MAX_CHUNK_BYTES = 1 << 20
-
-M = TypeVar("M")
-
-
-async def send(write: Callable[[M], Awaitable[None]], message: M, seconds: float) -> None:
-    """Raises ``Late`` if the client does not take it in time."""
-    try:
-        async with asyncio.timeout(seconds):
-            await write(message)
-    except TimeoutError:
-        raise Late(f"the client read nothing for {seconds:g} s") from None
 
 
 async def received(context: grpc.aio.ServicerContext[Any, Any], seconds: float) -> AsyncGenerator[bytes, None]:

@@ -20,7 +20,7 @@ from cutscene_proto.v1.render_pb2_grpc import RenderServiceServicer
 from cutscene_server.errors import FieldViolation, InvalidRequest, Late
 from cutscene_server.rendering.renders import Renders, Submission
 from cutscene_server.runtime import Runtime
-from cutscene_server.service import files
+from cutscene_server.service.sending import Sending
 from cutscene_server.service.stream import STATES_READ_AT_ONCE
 from cutscene_server.wire import renders as wire
 from cutscene_server.wire import requests
@@ -63,16 +63,14 @@ class RenderCalls(RenderServiceServicer):
 
     async def WatchRender(self, request: rpb.WatchRenderRequest, context: Context) -> None:  # noqa: N802
         async with self._typed_errors(context):
+            sending = Sending(self._runtime, context)
             job = self._renders.find(request.job_id, request.token)
-            seconds = self._runtime.config.write_timeout
             with contextlib.suppress(grpc.aio.InternalError):  # the client has gone
                 async with contextlib.aclosing(self._renders.watch(job)) as states:
                     async for state in states:
                         if not state.ended:
                             self._runtime.require_serving()  # or the next server has to be asked
-                        await files.send(
-                            context.write, rpb.WatchRenderResponse(job=wire.job(state, self._renders)), seconds
-                        )
+                        await sending.send(rpb.WatchRenderResponse(job=wire.job(state, self._renders)))
                         if not state.ended:
                             await asyncio.sleep(WATCH_PERIOD_S)
 
@@ -99,12 +97,12 @@ class RenderCalls(RenderServiceServicer):
 
     async def FetchFilm(self, request: rpb.FetchFilmRequest, context: Context) -> None:  # noqa: N802
         async with self._typed_errors(context):
+            sending = Sending(self._runtime, context)
             job = self._renders.find(request.job_id, request.token)
-            seconds = self._runtime.config.write_timeout
             with contextlib.suppress(grpc.aio.InternalError):  # the client has gone
                 async with contextlib.aclosing(self._renders.film(job, request.item)) as chunks:
                     async for chunk in chunks:
-                        await files.send(context.write, rpb.FetchFilmResponse(data=chunk), seconds)
+                        await sending.send(rpb.FetchFilmResponse(data=chunk))
 
     # ---- a job that comes -------------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ from cutscene_server.packed_scene import pack_stage
 from cutscene_server.registry import SessionRecord
 from cutscene_server.runtime import Runtime
 from cutscene_server.scheduling import Tenant
+from cutscene_server.service.sending import tenant_of
 from cutscene_server.service.write_limit import WriteLimit
 from cutscene_server.session_log import FrameReady
 from cutscene_server.wire import replies, requests
@@ -101,7 +102,7 @@ class ClientStream:
         """Opens or resumes a session. Returns the token that the client is to be told; empty if it knows it."""
         request = await self._first_request()
         kind: str | None = request.WhichOneof("request")
-        tenant = self._tenant()
+        tenant = tenant_of(self._runtime, self._context)
         if kind == "open":
             self._record, token = await self._open(request.open, tenant)
             next_frame = 0
@@ -139,11 +140,6 @@ class ClientStream:
         pictures = requests.reference_pictures(message)
         packed = await runtime.references.added(pack_stage(stage), pictures)
         return await runtime.open(terms, packed, tenant, tell if message.wait else None)
-
-    def _tenant(self) -> Tenant:
-        metadata = self._context.invocation_metadata() or ()
-        named = [value for key, value in metadata if key == requests.TENANT_KEY]
-        return self._runtime.admission.tenant(requests.read_tenant(named))
 
     async def _first_request(self) -> pb.PerformRequest:
         seconds = self._runtime.config.first_request_timeout
