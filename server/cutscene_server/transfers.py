@@ -20,11 +20,11 @@ from typing import IO, Any, ParamSpec, TypeVar
 
 from cutscene_model.manifest import Manifest
 from cutscene_server.archive import Archive, placed_turns
-from cutscene_server.errors import NoRoom, StorageFailed
+from cutscene_server.errors import DiskFull, NoRoom, StorageFailed
 from cutscene_server.registry import RETRY_AFTER_S, SessionRecord, digest_of, new_session_id, new_token
 from cutscene_server.session_file.reading import SessionReader
 from cutscene_server.session_file.writing import SessionWriter
-from cutscene_server.store import StoredFrame, StoredSession, StoredTurn
+from cutscene_server.store import NO_ROOM, StoredFrame, StoredSession, StoredTurn
 from cutscene_server.terms import unpack_terms
 
 log = logging.getLogger("cutscene_server")
@@ -124,6 +124,8 @@ class Transfers:
                 yield spool
         except OSError as error:
             log.error("a file could not be spooled: %s", error)
+            if error.errno in NO_ROOM:
+                raise DiskFull from error
             raise StorageFailed("the server could not keep the file; its log says why") from error
 
     async def _fill(self, spool: IO[bytes], chunks: AsyncIterator[bytes]) -> None:

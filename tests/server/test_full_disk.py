@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_proto.v1.cutscene_pb2_grpc import CutsceneServiceStub
 from cutscene_server.archive import FrameToKeep
-from cutscene_server.errors import StorageFailed
+from cutscene_server.errors import DiskFull, StorageFailed
 from cutscene_server.keyframes import LockstepStates
 from cutscene_server.running import run_server
 from cutscene_server.session_log import DrawnFigures
@@ -23,6 +24,8 @@ from failing_disk import failing_disk, full_disk
 from messages import lockstep_turn, open_message
 from raw_client import RawStream, details
 from synthetic_server import eventually, synthetic_config
+
+from .session_file.samples import sample, written
 
 pytestmark = pytest.mark.asyncio
 
@@ -154,6 +157,18 @@ async def test_a_turn_that_a_full_disk_does_not_take_ends_the_stream_and_can_be_
         assert not (await again.resume(opened, 0)).recent_turn_ids
         await again.say(turn=lockstep_turn("one", 2))
         await again.frames(2)
+
+
+async def test_a_file_that_there_is_no_room_for_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    async def file() -> AsyncIterator[bytes]:
+        yield written(sample())
+
+    async with run_server(synthetic_config(tmp_path)) as server:
+        with full_disk(), pytest.raises(DiskFull):
+            await server.runtime.import_session(file())
+        assert (await server.runtime.page(0, 1)) == ([], False)
+        assert list((tmp_path / "incoming").iterdir()) == []
+        await server.runtime.import_session(file())
 
 
 async def test_a_session_that_was_asked_to_close_is_open_and_can_be_asked_again(tmp_path: Path) -> None:

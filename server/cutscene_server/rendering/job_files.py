@@ -18,8 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cutscene_server.errors import StorageFailed
+from cutscene_server.errors import DiskFull, StorageFailed
 from cutscene_server.rendering.jobs import FinishedFilm, Item, Job, RenderState
+from cutscene_server.store import NO_ROOM
 from cutscene_server.store.data_directory import sync_directory
 
 log = logging.getLogger("cutscene_server")
@@ -86,6 +87,8 @@ class JobFiles:
             return await asyncio.shield(future)
         except OSError as error:
             log.error("a render job could not be stored: %s", error)
+            if error.errno in NO_ROOM:
+                raise DiskFull from error
             raise StorageFailed("the server could not store or read a render job; its log says why") from error
 
 

@@ -12,6 +12,7 @@ catalogue    all the SQL;  frame_log  the files of frames;  data_directory  lock
 """
 
 from cutscene_server.store.errors import (
+    NO_ROOM,
     StoreDamagedError,
     StoreError,
     StoreFailedError,
@@ -36,6 +37,7 @@ from cutscene_server.store.store import MOST_OPEN_LOGS, Store
 
 __all__ = [
     "MOST_OPEN_LOGS",
+    "NO_ROOM",
     "ForkPoint",
     "NewSession",
     "Retention",
