@@ -368,6 +368,7 @@ class Runtime:
         record.session.leave()
         record.watchers.end()
         self._forget(record)
+        self.tidying.freed = True
         self._wake(record)
         record.log.warning("leaves memory, as it is on disk: %s", record.failure)
 

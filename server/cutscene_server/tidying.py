@@ -40,7 +40,7 @@ class Tidying:
         self._observer = observer
         self.disk_full = False  # whether more is stored than may be
         self._awaited: Callable[[], Collection[str] | None] = tuple
-        self._freed = False  # whether sessions have left memory since it was last given back
+        self.freed = False  # whether sessions have left memory since it was last given back
 
     def spare(self, awaited: Callable[[], Collection[str] | None]) -> None:
         """Sessions of these ids are not deleted, although they are not in memory: the server itself waits for its time
@@ -63,8 +63,8 @@ class Tidying:
                 if now - record.left_at >= linger and self._may_park(record):
                     self._park(record)
             self.park_unfetched()
-            if self._freed and now - given_back_at >= GIVE_BACK_S:
-                given_back_at, self._freed = now, False
+            if self.freed and now - given_back_at >= GIVE_BACK_S:
+                given_back_at, self.freed = now, False
                 await asyncio.to_thread(heap.give_back)
             if more or now - swept_at >= config.sweep_period:
                 swept_at = now
@@ -128,4 +128,4 @@ class Tidying:
     def _park(self, record: SessionRecord) -> None:
         record.log.info("leaves memory at frame %d", record.session.ready_frame)
         self._forget(record)
-        self._freed = True
+        self.freed = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc
@@ -110,7 +111,8 @@ async def test_a_recording_that_is_being_read_is_read_to_its_end_though_the_sess
         played = await stream.frames(2 * FRAMES_READ_AT_ONCE)
         wanted = pb.GetRecordingRequest(session_id=opened.session_id, token=opened.token)
         # Not over the network, which would read ahead.
-        reading = CutsceneService(server.runtime).GetRecording(wanted, cast("Any", None))
+        context = SimpleNamespace(invocation_metadata=tuple)
+        reading = CutsceneService(server.runtime).GetRecording(wanted, cast("Any", context))
         recorded = [await anext(reading)]
         await stream.say(rewind=pb.Rewind(frame=3))
         await stream.hear_until("rewound")
