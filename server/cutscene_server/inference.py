@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cutscene_model.engine import TIERS
 from cutscene_model.manifest import Manifest
-from cutscene_server import worker_messages
+from cutscene_server import clock, worker_messages
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import NotServing, ServerError
 from cutscene_server.scheduling import CostModel, FrameQueue, Places, TierControl
@@ -91,10 +91,14 @@ class Inference:
         """Starts the process and waits until its model is loaded. Raises ``NotServing`` if it ends before that."""
         manifest = await self.link.start()
         self.costs = CostModel(manifest.relative_work)
-        self.places = Places(lambda tier: self.costs.cost_us(tier))
+        self.places = Places(self.cost_us)
         tiers = sorted(manifest.tiers, key=TIERS.index)
-        self.tiers = TierControl(tiers, lambda tier: self.costs.cost_us(tier))
+        self.tiers = TierControl(tiers, self.cost_us)
         return manifest
+
+    def cost_us(self, tier: str) -> int:
+        """What a frame is expected to take of the process now."""
+        return self.costs.cost_us(tier, clock.now_us())
 
     async def take_slot(self) -> int:
         """A slot for one more order, once the process has few enough of them."""
