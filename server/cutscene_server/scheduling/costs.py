@@ -11,8 +11,8 @@ having a bad minute. What was learned in one does not stand for ever, though: a 
 because the machine was slow is drawn no more, and would never be seen to have become faster. So it holds for
 ``FRESH_US``. After that a tier is expected to cost what it did at its best, times as much as the tiers that are being
 drawn now cost over what they did at theirs. Before a tier's first frame the model's own word stands for its best; and
-before the first frame of all, a hopeful guess. What is expected counts for the frames that are missing to ``ENOUGH``, so
-that the first ones of a process that is not warm yet do not decide alone.
+before the first frame of all, a hopeful guess. What is expected stands for the frames that are missing to ``ENOUGH``,
+so that the first ones of a process that is not warm yet do not decide alone.
 """
 
 from __future__ import annotations

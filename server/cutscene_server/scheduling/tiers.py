@@ -2,9 +2,9 @@
 
 ``load`` is the share of the process's time that the sessions at work take at their present tiers. If it is above
 ``HIGH``, tiers are lowered, one step at a time and the highest first, until it is not. If raising one session by one
-step would leave it below ``LOW``, and nothing has changed for that session's patience, that step is taken; one that would
-leave it between ``LOW`` and ``NEAR`` is tried when nothing has changed for ``SLOW`` times as long. A step up ends well
-below where a step down begins: with costs as they are modelled, it is never taken back.
+step would leave it below ``LOW``, and nothing has changed for that session's patience, that step is taken; one that
+would leave it between ``LOW`` and ``NEAR`` is tried when nothing has changed for ``SLOW`` times as long. A step up ends
+well below where a step down begins: with costs as they are modelled, it is never taken back.
 
 Costs are not always as they are modelled. A frame that is about to be late lowers one tier as well, whatever the model
 says; and a session whose step up was soon taken back has its patience doubled, up to ``MOST_PATIENCE_US``: on a machine

@@ -126,7 +126,7 @@ def test_an_admitted_crowd_is_drawn_at_the_tier_that_fits_and_rises_again_when_i
 
 def test_a_session_that_opens_on_a_cold_server_is_soon_drawn_as_it_asked() -> None:
     """Its first frames take half a second each; later ones three quarters of the process's time."""
-    server = SimulatedServer({tier: 500_000 for tier in COSTS})
+    server = SimulatedServer(dict.fromkeys(COSTS, 500_000))
     alone = Player("alone", fps=18.5, highest="standard")
     assert server.admit(alone)
     server.run(2)
