@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 AHEAD_US = 8_000  # what orders beyond those that keep the pipeline busy may take the process
 GATHER_US = 4_000  # how long frames whose time comes may wait for others, to be dealt with in one go
 GATHER_FROM = 32  # sessions that wish for a frame: of fewer, too few would come together
+PRIOR_US = 20_000  # what a frame takes of a process that does not say
 QUICK_US = 1_000  # what a frame's longest stage takes less than, of a process that has enough of them in that time
 
 
@@ -88,9 +89,11 @@ class Inference:
             self.end_encoding(number, NotServing("the inference process ended while it saw a reference picture"))
 
     async def start(self) -> Manifest:
-        """Starts the process and waits until its model is loaded. Raises ``NotServing`` if it ends before that."""
+        """Starts the process and waits until its model is loaded, and it is known what it can promise. Raises
+        ``NotServing`` if it ends before that.
+        """
         manifest = await self.link.start()
-        self.costs = CostModel(manifest.relative_work)
+        self.costs = CostModel(manifest.relative_work, await self.link.rehearse() or PRIOR_US)
         self.places = Places(self.cost_us)
         tiers = sorted(manifest.tiers, key=TIERS.index)
         self.tiers = TierControl(tiers, self.cost_us)

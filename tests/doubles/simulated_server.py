@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from cutscene_server.scheduling import Cadence, CostModel, FrameQueue, Places, Rank, TierChange, TierControl, Wish
 
 TIERS = {"draft": 0.75, "standard": 1.0, "high": 1.5}  # their work
+PRIOR_US = 20_000
 SLOTS = 3  # frames that are with the process at once
 REVIEW_US = 250_000
 
@@ -45,7 +46,7 @@ class SimulatedServer:
 
     def __init__(self, costs_us: Mapping[str, int]) -> None:
         self.costs_us = dict(costs_us)
-        self.model = CostModel(TIERS)
+        self.model = CostModel(TIERS, PRIOR_US)
         self.places: Places[str] = Places(self._cost_us)
         self.tiers: TierControl[str] = TierControl(tuple(TIERS), self._cost_us)
         self.queue: FrameQueue[str] = FrameQueue()

@@ -84,6 +84,9 @@ class SyntheticEngine:
         """As the model's own, of what sessions still read: that goes when their timelines are closed."""
         return {"used": sum(timeline.remembered for timeline in self._timelines)}
 
+    def rehearse(self) -> int:
+        return 0
+
     def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:
         """The bits of a digest. A first row of white fails, one of red ends the process."""
         if (picture[0] == 255).all():

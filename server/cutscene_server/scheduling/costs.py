@@ -10,9 +10,9 @@ The estimate is a high quantile of the last such times, since what is promised o
 having a bad minute. What was learned in one does not stand for ever, though: a tier that was left for a cheaper one
 because the machine was slow is drawn no more, and would never be seen to have become faster. So it holds for
 ``FRESH_US``. After that a tier is expected to cost what it did at its best, times as much as the tiers that are being
-drawn now cost over what they did at theirs. Before a tier's first frame the model's own word stands for its best; and
-before the first frame of all, a hopeful guess. What is expected stands for the frames that are missing to ``ENOUGH``,
-so that the first ones of a process that is not warm yet do not decide alone.
+drawn now cost over what they did at theirs. Before a tier's first frame, its best is what the process found out when it
+rehearsed, times the model's own word for that tier. What is expected stands for the frames that are missing to
+``ENOUGH``, so that a process's first ones do not decide alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from dataclasses import dataclass, field
 REMEMBERED = 64  # frames of each tier
 ENOUGH = 8  # frames of one kind among those remembered, from which on they speak for themselves
 QUANTILE = 0.75
-PRIOR_US = 20_000  # of a frame of the default tier
 FRESH_US = 30_000_000  # since a tier's last frame: how long what was learned of it holds
 
 
@@ -62,11 +61,13 @@ class _Learned:
 class CostModel:
     """The costs of one inference process, by tier."""
 
-    def __init__(self, work: Mapping[str, float]) -> None:
-        """``work``: what a frame of each tier takes, of one of the default tier, as the model's manifest says."""
+    def __init__(self, work: Mapping[str, float], prior_us: int) -> None:
+        """``work``: what a frame of each tier takes, of one of the default tier, as the model's manifest says;
+        ``prior_us``: what one of that tier took when nobody was there.
+        """
         if not work:
             raise ValueError("a cost model needs at least one tier")
-        self._prior_us = {tier: PRIOR_US * share for tier, share in work.items()}
+        self._prior_us = {tier: prior_us * share for tier, share in work.items()}
         self._learned = {tier: _Learned() for tier in work}
         self._finished_us = 0
         self._known: dict[str, tuple[int, int]] = {}  # a cost, and until when it holds if nothing is observed

@@ -143,8 +143,8 @@ def draw(costs: CostModel, tier: str, cost_us: int, frames: int, now_us: int) ->
 
 
 def test_a_frames_cost_is_what_it_puts_off_the_next_by() -> None:
-    costs = CostModel(WORK)
-    assert [costs.cost_us(tier, 0) for tier in TIERS] == [15_000, 20_000, 30_000]  # nothing is known: hopeful
+    costs = CostModel(WORK, 20_000)
+    assert [costs.cost_us(tier, 0) for tier in TIERS] == [15_000, 20_000, 30_000]  # as it was told
     for now in range(200_000, 1_000_000, 100_000):  # alone: each costs between 40 and 100 ms
         costs.observe("standard", now - 100_000, now, 40_000)
     assert costs.cost_us("standard", now) == 70_000
@@ -157,7 +157,7 @@ def test_a_frames_cost_is_what_it_puts_off_the_next_by() -> None:
 
 
 def test_the_first_frames_of_a_cold_process_do_not_decide_alone() -> None:
-    costs = CostModel(WORK)
+    costs = CostModel(WORK, 20_000)
     now = draw(costs, "standard", 400_000, 1, 1_000_000)
     assert costs.cost_us("standard", now) == 20_000
     now = draw(costs, "standard", 90_000, 1, now)
@@ -167,14 +167,14 @@ def test_the_first_frames_of_a_cold_process_do_not_decide_alone() -> None:
 
 
 def test_costs_follow_the_machine() -> None:
-    costs = CostModel({"draft": 1})
+    costs = CostModel({"draft": 1}, 20_000)
     now = draw(costs, "draft", 10_000, 100, 1)
     now = draw(costs, "draft", 40_000, 100, now)
     assert costs.cost_us("draft", now) == 40_000
 
 
 def test_what_a_slow_minute_taught_of_a_tier_does_not_stand_once_others_are_fast_again() -> None:
-    costs = CostModel(WORK)
+    costs = CostModel(WORK, 20_000)
     now = draw(costs, "standard", 30_000, 64, 1_000_000)
     now = draw(costs, "standard", 90_000, 64, now)
     now = draw(costs, "draft", 60_000, 64, now)
@@ -189,7 +189,7 @@ def test_what_a_slow_minute_taught_of_a_tier_does_not_stand_once_others_are_fast
 
 def test_after_a_slow_minute_and_a_pause_a_process_may_be_as_fast_as_it_ever_was() -> None:
     """Else a server that refuses everybody would never learn that it need not."""
-    costs = CostModel(WORK)
+    costs = CostModel(WORK, 20_000)
     now = draw(costs, "draft", 20_000, 64, 1_000_000)
     now = draw(costs, "draft", 200_000, 64, now)
     assert costs.cost_us("draft", now + 29_000_000) == 200_000
