@@ -7,6 +7,7 @@ outlives it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from cutscene_model.engine import TIERS
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from cutscene_server.registry import SessionRecord
     from cutscene_server.turns import DrawOrder
 
+
+log = logging.getLogger("cutscene_server")
 
 AHEAD_US = 8_000  # what orders beyond those that keep the pipeline busy may take the process
 GATHER_US = 4_000  # how long frames whose time comes may wait for others, to be dealt with in one go
@@ -93,7 +96,13 @@ class Inference:
         ``NotServing`` if it ends before that.
         """
         manifest = await self.link.start()
-        self.costs = CostModel(manifest.relative_work, await self.link.rehearse() or PRIOR_US)
+        frame_us = await self.link.rehearse()
+        if frame_us:
+            log.info(
+                "%s %s is loaded; a frame of the %s tier takes inference process %d %.1f ms",
+                manifest.name, manifest.version, manifest.default_tier, self.number, frame_us / 1000,
+            )  # fmt: skip
+        self.costs = CostModel(manifest.relative_work, frame_us or PRIOR_US)
         self.places = Places(self.cost_us)
         tiers = sorted(manifest.tiers, key=TIERS.index)
         self.tiers = TierControl(tiers, self.cost_us)
