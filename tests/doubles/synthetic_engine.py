@@ -85,6 +85,9 @@ class SyntheticEngine:
         return {"used": sum(timeline.remembered for timeline in self._timelines)}
 
     def rehearse(self) -> int:
+        """A model in a directory called "dies" ends its process."""
+        if self._directory is not None and self._directory.name == "dies":
+            os._exit(3)
         return 0
 
     def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:
