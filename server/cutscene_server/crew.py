@@ -21,6 +21,7 @@ from cutscene_server import worker_messages
 from cutscene_server.archive import Archive
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import NotServing, ServerError
+from cutscene_server.hang_watch import Question
 from cutscene_server.inference import Inference
 from cutscene_server.observer import Observer
 from cutscene_server.registry import SessionRecord, SessionRegistry
@@ -31,7 +32,7 @@ log = logging.getLogger("cutscene_server")
 MOST_RESTARTS = 5  # of one inference process, within RESTART_WINDOW_S: then it is not started again
 RESTART_WINDOW_S = 60.0
 MOST_CRASHES = 2  # inference processes that may end of themselves, or hang, at one session's work: it gets no third
-MOST_NAMED = 8  # things that a hung process was at, in the log
+MOST_NAMED = 8  # things that a hung process had been given, in the log
 
 
 class Work(Protocol):
@@ -140,20 +141,25 @@ class Crew:
             return
         self._observer.inference_hung()
         log.critical(
-            "inference process %d hung and was killed: %s; it was at %s (%s)",
+            "inference process %d hung and was killed: %s; it had been given %s (%s)",
             number, link.hang, self._at_hand(inference), link.exit_text,
         )  # fmt: skip
 
     def _at_hand(self, inference: Inference) -> str:
-        """What a process was asked for and had not done."""
-        frames = [
-            f"frame {order.frame_index} of session {record.session_id}" for record, order in inference.orders.values()
-        ]
-        begun = [self._sessions.by_key(key) for key, _ in inference.beginning]
-        things = frames + [f"taking up session {record.session_id}" for record in begun if record is not None]
-        things += ["a reference picture"] * inference.encoding
-        more = [f"{len(things) - MOST_NAMED} things more"] * (len(things) > MOST_NAMED)
-        return ", ".join(things[:MOST_NAMED] + more) or "nothing"
+        """What a process was asked for and had not done; what it hung at comes first."""
+        things = {
+            Question("draw", slot): f"frame {order.frame_index} of session {record.session_id}"
+            for slot, (record, order) in inference.orders.items()
+        }
+        for key, generation in inference.beginning:
+            if record := self._sessions.by_key(key):
+                things[Question("begin", key, generation)] = f"taking up session {record.session_id}"
+        texts = ["a reference picture"] * inference.encoding
+        if inference.link.hung_at in things:
+            texts.insert(0, things.pop(inference.link.hung_at))
+        texts += things.values()
+        more = [f"{len(texts) - MOST_NAMED} things more"] * (len(texts) > MOST_NAMED)
+        return ", ".join(texts[:MOST_NAMED] + more) or "nothing"
 
     async def _replace(self, inference: Inference, restarts: deque[float]) -> bool:
         """Another process. False if too many have ended in too short a time."""
