@@ -171,7 +171,9 @@ class Crew:
             try:
                 await inference.replace()
             except NotServing as error:
-                log.error("%s", error)
+                if inference.link.hang is not None:
+                    self._observer.inference_hung()
+                log.critical("%s", error)
                 await inference.link.stop()
             else:
                 self._observer.inference_restarted(inference.number)
@@ -188,7 +190,7 @@ class Crew:
             if record.inference != inference.number:
                 continue
             if record.crashes >= MOST_CRASHES and not record.session.closed:
-                record.log.error("has ended %d inference processes; it is closed", record.crashes)
+                record.log.error("has ended %d inference processes, or hung them; it is closed", record.crashes)
                 self._host.change(record.key, Session.fail)
             else:
                 self._host.change(record.key, Session.lose)

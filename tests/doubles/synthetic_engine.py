@@ -64,9 +64,13 @@ MANIFEST = Manifest(
 
 
 def load(directory: Path | None, **placement: Any) -> SyntheticEngine:
-    """The factory that the server's ``engine`` setting names. A directory called "slow" takes a minute to load."""
+    """The factory that the server's ``engine`` setting names. A directory called "slow" takes a minute to load, one
+    with a file "hang_load" for ever, that once.
+    """
     if directory is not None and directory.name == "slow":
         time.sleep(60)
+    if directory is not None and (directory / "hang_load").exists():
+        _hang([directory / "hang_load"])
     if directory is not None and not directory.exists():
         raise FileNotFoundError(directory)
     return SyntheticEngine(directory)

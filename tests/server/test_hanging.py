@@ -22,11 +22,13 @@ from messages import lockstep_turn, open_message
 from pictures import png, top_row
 from raw_client import RawStream
 from scraping import samples_of, value
+from server_program import serving
 from synthetic_server import eventually, process_lives, shared_memory_of, synthetic_config
 
 pytestmark = pytest.mark.asyncio
 
 LIMIT_S = 1.5  # far more than the synthetic engine takes on a machine that is busy
+LOAD_LIMIT_S = 8.0  # and than it takes to start
 SLOW = ("actor-0", "slow")  # takes 50 ms a frame, so that some are being drawn when something happens
 BLUE = png(top_row((0, 0, 255)))  # see ``SyntheticEngine.encode``
 
@@ -140,6 +142,22 @@ async def test_a_process_that_is_stopped_is_replaced_and_nobody_misses_a_frame(w
         assert not process_lives(stopped)
 
 
+async def test_the_program_notices_it_as_well(tmp_path: Path) -> None:
+    turn = lockstep_turn("one", 30)
+    async with serving(tmp_path, "--frame-timeout", str(LIMIT_S)) as server:
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            stream = RawStream(channel)
+            opened = await stream.open(open_message(cast=SLOW))
+            await stream.say(turn=turn)
+            frames = await stream.frames(5)
+            server.kill_inference(signal.SIGSTOP)
+            frames += await stream.frames(25)
+            assert [frame.frame_index for frame in frames] == list(range(30))
+        log = await server.stop()
+    assert "CRITICAL cutscene_server: inference process 0 hung and was killed: no answer within 1.5 s" in log
+    assert f"of session {opened.session_id}" in log
+
+
 async def test_without_a_limit_a_stopped_process_is_left_alone_and_its_full_pipe_stops_nobody() -> None:
     """As for somebody who looks into it with a debugger. Then it goes on where it was."""
     async with (
@@ -201,3 +219,19 @@ async def test_a_model_that_is_never_loaded_ends_the_start(tmp_path: Path) -> No
         async with run_server(synthetic_config(model=tmp_path / "slow", load_timeout=0.2)):
             raise AssertionError
     assert not shared_memory_of(os.getpid())
+
+
+async def test_a_process_that_hangs_while_it_loads_the_model_is_replaced_in_turn(tmp_path: Path) -> None:
+    config = synthetic_config(model=tmp_path, load_timeout=LOAD_LIMIT_S, metrics_listen="127.0.0.1:0")
+    async with run_server(config) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stream = RawStream(channel)
+        await stream.open(open_message(cast=SLOW))
+        await stream.say(turn=lockstep_turn("one", 20))
+        frames = await stream.frames(2)
+        (tmp_path / "hang_load").touch()
+        os.kill(process_id(server), signal.SIGKILL)
+        frames += await stream.frames(18)
+        assert [frame.frame_index for frame in frames] == list(range(20))
+        samples = await samples_of(server)
+        assert value(samples, "cutscene_inference_hangs_total") >= 1
+        assert value(samples, "cutscene_inference_restarts_total") == 1
