@@ -50,11 +50,12 @@ async def through_a_full_pipe(ends: Ends) -> None:
     for message in MESSAGES:
         pipe.send(message)
     assert 0 < sum(map(len, MESSAGES)) - pipe.held < 1 << 20
-    reading = asyncio.create_task(asyncio.to_thread(received, there, len(MESSAGES) + 1))
-    pipe.send(b"behind")  # what waits is not overtaken, though there may be room by now
+    first = received(there, 5)
+    pipe.send(b"behind")  # there is room now, but what waits is not overtaken
+    reading = asyncio.create_task(asyncio.to_thread(received, there, len(MESSAGES) - 5 + 1))
     there.send_bytes(b"fact")
     assert await asyncio.to_thread(here.recv_bytes) == b"fact"  # the reading half is as it was
-    assert await reading == [*MESSAGES, b"behind"]
+    assert first + await reading == [*MESSAGES, b"behind"]
     await pipe.written()
     assert pipe.held == 0
     pipe.send(b"after")

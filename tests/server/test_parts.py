@@ -87,7 +87,7 @@ def test_what_is_asked_and_what_is_answered_is_known_by_the_same_question() -> N
     assert len(set(questions)) == 3
     for question, (_, answers) in zip(questions, pairs, strict=True):
         assert [messages.question_of(answer) for answer in answers] == [question, question]
-    unasked = [
+    unasked: list[messages.Message] = [
         messages.End(1),
         messages.Stop(),
         messages.UseRing("", 1, 1, 1),
