@@ -86,6 +86,7 @@ class Crew:
 
     async def start(self) -> Manifest:
         """Starts every process. Raises ``NotServing`` if one cannot load the model."""
+        log.info("loading the model; at its first start on a machine it is compiled, which takes a minute")
         manifests = await asyncio.gather(*[inference.start() for inference in self.all])
         self._window = manifests[0].window
         for inference in self.all:

@@ -86,12 +86,7 @@ class WorkerLink:
         self._far_end.close()  # so that the process's end is seen as the pipe's end
         self._reader = threading.Thread(target=self._read_facts, args=(loop,), name="facts", daemon=True)
         self._reader.start()
-        try:
-            async with asyncio.timeout(self._load_timeout):
-                ready = await self._next_fact()
-        except TimeoutError:
-            self._kill_hung(f"its model was not loaded within {self._load_timeout:g} s (load_timeout)")
-            raise NotServing(f"the inference process hung: {self.hang}") from None
+        ready = await self._early_fact("loaded its model")
         if not isinstance(ready, worker_messages.Ready):
             await self._join(STOP_S)
             raise NotServing(f"the inference process ended before its model was loaded ({self.exit_text})")
@@ -104,6 +99,26 @@ class WorkerLink:
         if self._frame_timeout:
             self._next_look = loop.call_later(self._watch.period_us / 1e6, self._look)
         return manifest
+
+    async def rehearse(self) -> int:
+        """Has the process find out, before anything is ordered, how many microseconds a frame of the default tier takes
+        of it; 0: it does not say. Raises ``NotServing`` if it ends before that, or takes longer than loading may.
+        """
+        self.send(worker_messages.Rehearse())
+        rehearsed = await self._early_fact("drawn a frame")
+        if not isinstance(rehearsed, worker_messages.Rehearsed):
+            await self._join(STOP_S)
+            raise NotServing(f"the inference process ended before it had drawn a frame ({self.exit_text})")
+        return rehearsed.frame_us
+
+    async def _early_fact(self, what: str) -> worker_messages.Fact | None:
+        """What the process tells once it has done ``what``, before it serves; None if it is gone."""
+        try:
+            async with asyncio.timeout(self._load_timeout):
+                return await self._next_fact()
+        except TimeoutError:
+            self._kill_hung(f"it had not {what} within {self._load_timeout:g} s (load_timeout)")
+            raise NotServing(f"the inference process hung: {self.hang}") from None
 
     @property
     def ring(self) -> FrameRing:

@@ -81,6 +81,11 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Rehearse:
+    """Find out what frames take, before anything is begun."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Exit."""
 
@@ -90,6 +95,13 @@ class Ready:
     """The model is loaded."""
 
     packed_manifest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What ``Engine.rehearse()`` found."""
+
+    frame_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,18 +169,20 @@ class Counted:
     counters: dict[str, int]
 
 
-Command = UseRing | Begin | Draw | Encode | End | Stop
-Fact = Ready | Began | BeginFailed | Drawn | DrawFailed | Encoded | EncodeFailed | Counted
+Command = UseRing | Rehearse | Begin | Draw | Encode | End | Stop
+Fact = Ready | Rehearsed | Began | BeginFailed | Drawn | DrawFailed | Encoded | EncodeFailed | Counted
 Message = Command | Fact
 
 _KINDS: tuple[type[Message], ...] = (
     UseRing,
+    Rehearse,
     Begin,
     Draw,
     Encode,
     End,
     Stop,
     Ready,
+    Rehearsed,
     Began,
     BeginFailed,
     Drawn,

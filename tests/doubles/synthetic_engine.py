@@ -92,6 +92,14 @@ class SyntheticEngine:
         """As the model's own, of what sessions still read: that goes when their timelines are closed."""
         return {"used": sum(timeline.remembered for timeline in self._timelines)}
 
+    def rehearse(self) -> int:
+        """A model in a directory called "dies" ends its process, one in "hangs" never returns."""
+        if self._directory is not None and self._directory.name == "dies":
+            os._exit(3)
+        if self._directory is not None and self._directory.name == "hangs":
+            threading.Event().wait()
+        return 0
+
     def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:
         """The bits of a digest. A first row of white fails, one of red ends the process, one of blue hangs it."""
         if (picture[0] == 255).all():

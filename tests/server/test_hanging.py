@@ -215,8 +215,16 @@ async def test_a_process_that_reads_nothing_is_hung_once_too_much_waits_for_it()
 
 async def test_a_model_that_is_never_loaded_ends_the_start(tmp_path: Path) -> None:
     (tmp_path / "slow").mkdir()
-    with pytest.raises(NotServing, match=r"not loaded within 0\.2 s"):
+    with pytest.raises(NotServing, match=r"had not loaded its model within 0\.2 s"):
         async with run_server(synthetic_config(model=tmp_path / "slow", load_timeout=0.2)):
+            raise AssertionError
+    assert not shared_memory_of(os.getpid())
+
+
+async def test_a_model_that_hangs_at_its_first_frame_ends_the_start(tmp_path: Path) -> None:
+    (tmp_path / "hangs").mkdir()
+    with pytest.raises(NotServing, match=r"had not drawn a frame within 8 s"):
+        async with run_server(synthetic_config(model=tmp_path / "hangs", load_timeout=LOAD_LIMIT_S)):
             raise AssertionError
     assert not shared_memory_of(os.getpid())
 
