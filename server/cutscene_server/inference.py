@@ -27,6 +27,7 @@ log = logging.getLogger("cutscene_server")
 
 AHEAD_US = 8_000  # what orders beyond those that keep the pipeline busy may take the process
 GATHER_US = 4_000  # how long frames whose time comes may wait for others, to be dealt with in one go
+MOST_BEGINS = 4  # sessions whose past is read and sent at a time
 GATHER_FROM = 32  # sessions that wish for a frame: of fewer, too few would come together
 PRIOR_US = 20_000  # what a frame takes of a process that does not say
 QUICK_US = 1_000  # what a frame's longest stage takes less than, of a process that has enough of them in that time
@@ -53,6 +54,7 @@ class Inference:
         self.unlanded = 0  # orders whose frames are not in their sessions' logs yet
         self.landed = asyncio.Event()  # set when an order is in flight no more
         self.beginning: set[tuple[int, int]] = set()  # key and generation of sessions that are being begun
+        self.begins = asyncio.Semaphore(MOST_BEGINS)
         self._config = config
         self._encodings: dict[int, asyncio.Future[bytes]] = {}  # reference pictures that it was given, by number
         self._encoded = 0  # how many it was given
