@@ -70,6 +70,9 @@ class ReadyEngine:
     def counters(self) -> dict[str, int]:
         return {}
 
+    def rehearse(self) -> int:
+        return round(1000 * self.draw_ms.get(self.manifest.default_tier, 0))
+
     def begin(self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()) -> ReadyTimeline:
         return ReadyTimeline(self, next_frame)
 

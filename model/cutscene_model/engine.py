@@ -94,6 +94,11 @@ class Engine(Protocol):
     def counters(self) -> dict[str, int]:
         """What its cache has done since it was loaded, and holds now, by name: for logs and whoever watches them."""
 
+    def rehearse(self) -> int:
+        """Draws a few frames before any timeline is begun, one after the other as sessions' are, and says by how many
+        microseconds one of the default tier puts off the next. 0: that does not matter, or is not known.
+        """
+
     def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:
         """What the model sees in a picture of its size, ``Manifest.reference_shape``: for ``Stage.references``."""
 

@@ -15,23 +15,13 @@ from cutscene_model.allocator import keep_few_primitives, keep_freed_memory
 from cutscene_model.autoencoder import Autoencoder
 from cutscene_model.block_pool import BlockPool
 from cutscene_model.denoiser import LATENT_COLUMNS, LATENT_ROWS, Denoiser
-from cutscene_model.engine import draw_whole
 from cutscene_model.errors import EngineError, WeightsError
 from cutscene_model.grading import TONE_SHAPE, GradeReader
 from cutscene_model.greybox import HEIGHT, WIDTH
 from cutscene_model.manifest import Manifest, ManifestError, read_manifest, weights_digest
 from cutscene_model.precision import picture_dtype, set_picture_dtype
-from cutscene_model.scene import (
-    MAX_REFERENCES,
-    ActorState,
-    Box,
-    Camera,
-    CastMember,
-    ElementClass,
-    SceneState,
-    SetElement,
-    Stage,
-)
+from cutscene_model.rehearsal import draw_each_tier, small_scene
+from cutscene_model.scene import MAX_REFERENCES
 from cutscene_model.surface import CELL
 from cutscene_model.transformer import TransformerEngine
 from cutscene_model.volumes import Volumes, VolumesError, read_volumes, write_volumes
@@ -79,7 +69,7 @@ def load_engine(
     set_picture_dtype(autoencoder, denoiser, dtype)
     engine = TransformerEngine(manifest, volumes, autoencoder, denoiser, torch.device(device), reader)
     if device == "cpu":
-        _compile_kernels(engine)
+        draw_each_tier(engine, *small_scene(manifest, volumes.rest_joints))
         engine.pool = BlockPool()  # which has seen nothing yet
     return engine
 
@@ -106,21 +96,6 @@ def _check(directory: Path, manifest: Manifest) -> None:
     ):
         if found != drawn:
             raise WeightsError(f"{directory}: {name}: found {found}; this version draws {drawn}")
-
-
-def _compile_kernels(engine: TransformerEngine) -> None:
-    """Has all kernels compiled now, a minute once a machine, and not at a session's first frames: draws one a tier."""
-    manifest, joints = engine.manifest, engine.volumes.rest_joints
-    elements = tuple(
-        SetElement(ElementClass.WALL, look, Box((0.0, 0.0, -2.0), (1.0, 1.0, 1.0))) for look in manifest.looks[:1]
-    )
-    camera = Camera((0.0, float(joints[:, 1].max(initial=1.0)) * 0.75, 2.5), (0.0, 0.0, 0.0, 1.0), 1.0)
-    cast = tuple(CastMember("", costume) for costume in manifest.costumes[:1])
-    state = SceneState(camera, tuple(ActorState(index, joints) for index, _ in enumerate(cast)))
-    timeline = engine.begin(Stage(cast, elements), 0)
-    for tier in manifest.tiers:
-        draw_whole(timeline, state, tier)
-    timeline.close()
 
 
 def build(manifest: Manifest, volumes: Volumes) -> tuple[Autoencoder, Denoiser]:

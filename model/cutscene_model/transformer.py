@@ -24,6 +24,7 @@ from cutscene_model.greybox import Greybox, GreyboxRaster, Refined
 from cutscene_model.manifest import Manifest
 from cutscene_model.noise import frame_noise
 from cutscene_model.palette import paint_colors, palette
+from cutscene_model.rehearsal import frame_us, small_scene
 from cutscene_model.sampler import sample
 from cutscene_model.scene import FloatArray, SceneState, Stage
 from cutscene_model.shading import contrasted
@@ -89,6 +90,12 @@ class TransformerEngine:
     def counters(self) -> dict[str, int]:
         """See ``engine.Engine.counters``; the names are those of ``PoolFigures``."""
         return asdict(self.pool.figures)
+
+    def rehearse(self) -> int:
+        """See ``engine.Engine.rehearse``."""
+        took_us = frame_us(self, *small_scene(self.manifest, self.volumes.rest_joints))
+        self.pool = BlockPool()  # which has seen nothing yet
+        return took_us
 
     @torch.inference_mode()
     def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:

@@ -67,6 +67,9 @@ FLAGS: dict[str, str] = {
     "max_render_jobs": "render jobs that may wait or be drawn at once",
     "render_at_once": "films that are drawn side by side while no live session wants a frame",
     "max_unfetched": "bytes of pictures in memory for clients that are away; beyond it their sessions wait on disk",
+    "frame_timeout": "seconds that an inference process may be at one frame before it counts as hung and is replaced; "
+    "0 is no limit, for a debugger",
+    "load_timeout": "seconds that an inference process may take to load its model; 0 is no limit",
     "idle_timeout": "seconds that a session without a client stays in memory (it is on disk in any case)",
     "closed_linger": "seconds that a closed session's last frames can still be fetched",
     "write_timeout": "seconds that a client may leave a message unread, or a file unsent, before its stream is ended",

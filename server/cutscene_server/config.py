@@ -22,6 +22,7 @@ from cutscene_server.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "CUTSCENE_SERVER_"
 MOST_THREADS = 256
+LEAST_TIMEOUT_S = 0.1  # of what an inference process does: it may well take less than that
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -60,6 +61,8 @@ class ServerConfig:
     max_render_jobs: int = 32  # that may wait or be drawn at once
     render_at_once: int = 1  # films that are drawn side by side, while no live session wants a frame
     max_unfetched: int = 32 << 20  # bytes of pictures in memory for clients that are away; beyond, sessions are on disk
+    frame_timeout: float = 20.0  # seconds that an inference process may be at one frame, or it hangs; 0: no limit
+    load_timeout: float = 600.0  # seconds that it may take to load its model; 0: no limit
     idle_timeout: float = 900.0  # seconds that a session without a client stays in memory; it is on disk in any case
     closed_linger: float = 60.0  # seconds that a closed session's last frames can still be fetched
     write_timeout: float = 20.0  # seconds a client may leave a message unread, or a file unsent, before it is gone
@@ -105,6 +108,10 @@ class ServerConfig:
         for name in ("max_disk", "max_films"):
             if getattr(self, name) < 1 << 20:
                 raise ConfigError(f"{name}: {getattr(self, name)} is not at least {1 << 20} bytes")
+        for name in ("frame_timeout", "load_timeout"):
+            seconds = getattr(self, name)
+            if seconds != 0.0 and not LEAST_TIMEOUT_S <= seconds < 1e9:
+                raise ConfigError(f"{name}: {seconds} is neither at least {LEAST_TIMEOUT_S} nor 0, which is no limit")
         for name in (
             "keep_closed",
             "keep_open",

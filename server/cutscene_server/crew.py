@@ -1,9 +1,10 @@
 """The inference processes: started, replaced when they end, and given the sessions that they draw.
 
-A session is drawn by one process. If that one ends, its sessions move to the others at once, or, if it was the only
-one, wait for the next; either way they are taken up from what is stored, and nobody misses a frame. A session that
-seems to be what ends processes is closed. It is suspected if its frame was being drawn, unless the process was killed:
-a fault in drawing does not do that, and whoever does may well hit the same session's frame twice.
+A session is drawn by one process. If that one ends, of itself or because it hangs and is killed (``worker_link``), its
+sessions move to the others at once, or, if it was the only one, wait for the next; either way they are taken up from
+what is stored, and nobody misses a frame. A session that seems to be what ends processes, or hangs them, is closed. It
+is suspected if its frame was being drawn, unless somebody else killed the process: a fault in drawing does not do that,
+and whoever does may well hit the same session's frame twice.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from cutscene_server import worker_messages
 from cutscene_server.archive import Archive
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import NotServing, ServerError
+from cutscene_server.hang_watch import Question
 from cutscene_server.inference import Inference
 from cutscene_server.observer import Observer
 from cutscene_server.registry import SessionRecord, SessionRegistry
@@ -29,7 +31,8 @@ log = logging.getLogger("cutscene_server")
 
 MOST_RESTARTS = 5  # of one inference process, within RESTART_WINDOW_S: then it is not started again
 RESTART_WINDOW_S = 60.0
-MOST_CRASHES = 2  # inference processes that may end of themselves while they draw for one session: it gets no third
+MOST_CRASHES = 2  # inference processes that may end of themselves, or hang, at one session's work: it gets no third
+MOST_NAMED = 8  # things that a hung process had been given, in the log
 
 
 class Work(Protocol):
@@ -86,6 +89,7 @@ class Crew:
 
     async def start(self) -> Manifest:
         """Starts every process. Raises ``NotServing`` if one cannot load the model."""
+        log.info("loading the model; at its first start on a machine it is compiled, which takes a minute")
         manifests = await asyncio.gather(*[inference.start() for inference in self.all])
         self._window = manifests[0].window
         for inference in self.all:
@@ -121,7 +125,7 @@ class Crew:
             inference.at_work = False
             if not any(other.at_work for other in self.all):
                 self._on_health(False)
-            log.critical("inference process %d has ended (%s)", inference.number, inference.link.exit_text)
+            self._tell_end(inference)
             self._void_orders(inference)
             self._move_away(inference)
             await inference.link.stop()
@@ -134,6 +138,33 @@ class Crew:
             self._on_health(True)
             self._take_up_all(inference)
 
+    def _tell_end(self, inference: Inference) -> None:
+        number, link = inference.number, inference.link
+        if link.hang is None:
+            log.critical("inference process %d has ended (%s)", number, link.exit_text)
+            return
+        self._observer.inference_hung()
+        log.critical(
+            "inference process %d hung and was killed: %s; it had been given %s (%s)",
+            number, link.hang, self._at_hand(inference), link.exit_text,
+        )  # fmt: skip
+
+    def _at_hand(self, inference: Inference) -> str:
+        """What a process was asked for and had not done; what it hung at comes first."""
+        things = {
+            Question("draw", slot): f"frame {order.frame_index} of session {record.session_id}"
+            for slot, (record, order) in inference.orders.items()
+        }
+        for key, generation in inference.beginning:
+            if record := self._sessions.by_key(key):
+                things[Question("begin", key, generation)] = f"taking up session {record.session_id}"
+        texts = ["a reference picture"] * inference.encoding
+        if inference.link.hung_at in things:
+            texts.insert(0, things.pop(inference.link.hung_at))
+        texts += things.values()
+        more = [f"{len(texts) - MOST_NAMED} things more"] * (len(texts) > MOST_NAMED)
+        return ", ".join(texts[:MOST_NAMED] + more) or "nothing"
+
     async def _replace(self, inference: Inference, restarts: deque[float]) -> bool:
         """Another process. False if too many have ended in too short a time."""
         while True:
@@ -144,7 +175,9 @@ class Crew:
             try:
                 await inference.replace()
             except NotServing as error:
-                log.error("%s", error)
+                if inference.link.hang is not None:
+                    self._observer.inference_hung()
+                log.critical("%s", error)
                 await inference.link.stop()
             else:
                 self._observer.inference_restarted(inference.number)
@@ -153,10 +186,7 @@ class Crew:
 
     def _void_orders(self, inference: Inference) -> None:
         """What the lost process was drawing will be drawn again, unless it seems to be what ends these processes."""
-        drawn_for = {record.key for record, _ in inference.orders.values()}
-        # A picture that it saw meanwhile is as likely the cause, and is given up by itself (``references``).
-        blameless = inference.link.ended_from_outside or inference.encoding
-        for key in set() if blameless else drawn_for:
+        for key in self._suspects(inference):
             if record := self._sessions.by_key(key):
                 record.crashes += 1
         inference.void_orders()
@@ -164,10 +194,20 @@ class Crew:
             if record.inference != inference.number:
                 continue
             if record.crashes >= MOST_CRASHES and not record.session.closed:
-                record.log.error("has ended %d inference processes; it is closed", record.crashes)
+                record.log.error("has ended %d inference processes, or hung them; it is closed", record.crashes)
                 self._host.change(record.key, Session.fail)
             else:
                 self._host.change(record.key, Session.lose)
+
+    def _suspects(self, inference: Inference) -> set[int]:
+        """The sessions, by their keys, of which one may be what ended a process."""
+        link = inference.link
+        if link.hung_at is not None and link.hung_at.kind != "draw":
+            return {link.hung_at.number} if link.hung_at.kind == "begin" else set()
+        # A picture that it saw meanwhile is as likely the cause, and is given up by itself (``references``).
+        if link.ended_from_outside or inference.encoding:
+            return set()
+        return {record.key for record, _ in inference.orders.values()}
 
     def _move_away(self, inference: Inference) -> None:
         """Sessions of a lost process go to the others, if there are any."""
@@ -221,6 +261,17 @@ class Crew:
         return record is not None and record.session.generation == generation
 
     async def _send_begin(self, inference: Inference, record: SessionRecord, mark: tuple[int, int]) -> None:
+        """Reads what is stored and sends it, a few sessions at a time and only as fast as the process reads: it is by
+        far the most that a process is ever sent, and is not to wait in memory here.
+        """
+        async with inference.begins:
+            await inference.link.taken()
+            if self.is_current(*mark) and mark in inference.beginning:
+                await self._read_and_send(inference, record, mark)
+            else:
+                inference.beginning.discard(mark)
+
+    async def _read_and_send(self, inference: Inference, record: SessionRecord, mark: tuple[int, int]) -> None:
         session = record.session
         durable = session.durable_frame
         past: list[Any] = []

@@ -7,11 +7,12 @@ outlives it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from cutscene_model.engine import TIERS
 from cutscene_model.manifest import Manifest
-from cutscene_server import worker_messages
+from cutscene_server import clock, worker_messages
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import NotServing, ServerError
 from cutscene_server.scheduling import CostModel, FrameQueue, Places, TierControl
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
     from cutscene_server.turns import DrawOrder
 
 
+log = logging.getLogger("cutscene_server")
+
 AHEAD_US = 8_000  # what orders beyond those that keep the pipeline busy may take the process
 GATHER_US = 4_000  # how long frames whose time comes may wait for others, to be dealt with in one go
+MOST_BEGINS = 4  # sessions whose past is read and sent at a time
 GATHER_FROM = 32  # sessions that wish for a frame: of fewer, too few would come together
+PRIOR_US = 20_000  # what a frame takes of a process that does not say
 QUICK_US = 1_000  # what a frame's longest stage takes less than, of a process that has enough of them in that time
 
 
@@ -49,6 +54,7 @@ class Inference:
         self.unlanded = 0  # orders whose frames are not in their sessions' logs yet
         self.landed = asyncio.Event()  # set when an order is in flight no more
         self.beginning: set[tuple[int, int]] = set()  # key and generation of sessions that are being begun
+        self.begins = asyncio.Semaphore(MOST_BEGINS)
         self._config = config
         self._encodings: dict[int, asyncio.Future[bytes]] = {}  # reference pictures that it was given, by number
         self._encoded = 0  # how many it was given
@@ -88,13 +94,25 @@ class Inference:
             self.end_encoding(number, NotServing("the inference process ended while it saw a reference picture"))
 
     async def start(self) -> Manifest:
-        """Starts the process and waits until its model is loaded. Raises ``NotServing`` if it ends before that."""
+        """Starts the process and waits until its model is loaded, and it is known what it can promise. Raises
+        ``NotServing`` if it ends before that.
+        """
         manifest = await self.link.start()
-        self.costs = CostModel(manifest.relative_work)
-        self.places = Places(lambda tier: self.costs.cost_us(tier))
+        frame_us = await self.link.rehearse()
+        if frame_us:
+            log.info(
+                "%s %s is loaded; a frame of the %s tier takes inference process %d %.1f ms",
+                manifest.name, manifest.version, manifest.default_tier, self.number, frame_us / 1000,
+            )  # fmt: skip
+        self.costs = CostModel(manifest.relative_work, frame_us or PRIOR_US)
+        self.places = Places(self.cost_us)
         tiers = sorted(manifest.tiers, key=TIERS.index)
-        self.tiers = TierControl(tiers, lambda tier: self.costs.cost_us(tier))
+        self.tiers = TierControl(tiers, self.cost_us)
         return manifest
+
+    def cost_us(self, tier: str) -> int:
+        """What a frame is expected to take of the process now."""
+        return self.costs.cost_us(tier, clock.now_us())
 
     async def take_slot(self) -> int:
         """A slot for one more order, once the process has few enough of them."""

@@ -107,6 +107,9 @@ class Metrics:
         self.inference_restarts = counter(
             "cutscene_inference_restarts_total", "Inference processes that were started in place of a lost one."
         )
+        self.inference_hangs = counter(
+            "cutscene_inference_hangs_total", "Inference processes that were killed because they hung."
+        )
         self.cache_blocks = counter(
             "cutscene_cache_blocks_total",
             "Frame blocks by what happened to them. hits: were there; shares: of these, another session had asked for "

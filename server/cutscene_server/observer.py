@@ -131,6 +131,11 @@ class Observer:
         if self._metrics is not None:
             self._metrics.inference_restarts.inc()
 
+    def inference_hung(self) -> None:
+        """An inference process was killed because it hung."""
+        if self._metrics is not None:
+            self._metrics.inference_hangs.inc()
+
     def cache_told(self, counters: Mapping[str, int], process: int = 0) -> None:
         """An inference process told what its cache has done since that process started."""
         before = self._caches.get(process, {})

@@ -240,7 +240,7 @@ class Step:
         now_us, session = clock.now_us(), record.session
         if inference.tiers.touch(record.key, now_us):
             self.review_tiers(inference)
-        ahead_us = inference.depth * inference.costs.cost_us(session.tier)
+        ahead_us = inference.depth * inference.cost_us(session.tier)
         if session.is_pressed(now_us + ahead_us):
             inference.tiers.note_late()
         order = session.take_order(now_us)
@@ -254,7 +254,7 @@ class Step:
         inference, session = self._crew.of(record), record.session
         if session.wants_frame and not session.has_place:
             self._admission.take_place(record)
-        wish = session.wish(inference.costs.cost_us(session.tier))
+        wish = session.wish(inference.cost_us(session.tier))
         if wish is None:
             inference.queue.remove(record.key)
             return

@@ -133,6 +133,8 @@ class Worker:
                 case messages.End(key):
                     self._drop(key)
                     self._logs.pop(key, None)
+                case messages.Rehearse():
+                    self._report(messages.Rehearsed(self._engine.rehearse()))
                 case messages.UseRing(name, slots, picture_bytes, latent_bytes):
                     self._ring = FrameRing.attach(name, slots, picture_bytes, latent_bytes)
                 case messages.Stop():

@@ -15,6 +15,7 @@ from typing import Any
 import msgpack
 
 from cutscene_model.manifest import Manifest
+from cutscene_server.hang_watch import Question
 from cutscene_server.packed_scene import pack_stage, unpack_stage
 from cutscene_server.session_log import DrawnFigures
 
@@ -80,6 +81,11 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Rehearse:
+    """Find out what frames take, before anything is begun."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Exit."""
 
@@ -89,6 +95,13 @@ class Ready:
     """The model is loaded."""
 
     packed_manifest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What ``Engine.rehearse()`` found."""
+
+    frame_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,18 +169,20 @@ class Counted:
     counters: dict[str, int]
 
 
-Command = UseRing | Begin | Draw | Encode | End | Stop
-Fact = Ready | Began | BeginFailed | Drawn | DrawFailed | Encoded | EncodeFailed | Counted
+Command = UseRing | Rehearse | Begin | Draw | Encode | End | Stop
+Fact = Ready | Rehearsed | Began | BeginFailed | Drawn | DrawFailed | Encoded | EncodeFailed | Counted
 Message = Command | Fact
 
 _KINDS: tuple[type[Message], ...] = (
     UseRing,
+    Rehearse,
     Begin,
     Draw,
     Encode,
     End,
     Stop,
     Ready,
+    Rehearsed,
     Began,
     BeginFailed,
     Drawn,
@@ -180,6 +195,19 @@ _TAGS: dict[type[Message], int] = {kind: tag for tag, kind in enumerate(_KINDS)}
 _FIELDS: dict[type[Message], tuple[str, ...]] = {
     kind: tuple(field.name for field in dataclasses.fields(kind)) for kind in _KINDS
 }
+
+
+def question_of(message: Message) -> Question | None:
+    """What a command asks for, or a fact answers; None: nothing that is answered by itself."""
+    match message:
+        case Draw() | Drawn() | DrawFailed():
+            return Question("draw", message.slot)
+        case Begin() | Began() | BeginFailed():
+            return Question("begin", message.key, message.generation)
+        case Encode() | Encoded() | EncodeFailed():
+            return Question("encode", message.number)
+        case _:
+            return None
 
 
 def pack(message: Message) -> bytes:

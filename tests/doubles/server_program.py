@@ -62,13 +62,13 @@ class ServerProgram:
 
         await eventually(gone)
 
-    def kill_inference(self) -> None:
-        """``kill -9`` of the inference process alone."""
+    def kill_inference(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """``kill -9`` of the inference process alone, or another signal for it."""
         assert self.program is not None
         for child in child_processes(self.program.pid):
             with contextlib.suppress(ProcessLookupError, FileNotFoundError):
                 if "multiprocessing.spawn" in Path(f"/proc/{child}/cmdline").read_text():
-                    os.kill(child, signal.SIGKILL)
+                    os.kill(child, number)
 
     async def stop(self) -> str:
         """Stops in order, and returns what was logged."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from cutscene_server.scheduling import Cadence, CostModel, FrameQueue, Places, Rank, TierChange, TierControl, Wish
 
 TIERS = {"draft": 0.75, "standard": 1.0, "high": 1.5}  # their work
+PRIOR_US = 20_000
 SLOTS = 3  # frames that are with the process at once
 REVIEW_US = 250_000
 
@@ -45,9 +46,9 @@ class SimulatedServer:
 
     def __init__(self, costs_us: Mapping[str, int]) -> None:
         self.costs_us = dict(costs_us)
-        self.model = CostModel(TIERS)
-        self.places: Places[str] = Places(self.model.cost_us)
-        self.tiers: TierControl[str] = TierControl(tuple(TIERS), self.model.cost_us)
+        self.model = CostModel(TIERS, PRIOR_US)
+        self.places: Places[str] = Places(self._cost_us)
+        self.tiers: TierControl[str] = TierControl(tuple(TIERS), self._cost_us)
         self.queue: FrameQueue[str] = FrameQueue()
         self.players: dict[str, Player] = {}
         self.now_us = 1
@@ -103,12 +104,15 @@ class SimulatedServer:
         if player.rank is Rank.PACED:
             wish = Wish(
                 player.rank, player.cadence.release_us(known_us), player.cadence.due_us(known_us),
-                self.model.cost_us(self._tier(player)),
+                self._cost_us(self._tier(player)),
             )  # fmt: skip
         else:
-            wish = Wish(player.rank, known_us, 0, self.model.cost_us(player.highest))
+            wish = Wish(player.rank, known_us, 0, self._cost_us(player.highest))
         self.queue.put(player.name, wish)
         self._wish_seen[player.name] = wish.due_us, self._taken, self._ordered_us
+
+    def _cost_us(self, tier: str) -> int:
+        return self.model.cost_us(tier, self.now_us)
 
     def _tier(self, player: Player) -> str:
         return self.tiers.tier(player.name) or player.highest

@@ -51,6 +51,9 @@ class SketchEngine:
     def counters(self) -> dict[str, int]:
         return {}
 
+    def rehearse(self) -> int:
+        return 0
+
     def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:
         """The mean colour, many times."""
         shape = MANIFEST.reference_shape

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,6 +33,9 @@ MISCHIEF = {
     "fail_frame_3": "raises when frame 3 is drawn",
     "die_frame_3": "ends its process when frame 3 is drawn",
     "killed_frame_3": "has its process killed when frame 3 is drawn, once for each file in the model's directory",
+    "hang_frame_3": "stands still for ever when frame 3 is drawn, as often",
+    "hang_begin": "does so when a timeline is begun",
+    "hang_decode": "does so when a frame is decoded",
     "fail_commit_3": "raises when frame 3 is committed",
     "fail_decode": "raises when a frame is decoded",
     "slow": "takes 50 ms a frame",
@@ -60,9 +64,13 @@ MANIFEST = Manifest(
 
 
 def load(directory: Path | None, **placement: Any) -> SyntheticEngine:
-    """The factory that the server's ``engine`` setting names. A directory called "slow" takes a minute to load."""
+    """The factory that the server's ``engine`` setting names. A directory called "slow" takes a minute to load, one
+    with a file "hang_load" for ever, that once.
+    """
     if directory is not None and directory.name == "slow":
         time.sleep(60)
+    if directory is not None and (directory / "hang_load").exists():
+        _hang([directory / "hang_load"])
     if directory is not None and not directory.exists():
         raise FileNotFoundError(directory)
     return SyntheticEngine(directory)
@@ -84,20 +92,32 @@ class SyntheticEngine:
         """As the model's own, of what sessions still read: that goes when their timelines are closed."""
         return {"used": sum(timeline.remembered for timeline in self._timelines)}
 
+    def rehearse(self) -> int:
+        """A model in a directory called "dies" ends its process, one in "hangs" never returns."""
+        if self._directory is not None and self._directory.name == "dies":
+            os._exit(3)
+        if self._directory is not None and self._directory.name == "hangs":
+            threading.Event().wait()
+        return 0
+
     def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:
-        """The bits of a digest. A first row of white fails, one of red ends the process."""
+        """The bits of a digest. A first row of white fails, one of red ends the process, one of blue hangs it."""
         if (picture[0] == 255).all():
             raise RuntimeError("this picture cannot be encoded")
         if (picture[0] == (255, 0, 0)).all():
             os._exit(3)
+        if (picture[0] == (0, 0, 255)).all():
+            threading.Event().wait()
         return np.resize(_numbers(picture.tobytes()), MANIFEST.reference_shape)
 
     def begin(self, stage: Stage, seed: int, next_frame: int = 0, past: Sequence[PastFrame] = ()) -> SyntheticTimeline:
         mischief = {member.id for member in stage.cast}
         if "fail_begin" in mischief:
             raise RuntimeError("this stage cannot be begun")
-        kills = list(self._directory.iterdir()) if self._directory and "killed_frame_3" in mischief else []
-        timeline = SyntheticTimeline(stage, seed, mischief, next_frame, past, self._timelines.discard, kills)
+        times = list(self._directory.iterdir()) if self._directory else []
+        if "hang_begin" in mischief:
+            _hang(times)
+        timeline = SyntheticTimeline(stage, seed, mischief, next_frame, past, self._timelines.discard, times)
         self._timelines.add(timeline)
         return timeline
 
@@ -113,7 +133,7 @@ class SyntheticTimeline:
         next_frame: int,
         past: Sequence[PastFrame],
         on_close: Callable[[SyntheticTimeline], None],
-        kills: Sequence[Path],
+        times: Sequence[Path],
     ) -> None:
         self._anchor = hashlib.blake2b(msgpack.packb([scene_codec.stage_to_plain(stage), seed])).digest()
         self._mischief = mischief
@@ -122,7 +142,7 @@ class SyntheticTimeline:
         self._next_frame = next_frame
         self._begun_at = next_frame
         self._on_close = on_close
-        self._kills = kills  # one is taken for each time that the process is killed
+        self._times = times  # one is taken for each time that the process is killed, or hangs
 
     @property
     def remembered(self) -> int:
@@ -170,6 +190,8 @@ class SyntheticTimeline:
     def decode(self, prepared: SceneState, latent: npt.NDArray[np.float16]) -> Pixels:
         if "fail_decode" in self._mischief:
             raise RuntimeError("this stage's frames cannot be decoded")
+        if "hang_decode" in self._mischief:
+            _hang(self._times)
         return _pixels(latent.tobytes())
 
     def close(self) -> None:
@@ -184,9 +206,18 @@ class SyntheticTimeline:
                 raise RuntimeError("frame 3 cannot be drawn")
             if f"die_{what}_3" in self._mischief:
                 os._exit(3)
-            if self._kills:
-                self._kills[0].unlink()
+            if f"killed_{what}_3" in self._mischief and self._times:
+                self._times[0].unlink()
                 os.kill(os.getpid(), signal.SIGKILL)
+            if f"hang_{what}_3" in self._mischief:
+                _hang(self._times)
+
+
+def _hang(times: Sequence[Path]) -> None:
+    """Never returns, as long as there is one time more to do so."""
+    if times:
+        times[0].unlink()
+        threading.Event().wait()
 
 
 def _numbers(told: bytes) -> npt.NDArray[np.float16]:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,6 +171,15 @@ def test_no_kernel_is_left_to_be_compiled_when_frames_are_drawn() -> None:
 
 def test_an_engine_that_was_just_loaded_has_seen_nothing() -> None:
     assert not any(load_engine().counters().values())
+
+
+def test_a_rehearsal_says_what_a_frame_takes_and_leaves_nothing_behind() -> None:
+    engine = load_engine()
+    started_ns = time.monotonic_ns()
+    frame_us = engine.rehearse()
+    took_us = (time.monotonic_ns() - started_ns) / 1000
+    assert 0 < 4 * frame_us < took_us  # half of eight frames at least took no less than the middle one
+    assert not any(engine.counters().values())
 
 
 def test_a_model_is_written_with_where_its_faces_may_be_marked(tmp_path: Path) -> None:

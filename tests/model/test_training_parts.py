@@ -93,6 +93,20 @@ def test_a_checkpoint_continues_exactly(tmp_path: Path) -> None:
     load_average(tmp_path / "run.safetensors", resumed)
 
 
+def test_an_optimizer_takes_up_its_state_by_name_whatever_was_held_then(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    optimizer = MuonAdam(module.named_parameters())
+    module(torch.ones(1, 4)).sum().backward()
+    optimizer.step()
+    save_checkpoint(tmp_path / "run.safetensors", 1, module, Average(module), optimizer)
+    module[0].requires_grad_(False)
+    fewer = MuonAdam(module.named_parameters())
+    load_checkpoint(tmp_path / "run.safetensors", module, None, fewer)
+    assert fewer.tensors().keys() == {name for name in optimizer.tensors() if name.startswith("1.")}
+    for name, value in fewer.tensors().items():
+        torch.testing.assert_close(value, optimizer.tensors()[name], rtol=0, atol=0)
+
+
 def test_noise_depends_on_seed_and_frame_only() -> None:
     shape = (64, 9, 16)
     assert (frame_noise(1, 2, shape) == frame_noise(1, 2, shape)).all()

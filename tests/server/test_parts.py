@@ -74,6 +74,29 @@ def test_messages_between_the_processes_come_back_as_they_went(message: messages
     assert messages.unpack(messages.pack(message)) == message
 
 
+def test_what_is_asked_and_what_is_answered_is_known_by_the_same_question() -> None:
+    draw = messages.Draw(1, 2, 5, 3, "draft", True, False, b"state", b"")
+    begin = messages.Begin(1, 2, b"stage", 7, 5, [], "5e55", 1, 90, 2)
+    pairs: list[tuple[messages.Command, list[messages.Fact]]] = [
+        (draw, [messages.Drawn(1, 2, 3, [], 1, b"", 1), messages.DrawFailed(1, 2, 3, "why")]),
+        (begin, [messages.Began(1, 2), messages.BeginFailed(1, 2, "why")]),
+        (messages.Encode(1, b""), [messages.Encoded(1, b""), messages.EncodeFailed(1, "why")]),
+    ]
+    questions = [messages.question_of(command) for command, _ in pairs]
+    assert None not in questions
+    assert len(set(questions)) == 3
+    for question, (_, answers) in zip(questions, pairs, strict=True):
+        assert [messages.question_of(answer) for answer in answers] == [question, question]
+    unasked: list[messages.Message] = [
+        messages.End(1),
+        messages.Stop(),
+        messages.UseRing("", 1, 1, 1),
+        messages.Counted({}),
+        messages.Ready(b""),
+    ]
+    assert [messages.question_of(message) for message in unasked] == [None] * 5
+
+
 def test_messages_that_are_sent_together_come_apart_in_their_order() -> None:
     sent: list[messages.Message] = [
         messages.Draw(1, 2, n, n % 3, "draft", False, True, b"state", b"") for n in range(20)

@@ -156,6 +156,14 @@ async def test_a_model_that_cannot_be_loaded_ends_the_start(tmp_path: Path) -> N
     assert not shared_memory_of(os.getpid())
 
 
+async def test_a_model_that_cannot_draw_ends_the_start(tmp_path: Path) -> None:
+    (model := tmp_path / "dies").mkdir()
+    with pytest.raises(NotServing, match=r"before it had drawn a frame \(exit code 3\)"):
+        async with run_server(synthetic_config(model=model)):
+            raise AssertionError
+    assert not shared_memory_of(os.getpid())
+
+
 async def test_a_model_of_an_older_version_is_refused_in_a_line_that_names_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"format_version": 1, "name": "of version 0.7"}')
     arguments = ["--listen", "127.0.0.1:0", "--model", str(tmp_path), "--data", str(tmp_path / "data")]

@@ -60,8 +60,10 @@ class MuonAdam(torch.optim.Optimizer):
     ) -> None:
         """``slowed`` is a prefix of names whose rates are multiplied by ``slowed_by``: what was trained before."""
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+        self._named: dict[str, nn.Parameter] = {}
         for name, parameter in named:
             if parameter.requires_grad:
+                self._named[name] = parameter
                 factor = slowed_by if slowed and name.startswith(slowed) else 1.0
                 groups.setdefault((is_hidden(name, parameter), factor), []).append(parameter)
         super().__init__(
@@ -111,13 +113,14 @@ class MuonAdam(torch.optim.Optimizer):
         parameter.sub_(rate * unbiased / ((state["second"] / (1 - 0.99**steps)).sqrt() + 1e-8))
 
     def tensors(self) -> dict[str, Tensor]:
-        """The whole state, flat, for a safetensors file."""
-        parameters = [p for group in self.param_groups for p in group["params"]]
-        return {f"{i}.{key}": value for i, p in enumerate(parameters) for key, value in self.state[p].items()}
+        """The whole state, flat, for a safetensors file: ``PARAMETER.KEY``."""
+        return {f"{name}.{key}": value for name, p in self._named.items() for key, value in self.state[p].items()}
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """The inverse of ``tensors``, for an optimiser over the same parameters."""
-        parameters = [p for group in self.param_groups for p in group["params"]]
-        for name, value in tensors.items():
-            index, key = name.split(".", 1)
-            self.state[parameters[int(index)]][key] = value.clone()
+        """The inverse of ``tensors``. Parameters that only one of the two optimisers trains, since parts of the model
+        were held then or are now, begin anew.
+        """
+        for place, value in tensors.items():
+            name, _, key = place.rpartition(".")
+            if name in self._named:
+                self.state[self._named[name]][key] = value.clone()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from cutscene_model.vocabulary import SHIPPED, Vocabulary
 from cutscene_model.volumes import Volumes
 
 PREPARED = "prepared"  # folder beside the shards, with one of its own for each
+_MADE_WITH = "shapes.txt"  # in a shard's folder: the tag of the shapes
 _ENCODED_AT_ONCE = 8
 HISTORY = 3  # frames before the target that a training sample may see
 GRID = (HEIGHT, WIDTH)  # greybox cells of a frame
@@ -68,11 +70,32 @@ class Crops:
     pixels: Tensor | None  # as ``pictures``: every pixel as it is shaded by itself; None if that was not prepared
 
 
-def prepare_greyboxes(shard: Shard, out: Path, volumes: Volumes, vocabulary: Vocabulary = SHIPPED) -> None:
-    """Writes the control maps and anchor tables of one shard; does nothing if they are there."""
-    if (out / "time.npy").exists():
+def shapes_tag(volumes: Volumes, vocabulary: Vocabulary) -> str:
+    """Names what greyboxes are made with: a digest of the shapes, and of the order of the names."""
+    digest = hashlib.blake2b(repr((volumes.names, vocabulary)).encode(), digest_size=6)
+    prior = () if volumes.pose_prior is None else (volumes.pose_prior,)
+    for part in (volumes, *prior):
+        for field in dataclasses.fields(part):
+            if isinstance(value := getattr(part, field.name), np.ndarray):
+                digest.update(np.ascontiguousarray(value).data)
+    return digest.hexdigest()
+
+
+def prepare_greyboxes(
+    shard: Shard, out: Path, volumes: Volumes, vocabulary: Vocabulary = SHIPPED, tag: str | None = None
+) -> None:
+    """Writes the control maps and anchor tables of one shard; does nothing if they are there.
+
+    What was prepared with other shapes goes, with all that was made of it. ``tag``: ``shapes_tag`` of these ones, for
+    who prepares many shards.
+    """
+    tag, made_with = tag or shapes_tag(volumes, vocabulary), out / _MADE_WITH
+    if (out / "time.npy").exists() and made_with.exists() and made_with.read_text() == tag:
         return
-    out.mkdir(parents=True, exist_ok=True)
+    if out.exists():
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    made_with.write_text(tag)
     rows: dict[str, list[npt.NDArray[np.generic]]] = {name: [] for name in (*_MAPS, "summary")}
     tables = [anchor_table(stage, vocabulary.costumes, vocabulary.looks) for stage in shard.stages]
     raster, drawn = None, -1
@@ -180,7 +203,8 @@ def prepared_frames(
     shaded one by one if ``faces`` is a painter's.
 
     A megabyte of disk a frame, and half of one for pixels. Latents and pixels are named by the digests of those
-    files, so that those of others are never taken for their own. Raises ``ShardError`` if nothing was captured there.
+    files, so that those of others are never taken for their own; if ``volumes`` or ``vocabulary`` are others than they
+    were made with, all is prepared anew. Raises ``ShardError`` if nothing was captured there.
     """
     shards, out = open_shards(data), data / PREPARED
     if not shards:
@@ -191,8 +215,9 @@ def prepared_frames(
         coder.load_state_dict(load_file(finished))
     tag = None if finished is None else _tag(finished)
     painter = None if faces is None else _Painter(faces, volumes, vocabulary)
+    shapes = shapes_tag(volumes, vocabulary)
     for shard in tqdm(shards, unit="shard", desc=f"preparing {data}", mininterval=5.0):
-        prepare_greyboxes(shard, out / shard.name, volumes, vocabulary)
+        prepare_greyboxes(shard, out / shard.name, volumes, vocabulary, shapes)
         if painter is not None:
             prepare_pixels(shard, out / shard.name, painter)
         if coder is not None and tag is not None:

@@ -7,9 +7,12 @@ would have cost no less than its longest stage and no more than it took, and unt
 middle of the two is believed.
 
 The estimate is a high quantile of the last such times, since what is promised on it must hold when the machine is
-having a bad minute. Before the first frame there is nothing to go by, and the prior is hopeful: a server that knows
-nothing takes the first session in and knows after its first frames. Tiers that were never drawn are as much dearer than
-those that were as the prior says.
+having a bad minute. What was learned in one does not stand for ever, though: a tier that was left for a cheaper one
+because the machine was slow is drawn no more, and would never be seen to have become faster. So it holds for
+``FRESH_US``. After that a tier is expected to cost what it did at its best, times as much as the tiers that are being
+drawn now cost over what they did at theirs. Before a tier's first frame, its best is what the process found out when it
+rehearsed, times the model's own word for that tier. What is expected stands for the frames that are missing to
+``ENOUGH``, so that a process's first ones do not decide alone.
 """
 
 from __future__ import annotations
@@ -18,26 +21,56 @@ import math
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 REMEMBERED = 64  # frames of each tier
-ENOUGH = 8  # frames of one kind among those remembered, from which on they count beside others
+ENOUGH = 8  # frames of one kind among those remembered, from which on they speak for themselves
 QUANTILE = 0.75
-PRIOR_US = 20_000  # of a frame of the default tier
+FRESH_US = 30_000_000  # since a tier's last frame: how long what was learned of it holds
+
+
+@dataclass(slots=True)
+class _Learned:
+    """What is known of a tier's frames."""
+
+    observed: deque[tuple[bool, int]] = field(default_factory=deque)  # whether overlapped, and its microseconds
+    ordered: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))  # the same, by kind
+    last_us: int = 0  # when the last of them was finished
+    best_us: float = math.inf  # the lowest estimate of enough frames that there ever was
+
+    def add(self, overlapped: bool, us: int, finished_us: int) -> None:
+        if not self.is_fresh(finished_us):
+            self.observed.clear()
+            self.ordered = [], []
+        if len(self.observed) == REMEMBERED:
+            kind, oldest_us = self.observed.popleft()
+            del self.ordered[kind][bisect_left(self.ordered[kind], oldest_us)]
+        self.observed.append((overlapped, us))
+        insort(self.ordered[overlapped], us)
+        self.last_us = finished_us
+        self.best_us = min(self.best_us, self.measured_us())
+
+    def is_fresh(self, now_us: int) -> bool:
+        return bool(self.observed) and now_us - self.last_us < FRESH_US
+
+    def measured_us(self) -> float:
+        """What the frames themselves say; infinite if there are not enough of them."""
+        return min((_quantile(us) for us in self.ordered if len(us) >= ENOUGH), default=math.inf)
 
 
 class CostModel:
     """The costs of one inference process, by tier."""
 
-    def __init__(self, work: Mapping[str, float]) -> None:
-        """``work``: what a frame of each tier takes, of one of the default tier, as the model's manifest says."""
+    def __init__(self, work: Mapping[str, float], prior_us: int) -> None:
+        """``work``: what a frame of each tier takes, of one of the default tier, as the model's manifest says;
+        ``prior_us``: what one of that tier took when nobody was there.
+        """
         if not work:
             raise ValueError("a cost model needs at least one tier")
-        self._prior_us = {tier: PRIOR_US * share for tier, share in work.items()}
-        # Whether a frame was overlapped, and its microseconds.
-        self._observed: dict[str, deque[tuple[bool, int]]] = {tier: deque() for tier in work}
-        self._ordered: dict[str, tuple[list[int], list[int]]] = {tier: ([], []) for tier in work}  # the same, by kind
+        self._prior_us = {tier: prior_us * share for tier, share in work.items()}
+        self._learned = {tier: _Learned() for tier in work}
         self._finished_us = 0
-        self._known: dict[str, int] = {}
+        self._known: dict[str, tuple[int, int]] = {}  # a cost, and until when it holds if nothing is observed
 
     def observe(self, tier: str, started_us: int, finished_us: int, longest_us: int) -> None:
         """A frame was begun and finished then, and its longest stage took ``longest_us``.
@@ -50,34 +83,47 @@ class CostModel:
         took_us = finished_us - max(started_us, before_us)
         overlapped = 2 * (before_us - started_us) >= took_us  # less than that, and much of it was not put off
         us = took_us if overlapped else (took_us + min(took_us, longest_us)) // 2
-        observed, ordered = self._observed[tier], self._ordered[tier]
-        if len(observed) == REMEMBERED:
-            kind, oldest_us = observed.popleft()
-            del ordered[kind][bisect_left(ordered[kind], oldest_us)]
-        observed.append((overlapped, us))
-        insort(ordered[overlapped], us)
+        self._learned[tier].add(overlapped, us, finished_us)
         self._known.clear()
 
-    def cost_us(self, tier: str) -> int:
-        """What a frame is expected to take of the process, at least 1."""
-        if tier not in self._known:
-            measured = self._measured_us(tier)
-            self._known[tier] = max(1, round(self._scaled_prior_us(tier) if measured is None else measured))
-        return self._known[tier]
+    def cost_us(self, tier: str, now_us: int) -> int:
+        """What a frame is expected to take of the process, at least 1. ``now_us``: of the clock of ``observe``."""
+        known = self._known.get(tier)
+        if known is None or now_us >= known[1]:
+            fresh = [learned.last_us + FRESH_US for learned in self._learned.values() if learned.is_fresh(now_us)]
+            cost_us = max(1, round(self._estimate_us(tier, now_us)))
+            self._known[tier] = known = cost_us, min(fresh, default=now_us + FRESH_US)
+        return known[0]
 
-    def _measured_us(self, tier: str) -> float | None:
-        kinds = self._ordered[tier]
-        known = [us for us in kinds if len(us) >= ENOUGH] or [us for us in kinds if us]
-        return min(map(_quantile, known), default=None)
+    def _estimate_us(self, tier: str, now_us: int) -> float:
+        learned = self._learned[tier]
+        if not learned.is_fresh(now_us):
+            return self._expected_us(tier, now_us)
+        if (measured_us := learned.measured_us()) < math.inf:
+            return measured_us
+        missing = [self._expected_us(tier, now_us)] * (ENOUGH - len(learned.observed))
+        return _quantile(sorted([us for _, us in learned.observed] + missing))
 
-    def _scaled_prior_us(self, tier: str) -> float:
-        ratios = [
-            measured / self._prior_us[other]
-            for other in self._prior_us
-            if (measured := self._measured_us(other)) is not None
+    def _expected_us(self, tier: str, now_us: int) -> float:
+        """What the tier would cost by what is known of others, and of its own past."""
+        slowness = [
+            measured_us / self._base_us(other)
+            for other, learned in self._learned.items()
+            if other != tier and learned.is_fresh(now_us) and (measured_us := learned.measured_us()) < math.inf
         ]
-        return self._prior_us[tier] * max(ratios, default=1.0)
+        return self._base_us(tier) * max(slowness, default=1.0)
+
+    def _base_us(self, tier: str) -> float:
+        """The tier's cost at its best: its own, or by the model's word what those that were drawn say it would be."""
+        if (best_us := self._learned[tier].best_us) < math.inf:
+            return best_us
+        bests = [
+            learned.best_us / self._prior_us[other]
+            for other, learned in self._learned.items()
+            if learned.best_us < math.inf
+        ]
+        return self._prior_us[tier] * max(bests, default=1.0)
 
 
-def _quantile(ordered: list[int]) -> float:
-    return float(ordered[min(len(ordered) - 1, math.floor(QUANTILE * len(ordered)))])
+def _quantile(ordered: list[float] | list[int]) -> float:
+    return float(ordered[math.floor(QUANTILE * (len(ordered) - 1))])

@@ -2,8 +2,9 @@
 
 ``load`` is the share of the process's time that the sessions at work take at their present tiers. If it is above
 ``HIGH``, tiers are lowered, one step at a time and the highest first, until it is not. If raising one session by one
-step would leave it below ``LOW``, and nothing has changed for that session's patience, that step is taken. A step up
-ends well below where a step down begins: with costs as they are modelled, it is never taken back.
+step would leave it below ``LOW``, and nothing has changed for that session's patience, that step is taken; one that
+would leave it between ``LOW`` and ``NEAR`` is tried when nothing has changed for ``SLOW`` times as long. A step up ends
+well below where a step down begins: with costs as they are modelled, it is never taken back.
 
 Costs are not always as they are modelled. A frame that is about to be late lowers one tier as well, whatever the model
 says; and a session whose step up was soon taken back has its patience doubled, up to ``MOST_PATIENCE_US``: on a machine
@@ -20,6 +21,8 @@ Key = TypeVar("Key", bound=Hashable)
 
 HIGH = 0.85  # of the process's time: as much as ``places`` promises
 LOW = 0.70
+NEAR = 0.80
+SLOW = 5  # times a session's patience
 FIRST_PATIENCE_US = 3_000_000
 MOST_PATIENCE_US = 300_000_000
 AT_WORK_US = 3_000_000  # since its last frame: how long a session still counts, for its next turn is near
@@ -137,14 +140,16 @@ class TierControl(Generic[Key]):
 
     def _raise(self, working: dict[Key, _Range], load: float, now_us: int, changes: dict[Key, TierChange[Key]]) -> None:
         """Takes one step up, of the session that is furthest below its highest tier, if there is room for it."""
-        calm_us = now_us - self._lowered_us if self._lowered_us is not None else MOST_PATIENCE_US
-        able = {
-            key: found
-            for key, found in working.items()
-            if found.present < found.highest
-            and min(calm_us, now_us - found.changed_us) >= found.patience_us
-            and load + self._share(found, found.present + 1) - self._share(found, found.present) <= LOW
-        }
+        calm_us = now_us - self._lowered_us if self._lowered_us is not None else SLOW * MOST_PATIENCE_US
+
+        def may_rise(found: _Range) -> bool:
+            if found.present == found.highest:
+                return False
+            after = load + self._share(found, found.present + 1) - self._share(found, found.present)
+            patience_us = found.patience_us if after <= LOW else SLOW * found.patience_us
+            return after <= NEAR and min(calm_us, now_us - found.changed_us) >= patience_us
+
+        able = {key: found for key, found in working.items() if may_rise(found)}
         if not able:
             return
         key = min(able, key=lambda key: (able[key].present - able[key].highest, able[key].changed_us))

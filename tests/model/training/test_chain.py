@@ -14,7 +14,7 @@ import torch
 from cutscene_model.engine import draw_whole
 from cutscene_model.loading import load_engine
 from cutscene_model.training.__main__ import main
-from cutscene_model.training.prepared import prepared_frames
+from cutscene_model.training.prepared import PREPARED, prepared_frames
 from cutscene_model.training.progress import Losses, read_step
 from cutscene_model.training.shards import Record, Shard, ShardError, open_shards, write_shard
 from cutscene_model.volumes import no_volumes, write_volumes
@@ -117,6 +117,19 @@ def test_preparing_that_was_stopped_half_way_is_done_again(tmp_path: Path, monke
         prepared_frames(tmp_path, no_volumes())
     monkeypatch.undo()
     assert len(prepared_frames(tmp_path, no_volumes())) == len(tiny_shard("s0", 1).records)
+
+
+def test_what_was_prepared_with_other_shapes_is_prepared_anew(tmp_path: Path) -> None:
+    write_shard(tmp_path, tiny_shard("s0", 1))
+    folder = tmp_path / PREPARED / "s0"
+    prepared_frames(tmp_path, no_volumes())
+    boxes = np.load(folder / "sample.npy")
+    (folder / "latent_of_these_boxes.npy").write_bytes(b"")
+    prepared_frames(tmp_path, no_volumes())
+    assert (folder / "latent_of_these_boxes.npy").exists()
+    prepared_frames(tmp_path, ball_volume("crate/large"))
+    assert not (folder / "latent_of_these_boxes.npy").exists()
+    assert (np.load(folder / "sample.npy") != boxes).any()
 
 
 def test_a_folder_without_shards_is_refused(tmp_path: Path) -> None:

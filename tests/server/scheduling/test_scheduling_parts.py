@@ -131,27 +131,70 @@ def test_a_clock_needs_a_rate(fps: float, latency_us: int) -> None:
         Cadence(fps, latency_us)
 
 
+WORK = {"draft": 0.75, "standard": 1.0, "high": 1.5}
+
+
+def draw(costs: CostModel, tier: str, cost_us: int, frames: int, now_us: int) -> int:
+    """So many overlapping frames of a tier, one after the other. Returns when the last is finished."""
+    for _ in range(frames):
+        costs.observe(tier, now_us - cost_us, now_us + cost_us, cost_us)
+        now_us += cost_us
+    return now_us
+
+
 def test_a_frames_cost_is_what_it_puts_off_the_next_by() -> None:
-    costs = CostModel({"draft": 0.75, "standard": 1.0, "high": 1.5})
-    tiers = ("draft", "standard", "high")
-    assert [costs.cost_us(tier) for tier in tiers] == [15_000, 20_000, 30_000]  # nothing is known: hopeful
-    costs.observe("standard", 1_000_000, 1_100_000, 40_000)  # alone: costs between 40 and 100 ms
-    assert costs.cost_us("standard") == 70_000
-    assert costs.cost_us("high") == 105_000  # never drawn: dearer by as much as it was thought to be
+    costs = CostModel(WORK, 20_000)
+    assert [costs.cost_us(tier, 0) for tier in TIERS] == [15_000, 20_000, 30_000]  # as it was told
+    for now in range(200_000, 1_000_000, 100_000):  # alone: each costs between 40 and 100 ms
+        costs.observe("standard", now - 100_000, now, 40_000)
+    assert costs.cost_us("standard", now) == 70_000
+    assert costs.cost_us("high", now) == 105_000  # never drawn: dearer by as much as it was thought to be
     for number in range(1, 9):
-        costs.observe("standard", 1_100_000 + 60_000 * (number - 2), 1_100_000 + 60_000 * number, 40_000)
-    assert costs.cost_us("standard") == 60_000
-    costs.observe("standard", 2_000_000, 2_000_000, 0)  # shown again: says nothing
-    assert costs.cost_us("standard") == 60_000
+        costs.observe("standard", now + 60_000 * (number - 2), now + 60_000 * number, 40_000)
+    assert costs.cost_us("standard", now) == 60_000
+    costs.observe("standard", 3_000_000, 3_000_000, 0)  # shown again: says nothing
+    assert costs.cost_us("standard", 3_000_000) == 60_000
+
+
+def test_the_first_frames_of_a_cold_process_do_not_decide_alone() -> None:
+    costs = CostModel(WORK, 20_000)
+    now = draw(costs, "standard", 400_000, 1, 1_000_000)
+    assert costs.cost_us("standard", now) == 20_000
+    now = draw(costs, "standard", 90_000, 1, now)
+    assert costs.cost_us("standard", now) == 20_000
+    now = draw(costs, "standard", 30_000, 6, now)
+    assert costs.cost_us("standard", now) == 30_000
 
 
 def test_costs_follow_the_machine() -> None:
-    costs = CostModel({"draft": 1})
-    now = 1
-    for cost in [10_000] * 100 + [40_000] * 100:
-        costs.observe("draft", now - cost, now + cost, cost)
-        now += cost
-    assert costs.cost_us("draft") == 40_000
+    costs = CostModel({"draft": 1}, 20_000)
+    now = draw(costs, "draft", 10_000, 100, 1)
+    now = draw(costs, "draft", 40_000, 100, now)
+    assert costs.cost_us("draft", now) == 40_000
+
+
+def test_what_a_slow_minute_taught_of_a_tier_does_not_stand_once_others_are_fast_again() -> None:
+    costs = CostModel(WORK, 20_000)
+    now = draw(costs, "standard", 30_000, 64, 1_000_000)
+    now = draw(costs, "standard", 90_000, 64, now)
+    now = draw(costs, "draft", 60_000, 64, now)
+    assert costs.cost_us("standard", now) == 90_000
+    now = draw(costs, "draft", 20_000, 1_600, now)  # half a minute
+    assert costs.cost_us("standard", now) == 30_000
+    now = draw(costs, "draft", 40_000, 64, now)  # the machine is half as fast: so is what was not drawn
+    assert costs.cost_us("standard", now) == 60_000
+    now = draw(costs, "standard", 50_000, 8, now)  # learned anew, whatever it was long ago
+    assert costs.cost_us("standard", now) == 50_000
+
+
+def test_after_a_slow_minute_and_a_pause_a_process_may_be_as_fast_as_it_ever_was() -> None:
+    """Else a server that refuses everybody would never learn that it need not."""
+    costs = CostModel(WORK, 20_000)
+    now = draw(costs, "draft", 20_000, 64, 1_000_000)
+    now = draw(costs, "draft", 200_000, 64, now)
+    assert costs.cost_us("draft", now + 29_000_000) == 200_000
+    assert costs.cost_us("draft", now + 30_000_000) == 20_000
+    assert costs.cost_us("high", now + 30_000_000) == 40_000
 
 
 def test_places_are_given_while_there_is_room() -> None:

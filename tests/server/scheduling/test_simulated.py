@@ -124,6 +124,49 @@ def test_an_admitted_crowd_is_drawn_at_the_tier_that_fits_and_rises_again_when_i
     assert [player.misses for player in server.players.values()] == [0] * 7
 
 
+def test_a_session_that_opens_on_a_cold_server_is_soon_drawn_as_it_asked() -> None:
+    """Its first frames take half a second each; later ones three quarters of the process's time."""
+    server = SimulatedServer(dict.fromkeys(COSTS, 500_000))
+    alone = Player("alone", fps=18.5, highest="standard")
+    assert server.admit(alone)
+    server.run(2)
+    assert server.tiers.tier("alone") == "draft"
+    server.costs_us = {"draft": 20_000, "standard": 40_000, "high": 60_000}
+    server.run(60)
+    assert server.tiers.tier("alone") == "standard"
+    misses, frames = alone.misses, alone.frames
+    server.run(60)
+    assert (alone.misses, alone.frames - frames) == (misses, 1110)
+    assert len(server.changes) == 2
+
+
+def test_a_slow_minute_costs_a_session_its_tier_for_a_while_and_not_for_ever() -> None:
+    server = SimulatedServer(COSTS)
+    server.learn()
+    assert server.admit(Player("alone", fps=20.0, highest="standard"))
+    server.run(10)
+    server.costs_us = {tier: 4 * cost for tier, cost in COSTS.items()}
+    server.run(60)
+    assert server.tiers.tier("alone") == "draft"
+    server.costs_us = dict(COSTS)
+    server.run(60)
+    assert server.tiers.tier("alone") == "standard"
+
+
+def test_a_server_that_refused_everybody_in_a_slow_minute_takes_them_in_after_it() -> None:
+    server = SimulatedServer(COSTS)
+    server.learn()
+    first = Player("first", fps=20.0, ends_us=60_000_000)
+    assert server.admit(first)
+    server.costs_us = {tier: 4 * cost for tier, cost in COSTS.items()}
+    server.run(61)
+    server.places.give_back("first")
+    assert not server.admit(Player("second", fps=20.0))
+    server.costs_us = dict(COSTS)
+    server.run(40)
+    assert server.admit(Player("third", fps=20.0))
+
+
 @simulations
 @given(costs, players(most=6))
 def test_with_costs_as_they_are_modelled_tiers_come_to_rest(costs_us: dict[str, int], paced: list[Player]) -> None:

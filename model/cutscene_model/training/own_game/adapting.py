@@ -40,7 +40,7 @@ from cutscene_model.training.own_game.meshes import MeshList, fit_meshes, read_m
 from cutscene_model.training.own_game.scored_runs import described_split
 from cutscene_model.training.own_game.scoring import CaptureScore, score_runs, write_rows
 from cutscene_model.training.own_game.warm_start import fit_plain_colors, plain_colors, warm_model
-from cutscene_model.training.prepared import PREPARED, PreparedFrames, prepare_greyboxes, prepared_frames
+from cutscene_model.training.prepared import PREPARED, PreparedFrames, prepare_greyboxes, prepared_frames, shapes_tag
 from cutscene_model.training.progress import load_average, load_checkpoint, read_step
 from cutscene_model.training.shards import read_shard, shard_paths
 from cutscene_model.vocabulary import Vocabulary
@@ -199,8 +199,9 @@ def _some_frames(job: Adaptation, ready: Prepared, shards: int = 12) -> Prepared
     folder = job.run / "data" / TRAIN
     paths = shard_paths(folder)
     chosen = [read_shard(path) for path in paths[:: max(1, len(paths) // shards)]]
+    shapes = shapes_tag(ready.volumes, ready.vocabulary)
     for shard in tqdm(chosen, unit="shard", desc="preparing some frames"):
-        prepare_greyboxes(shard, folder / PREPARED / shard.name, ready.volumes, ready.vocabulary)
+        prepare_greyboxes(shard, folder / PREPARED / shard.name, ready.volumes, ready.vocabulary, shapes)
     return PreparedFrames(folder / PREPARED, None, chosen)
 
 
