@@ -220,7 +220,7 @@ async def test_states_passed_over_with_a_frame_that_could_not_be_stored_are_neit
     async with run_server(synthetic_config(tmp_path)) as server, grpc.aio.insecure_channel(server.address) as channel:
         stream = RawStream(channel)
         message = open_message(cast=("actor-0", "slow"))
-        message.pacing, message.fps = pb.PACING_LIVE, 40.0
+        message.pacing, message.fps = pb.PACING_LIVE, 25.0
         opened = await stream.open(message)
         await stream.say(turn=lockstep_turn("one", FRAMES))
         error = await why_it_ends(stream)
