@@ -219,17 +219,17 @@ async def test_states_passed_over_with_a_frame_that_could_not_be_stored_are_neit
     monkeypatch.setattr(Store, "skip_states", skip_states)
     async with run_server(synthetic_config(tmp_path)) as server, grpc.aio.insecure_channel(server.address) as channel:
         stream = RawStream(channel)
-        message = open_message(cast=("actor-0", "slow"))
+        message = open_message(cast=("actor-0", "slow"), frame_credit=128)
         message.pacing, message.fps = pb.PACING_LIVE, 25.0
         opened = await stream.open(message)
-        await stream.say(turn=lockstep_turn("one", FRAMES))
+        await stream.say(turn=lockstep_turn("one", 3 * FRAMES))
         error = await why_it_ends(stream)
         assert (error.code(), len(refused)) == (grpc.StatusCode.UNAVAILABLE, 1)
         again = RawStream(channel)
         await again.resume(opened, len(frames_heard(stream)))
         completed = await again.hear_until("turn_completed")
         assert completed.states_skipped > 0
-        assert completed.frame_count + completed.states_skipped == FRAMES
+        assert completed.frame_count + completed.states_skipped == 3 * FRAMES
     frames = completed.frame_count
     assert recorded(tmp_path, opened.session_id) == (frames, [("one", 0, frames)])
 
