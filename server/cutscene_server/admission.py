@@ -23,7 +23,7 @@ from cutscene_server.config import ServerConfig
 from cutscene_server.crew import Crew
 from cutscene_server.errors import NoRoom
 from cutscene_server.inference import Inference
-from cutscene_server.registry import RETRY_AFTER_S, SessionRecord, SessionRegistry
+from cutscene_server.registry import SessionRecord, SessionRegistry
 from cutscene_server.scheduling import LineFull, Tenant, TenantLimits, WaitingLine
 from cutscene_server.terms import Terms
 
@@ -82,12 +82,12 @@ class Admission:
         if not self._line and (inference := self._room(terms)):
             return inference
         if tell is None:
-            raise NoRoom(self._refusal(terms), RETRY_AFTER_S)
+            raise NoRoom(self._refusal(terms))
         ticket, told = next(self._numbers), 0
         try:
             self._line.join(ticket)
         except LineFull:
-            raise NoRoom(f"{self._config.max_waiting} wait for room already", RETRY_AFTER_S) from None
+            raise NoRoom(f"{self._config.max_waiting} wait for room already") from None
         try:
             while True:
                 check()
@@ -113,12 +113,12 @@ class Admission:
     def check_sessions(self) -> None:
         """Raises ``NoRoom`` if there is no room for a session, whatever its terms."""
         if self._line:
-            raise NoRoom(f"{len(self._line)} wait for room already", RETRY_AFTER_S)
+            raise NoRoom(f"{len(self._line)} wait for room already")
         if self._sessions.full:
             self._make_room()
         self._sessions.check_room()
         if not self._may_begin:  # opened and ended faster than anchors are computed
-            raise NoRoom("too many sessions are being opened at once", RETRY_AFTER_S)
+            raise NoRoom("too many sessions are being opened at once")
 
     # ---- places -----------------------------------------------------------------------------------------------------
 
@@ -148,7 +148,7 @@ class Admission:
     def check_turn(self, record: SessionRecord) -> None:
         """Raises ``NoRoom`` if a session that keeps a cadence has no place for another turn."""
         if record.session.terms.paced and not record.session.closed and not self.take_place(record):
-            raise NoRoom(self._refusal(record.session.terms), RETRY_AFTER_S)
+            raise NoRoom(self._refusal(record.session.terms))
 
     def let_places_lapse(self) -> None:
         """Takes back the places of sessions that have not drawn for long."""
@@ -188,10 +188,9 @@ class Admission:
         limits = tenant.limits
         mine = [record.session for record in self._sessions if record.tenant is tenant and not record.session.closed]
         if limits.sessions and len(mine) >= limits.sessions:
-            raise NoRoom(f"tenant {tenant.name} has {len(mine)} sessions; it may have {limits.sessions}", RETRY_AFTER_S)
+            raise NoRoom(f"tenant {tenant.name} has {len(mine)} sessions; it may have {limits.sessions}")
         promised = sum(session.terms.fps for session in mine if session.terms.paced)
         if limits.frames_per_s and terms.paced and promised + terms.fps > limits.frames_per_s:
             raise NoRoom(
                 f"tenant {tenant.name} has {promised:.4g} frames/s promised; it may have {limits.frames_per_s:.4g}",
-                RETRY_AFTER_S,
             )

@@ -134,12 +134,15 @@ class Replaced(ServerError):
         super().__init__("another stream resumed this session; this one ends")
 
 
+RETRY_AFTER_S = 5.0  # where nothing is known of when there will be room
+
+
 class NoRoom(ServerError):
-    """A limit of this server is reached; None: and will be, whenever it is tried again."""
+    """A limit of this server is reached. ``retry_after_s``: when it may be tried again; None: it is of no use."""
 
     status = "RESOURCE_EXHAUSTED"
 
-    def __init__(self, message: str, retry_after_s: float | None) -> None:
+    def __init__(self, message: str, retry_after_s: float | None = RETRY_AFTER_S) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
@@ -170,7 +173,7 @@ class DiskFull(StorageFailed):
     """There is no room on the disk for what must be durable. Nothing that was told is lost by that."""
 
     status = "RESOURCE_EXHAUSTED"
-    retry_after_s = 5.0
+    retry_after_s = RETRY_AFTER_S
 
     def __init__(self) -> None:
         super().__init__("the server's disk is full; what was stored is safe, and goes on once there is room")

@@ -18,7 +18,6 @@ from cutscene_model.manifest import Manifest
 from cutscene_server import reference_picture, worker_messages
 from cutscene_server.crew import Crew
 from cutscene_server.errors import EngineFailed, NoRoom, NotServing
-from cutscene_server.registry import RETRY_AFTER_S
 
 MOST_WAITING = 16  # sessions, with up to 4 MiB of pictures each
 MOST_CRASHES = 2  # inference processes that may end while they see a picture: it is not shown to a third
@@ -48,7 +47,7 @@ class References:
         if not pictures:
             return packed_stage
         if self._waiting == MOST_WAITING:
-            raise NoRoom(f"{MOST_WAITING} sessions with reference pictures are being opened already", RETRY_AFTER_S)
+            raise NoRoom(f"{MOST_WAITING} sessions with reference pictures are being opened already")
         self._waiting += 1
         try:
             async with self._in_hand:

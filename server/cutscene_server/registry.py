@@ -18,8 +18,6 @@ from cutscene_server.watchers import Watchers
 
 log = logging.getLogger("cutscene_server")
 
-RETRY_AFTER_S = 5.0
-
 
 @dataclass(slots=True, eq=False)
 class SessionRecord:
@@ -109,7 +107,7 @@ class SessionRegistry:
     def check_room(self) -> None:
         """Raises ``NoRoom`` if no session can be admitted now."""
         if self.full:
-            raise NoRoom(f"this server plays at most {self._max_sessions} sessions at once", RETRY_AFTER_S)
+            raise NoRoom(f"this server plays at most {self._max_sessions} sessions at once")
 
     def next_key(self) -> int:
         """A key that no session of this run has had."""

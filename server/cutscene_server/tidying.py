@@ -12,7 +12,7 @@ from cutscene_server.archive import SWEPT_AT_ONCE, Archive
 from cutscene_server.config import ServerConfig
 from cutscene_server.errors import NoRoom, ServerError
 from cutscene_server.observer import Observer
-from cutscene_server.registry import RETRY_AFTER_S, SessionRecord, SessionRegistry
+from cutscene_server.registry import SessionRecord, SessionRegistry
 from cutscene_server.store import Retention
 
 log = logging.getLogger("cutscene_server")
@@ -94,7 +94,7 @@ class Tidying:
     def check_disk(self) -> None:
         """Raises ``NoRoom`` if nothing more may be stored."""
         if self.disk_full:
-            raise NoRoom("this server stores as much as it may (max_disk); sessions must go first", RETRY_AFTER_S)
+            raise NoRoom("this server stores as much as it may (max_disk); sessions must go first")
 
     async def _sweep(self) -> bool:
         """Deletes as many as are deleted in one go. Returns whether there are more: they go soon, or a server whose

@@ -21,7 +21,7 @@ from typing import IO, Any, ParamSpec, TypeVar
 from cutscene_model.manifest import Manifest
 from cutscene_server.archive import Archive, placed_turns
 from cutscene_server.errors import DiskFull, NoRoom, StorageFailed
-from cutscene_server.registry import RETRY_AFTER_S, SessionRecord, digest_of, new_session_id, new_token
+from cutscene_server.registry import SessionRecord, digest_of, new_session_id, new_token
 from cutscene_server.session_file.reading import SessionReader
 from cutscene_server.session_file.writing import SessionWriter
 from cutscene_server.store import NO_ROOM, StoredFrame, StoredSession, StoredTurn
@@ -172,7 +172,7 @@ class _Places:
     def taken(self) -> Iterator[None]:
         """Raises ``NoRoom`` if all places are taken."""
         if not self._left:
-            raise NoRoom(f"{self._most} {self._what} already, and no more at once", RETRY_AFTER_S)
+            raise NoRoom(f"{self._most} {self._what} already, and no more at once")
         self._left -= 1
         try:
             yield

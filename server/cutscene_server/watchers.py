@@ -14,7 +14,6 @@ from cutscene_server.session_log import FrameReady
 
 MOST_WATCHERS = 64  # of one session
 MOST_WAITING = 8  # frames that a watcher may be behind
-RETRY_AFTER_S = 5.0
 
 
 class Watchers:
@@ -48,7 +47,7 @@ class Watchers:
         has joined before the first of them is taken, however long that is. Raises ``NoRoom``.
         """
         if len(self._queues) >= MOST_WATCHERS:
-            raise NoRoom(f"at most {MOST_WATCHERS} watch one session", RETRY_AFTER_S)
+            raise NoRoom(f"at most {MOST_WATCHERS} watch one session")
         queue: asyncio.Queue[FrameReady | None] = asyncio.Queue(MOST_WAITING)
         self._queues.add(queue)
         if self._latest is not None:

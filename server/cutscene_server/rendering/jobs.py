@@ -15,7 +15,7 @@ from enum import Enum
 from cutscene_server.errors import NoRoom
 from cutscene_server.registry import digest_of
 
-RETRY_AFTER_S = 30.0
+JOBS_RETRY_AFTER_S = 30.0  # a film takes longer than a frame
 PACE_WEIGHT = 0.05  # of the newest frame in the pace: some twenty frames decide
 
 
@@ -176,7 +176,7 @@ class Queue:
     def check_room(self) -> None:
         """Raises ``NoRoom`` if no job can be added now."""
         if sum(not job.ended for job in self._jobs.values()) >= self._most_waiting:
-            raise NoRoom(f"{self._most_waiting} render jobs wait already, and no more may", RETRY_AFTER_S)
+            raise NoRoom(f"{self._most_waiting} render jobs wait already, and no more may", JOBS_RETRY_AFTER_S)
 
     def add(self, job: Job) -> None:
         """Adds a job behind all others."""

@@ -28,7 +28,7 @@ log = logging.getLogger("cutscene_server")
 
 FILM_NAME = re.compile(r"[0-9a-f]{32}/[0-9]{3}-[A-Za-z0-9_-]{1,64}\.mp4", re.ASCII)
 CHUNK_BYTES = 256 << 10
-RETRY_AFTER_S = 60.0
+FILMS_RETRY_AFTER_S = 60.0  # until somebody has moved some away
 LOOK_EVERY_S = 600.0
 LOOK_PAUSES = 20
 
@@ -166,7 +166,7 @@ class LocalDirectory:
             raise NoRoom(
                 f"the films on this server take {self._used} bytes, and may take {self._max_films} (max_films); "
                 "some must go first",
-                RETRY_AFTER_S,
+                FILMS_RETRY_AFTER_S,
             )
 
     def _has_room(self, byte_size: int) -> bool:

@@ -31,7 +31,7 @@ from cutscene_server.errors import (
     UnknownRender,
     WrongMoment,
 )
-from cutscene_server.registry import RETRY_AFTER_S, digest_of, new_token
+from cutscene_server.registry import digest_of, new_token
 from cutscene_server.rendering.intake import Intake
 from cutscene_server.rendering.job_files import JobFiles
 from cutscene_server.rendering.jobs import Item, Job, Pace, Queue, RenderState, jobs_in_order
@@ -116,7 +116,7 @@ class Renders:
         self._runtime.tidying.check_disk()
         await self._output.check_room()
         if self._submissions == MOST_SUBMISSIONS:
-            raise NoRoom(f"{MOST_SUBMISSIONS} jobs are being handed in already, and no more at once", RETRY_AFTER_S)
+            raise NoRoom(f"{MOST_SUBMISSIONS} jobs are being handed in already, and no more at once")
         self._submissions += 1
         submission = Submission(Intake(self._runtime.archive))
         try:
@@ -167,7 +167,7 @@ class Renders:
     async def watch(self, job: Job) -> AsyncGenerator[Job, None]:
         """The job now, and whenever it has changed since it was looked at, until it has ended. Raises ``NoRoom``."""
         if self._watchers.get(job.job_id, 0) >= MOST_WATCHERS:
-            raise NoRoom(f"at most {MOST_WATCHERS} watch one job", RETRY_AFTER_S)
+            raise NoRoom(f"at most {MOST_WATCHERS} watch one job")
         self._watchers[job.job_id] = self._watchers.get(job.job_id, 0) + 1
         try:
             while True:
