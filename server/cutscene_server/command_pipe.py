@@ -21,11 +21,14 @@ MOST_AT_ONCE = 1 << 20  # bytes of what waits that are written in one turn of th
 
 
 class CommandPipe:
-    """The writing half of one end of ``multiprocessing.Pipe(duplex=True)``, whose other half may be read meanwhile."""
+    """One end of ``multiprocessing.Pipe(duplex=True)``, which is written to only.
+
+    Nobody can wait for what it would bring: a loop that watches a file descriptor may set it not to wait, whoever uses
+    it and by whichever number (uvloop does, see ``uv_poll_init`` of libuv).
+    """
 
     def __init__(self, connection: Connection) -> None:
         """The connection stays its owner's to close."""
-        # Its file descriptor is read by a thread that is to wait, so it cannot be set not to: each write is told.
         self._socket = socket.socket(fileno=os.dup(connection.fileno()))
         self._waiting = bytearray()
         self._written = asyncio.Event()
@@ -54,7 +57,7 @@ class CommandPipe:
         await self._written.wait()
 
     def close(self) -> None:
-        """Drops what waits and ends both directions: whoever reads at either side finds the end. Safe to repeat."""
+        """Drops what waits; whoever reads at the other side finds the end. Safe to repeat."""
         if self._closed:
             return
         self._closed = True

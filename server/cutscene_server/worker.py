@@ -54,7 +54,8 @@ QUICK_US = 1_000  # what a frame must take less than for that
 
 
 def main(
-    connection: Connection,
+    commands: Connection,
+    facts: Connection,
     engine_path: str,
     model: str | None,
     placement: dict[str, Any],
@@ -76,7 +77,7 @@ def main(
         except ModelError as error:  # which says by itself what is wrong, and where
             log.error("%s", error)
             sys.exit(1)
-        Worker(engine, connection).run()
+        Worker(engine, commands, facts).run()
 
 
 class Format(NamedTuple):
@@ -98,9 +99,10 @@ class Playing(NamedTuple):
 class Worker:
     """The loop and the timelines it holds."""
 
-    def __init__(self, engine: Engine, connection: Connection) -> None:
+    def __init__(self, engine: Engine, commands: Connection, facts: Connection) -> None:
+        """The two may be one."""
         self._engine = engine
-        self._connection = connection
+        self._commands_from, self._facts_to = commands, facts
         self._reporting = threading.Lock()
         self._unreported: list[bytes] = []  # frames that wait for others
         self._held_since_us = 0  # the first of them
@@ -361,7 +363,7 @@ class Worker:
     def _read_commands(self) -> None:
         try:
             while True:
-                for command in messages.split(self._connection.recv_bytes()):
+                for command in messages.split(self._commands_from.recv_bytes()):
                     self._commands.put(command)
         except (EOFError, OSError):
             self._commands.put(messages.Stop())  # the front end is gone
@@ -388,7 +390,7 @@ class Worker:
     def _send_unreported(self) -> None:
         unreported, self._unreported = self._unreported, []
         try:
-            self._connection.send_bytes(messages.join(unreported))
+            self._facts_to.send_bytes(messages.join(unreported))
         except OSError:
             os._exit(0)  # the front end is gone: there is nobody to report to and nothing to save
 

@@ -6,8 +6,11 @@ A process that hangs is killed. From there on it is as one that ended of itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import multiprocessing
+import os
+import socket
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -38,14 +41,17 @@ class WorkerLink:
     def __init__(self, config: ServerConfig) -> None:
         # Spawned, not forked: torch's threads and grpc's do not survive a fork.
         context = multiprocessing.get_context("spawn")
-        self._connection, self._far_end = context.Pipe(duplex=True)
+        # One for each direction: what is written to without waiting cannot be read with waiting (``CommandPipe``).
+        self._commands, self._far_commands = context.Pipe(duplex=True)
+        self._answers, self._far_answers = context.Pipe(duplex=True)
         self._pipe: CommandPipe | None = None  # while there is somebody to read
         model = str(config.model) if config.model else None
         placement = {"device": config.device, "threads": config.threads_each, "precision": config.precision}
         self._process: SpawnProcess = context.Process(
             target=worker.main,
             args=(
-                self._far_end,
+                self._far_commands,
+                self._far_answers,
                 config.engine,
                 model,
                 placement,
@@ -82,8 +88,9 @@ class WorkerLink:
         loop = asyncio.get_running_loop()
         self._process.start()
         self._process_id = self._process.pid
-        self._pipe = CommandPipe(self._connection)
-        self._far_end.close()  # so that the process's end is seen as the pipe's end
+        self._pipe = CommandPipe(self._commands)
+        self._far_commands.close()
+        self._far_answers.close()  # so that the process's end is seen as the pipe's end
         self._reader = threading.Thread(target=self._read_facts, args=(loop,), name="facts", daemon=True)
         self._reader.start()
         ready = await self._early_fact("loaded its model")
@@ -183,7 +190,8 @@ class WorkerLink:
             self._end_pipe()
         if self._reader is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._reader.join, STOP_S)
-        self._connection.close()
+        self._commands.close()
+        self._answers.close()
         if self._ring is not None:
             self._ring.close()
         if self._process.pid is not None and self._process.exitcode is not None:
@@ -214,6 +222,8 @@ class WorkerLink:
         if self._pipe is not None:
             self._pipe.close()
             self._pipe = None
+            with socket.socket(fileno=os.dup(self._answers.fileno())) as facts, contextlib.suppress(OSError):
+                facts.shutdown(socket.SHUT_RDWR)  # whoever reads finds the end, whether the process ends or not
 
     # ---- hanging ----------------------------------------------------------------------------------------------------
 
@@ -253,7 +263,7 @@ class WorkerLink:
         facts: Sequence[worker_messages.Fact | None]
         while True:
             try:
-                facts = worker_messages.split(self._connection.recv_bytes())  # type: ignore[assignment]
+                facts = worker_messages.split(self._answers.recv_bytes())  # type: ignore[assignment]
             except (EOFError, OSError):
                 facts = [None]
             self._facts.extend(facts)

@@ -62,7 +62,7 @@ def at_work(engine: SyntheticEngine) -> Iterator[Send]:
     """A worker's loop on a thread of its own, which has begun session 1."""
     ours, theirs = multiprocessing.Pipe()
     ring = FrameRing.create(4, PICTURE_BYTES, MANIFEST.latent_bytes)
-    working = threading.Thread(target=Worker(engine, theirs).run)
+    working = threading.Thread(target=Worker(engine, theirs, theirs).run)
 
     def send(command: messages.Command) -> None:
         ours.send_bytes(messages.join([messages.pack(command)]))

@@ -34,7 +34,7 @@ def ring() -> Iterator[FrameRing]:
 def pipe(ring: FrameRing) -> Iterator[Connection]:
     """To a worker that has begun some sessions, whose pictures travel raw."""
     here, there = multiprocessing.Pipe()
-    thread = threading.Thread(target=Worker(load(None), there).run)
+    thread = threading.Thread(target=Worker(load(None), there, there).run)
     thread.start()
     sizes = picture.most_bytes(HEIGHT, WIDTH), MANIFEST.latent_bytes
     say(here, messages.UseRing(ring.name, SLOTS, *sizes))
