@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import cutscene_client as cc
+from cutscene_client.cli import main
 from cutscene_proto.v1 import cutscene_pb2 as pb
 from cutscene_server import clock
 from cutscene_server.config import ServerConfig
@@ -76,6 +77,18 @@ async def test_what_is_fetched_comes_no_faster_than_its_tenant_may_have_it(
         # What is taken is taken whole, so the last piece may be more than there was.
         last = min(PIECE_BYTES, max(sizes) + 16)
         assert loop.time() - started >= (sum(sizes) - last) / rate - BURST_S
+
+
+@pytest.mark.parametrize("command", ["export", "replay", "render"])
+async def test_the_tool_asks_in_the_name_that_it_is_told(tmp_path: Path, made: Made, command: str) -> None:
+    asked = {
+        "export": ["export", made.session_id, "--token", made.token, "-o", str(tmp_path / "one.cutscene")],
+        "replay": ["replay", made.session_id, "--token", made.token, "--verify"],
+        "render": ["render", "--resume", made.job_id, "--token", made.job_token, "-o", str(tmp_path / "films here")],
+    }[command]
+    async with run_server(config_of(tmp_path)) as server:
+        assert await asyncio.to_thread(main, [*asked, "--tenant", "studio-a", "--server", server.address]) == 0
+        assert "studio-a" in server.runtime.admission._lately
 
 
 async def test_watchers_of_one_tenant_share_what_it_may_be_sent_and_the_player_pays_nothing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeAlias, TypeVar
 
 from cutscene_client import remembered
-from cutscene_client.client import DEFAULT_ADDRESS
+from cutscene_client.client import DEFAULT_ADDRESS, Client, connect
 
 T = TypeVar("T")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # where a command adds its parser
@@ -25,6 +25,19 @@ def add_server(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT", help=f"(default: {SERVER_VARIABLE} or {DEFAULT_ADDRESS})",
     )  # fmt: skip
     add_json(parser)
+
+
+def add_tenant(parser: argparse.ArgumentParser) -> None:
+    """``--tenant``, of commands that have frames drawn or files sent: see ``client_of``."""
+    parser.add_argument(
+        "--tenant", type=readable(read_tenant), metavar="NAME",
+        help="in whose name, if the server shares itself out among several (default: that of whoever says none)",
+    )  # fmt: skip
+
+
+def client_of(options: argparse.Namespace) -> Client:
+    """Of the server that is meant, in the name that is said."""
+    return connect(options.server, tenant=options.tenant or "")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cutscene_client import connect, shipped
-from cutscene_client.commands.arguments import Commands, add_server, read_tenant, readable, whole
+from cutscene_client.commands.arguments import Commands, add_server, add_tenant, readable, whole
 from cutscene_client.expand import Expansion
 from cutscene_client.frames import TIERS, Frame
 from cutscene_client.playing import PlayFigures, play_script
@@ -42,9 +42,7 @@ def add_commands(commands: Commands) -> None:
                       help="a JPEG or PNG of what all is to look like, beside the script's own; up to four in all, if"
                       " the model takes any (`cutscene models`)")  # fmt: skip
     play.add_argument("--wait", action="store_true", help="wait in line if the server has no room")
-    play.add_argument(
-        "--tenant", type=readable(read_tenant), metavar="NAME", help="in whose name the session is opened"
-    )
+    add_tenant(play)
     play.add_argument("--seed", type=readable(whole), metavar="N", help="in place of the script's own seed")
     add_server(play)
     play.set_defaults(run=_play)

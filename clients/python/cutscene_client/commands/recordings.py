@@ -14,7 +14,16 @@ from tqdm import tqdm
 
 from cutscene_client import connect, remembered
 from cutscene_client.client import ReplayWish, SessionInfo
-from cutscene_client.commands.arguments import Commands, add_server, add_session, readable, session_of, whole
+from cutscene_client.commands.arguments import (
+    Commands,
+    add_server,
+    add_session,
+    add_tenant,
+    client_of,
+    readable,
+    session_of,
+    whole,
+)
 from cutscene_client.frames import TIERS, Frame
 from cutscene_client.moving import ImportedSession, read_file, save
 from cutscene_client.replaying import ReplayFigures, read_camera, read_setting, replay
@@ -45,6 +54,7 @@ def add_commands(commands: Commands) -> None:
                        help="from where, at what, and how wide (default: as it was; 40 degrees)")  # fmt: skip
     again.add_argument("--set", dest="settings", type=readable(read_setting), action="append", default=[],
                        metavar="cast.ID=COSTUME[/R,G,B]", help="how one of them is to look; repeatable")  # fmt: skip
+    add_tenant(again)
     add_server(again)
     again.set_defaults(run=_replay)
 
@@ -53,6 +63,7 @@ def add_commands(commands: Commands) -> None:
     )
     add_session(out)
     out.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .cutscene file to write")
+    add_tenant(out)
     add_server(out)
     out.set_defaults(run=_export)
 
@@ -101,7 +112,7 @@ def _replay(options: argparse.Namespace) -> int:
             def on_frame(_frame: Frame) -> None:
                 bar.update()
 
-            async with connect(options.server) as client:
+            async with client_of(options) as client:
                 return await replay(
                     client, session_id, token, wish, options.output, verify=options.verify,
                     on_frame=on_frame, on_known=on_known,
@@ -120,7 +131,7 @@ def _export(options: argparse.Namespace) -> int:
     session_id, token = session_of(options)
 
     async def run() -> int:
-        async with connect(options.server) as client:
+        async with client_of(options) as client:
             with tqdm(unit="B", unit_scale=True, desc="exporting", leave=False) as bar:
                 return await save(client, session_id, token, options.output, bar.update)
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from cutscene_client import remembered, shipped
 from cutscene_client.client import Client, connect
-from cutscene_client.commands.arguments import Commands, add_server, meant, readable, whole
+from cutscene_client.commands.arguments import Commands, add_server, add_tenant, client_of, meant, readable, whole
 from cutscene_client.errors import CutsceneError, RenderNotFound
 from cutscene_client.frames import TIERS
 from cutscene_client.rendering import Render, RenderItem, RenderProgress
@@ -43,6 +43,7 @@ def add_commands(commands: Commands) -> None:
     render.add_argument("--seed", type=readable(whole), metavar="N", help="in place of the scripts' own seeds")
     render.add_argument("--rate-factor", type=readable(_rate_factor), default=0, metavar="N",
                         help=f"how small films are: 1 (large) to {MAX_RATE_FACTOR} (default: 16)")  # fmt: skip
+    add_tenant(render)
     add_server(render)
     render.set_defaults(run=_render)
 
@@ -72,7 +73,7 @@ def _render(options: argparse.Namespace) -> int:
     items = [_item(script, options) for script in options.scripts]
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)  # before a job is handed in whose films could not come here
-    followed = _Followed(options.server, options.output)
+    followed = _Followed(options.server, options.output, tenant=options.tenant)
     try:
         progress = asyncio.run(_hand_in_and_follow(items, known, options, followed))
     except KeyboardInterrupt:
@@ -116,13 +117,15 @@ class _Followed:
     output: Path | None
     job_id: str = ""
     films: list[Path] = dataclasses.field(default_factory=list)
+    tenant: str | None = None
 
     def say_how_to_come_back(self) -> None:
         if self.job_id:
             where = f"-o {self.output}" if self.output else "--watch"
+            name = f" --tenant {self.tenant}" if self.tenant else ""
             print(
                 f"the job goes on in the server; follow it with\n"
-                f"  cutscene render --resume {self.job_id[:8]} {where} --server {self.server}",
+                f"  cutscene render --resume {self.job_id[:8]} {where}{name} --server {self.server}",
                 file=sys.stderr,
             )
 
@@ -130,7 +133,7 @@ class _Followed:
 async def _hand_in_and_follow(
     items: Sequence[RenderItem], known: tuple[str, str] | None, options: argparse.Namespace, followed: _Followed
 ) -> RenderProgress:
-    async with connect(options.server) as client:
+    async with client_of(options) as client:
         if known is not None:
             render = client.render_job(*known)
         else:
@@ -198,7 +201,7 @@ def _report(progress: RenderProgress) -> str:
 
 async def _cancel(options: argparse.Namespace) -> int:
     job_id, token = meant(options.cancel, options.token, remembered.RENDERS)
-    async with connect(options.server) as client:
+    async with client_of(options) as client:
         progress = await client.render_job(job_id, token).cancel()
     print(json.dumps(_plain(progress)) if options.json else _report(progress))
     return 0
