@@ -10,9 +10,10 @@ The estimate is a high quantile of the last such times, since what is promised o
 having a bad minute. What was learned in one does not stand for ever, though: a tier that was left for a cheaper one
 because the machine was slow is drawn no more, and would never be seen to have become faster. So it holds for
 ``FRESH_US``. After that a tier is expected to cost what it did at its best, times as much as the tiers that are being
-drawn now cost over what they did at theirs. Before a tier's first frame, its best is what the process found out when it
-rehearsed, times the model's own word for that tier. What is expected stands for the frames that are missing to
-``ENOUGH``, so that a process's first ones do not decide alone.
+drawn now cost over what they did at theirs. If none is, all is as it was last, but no slower than ``USUAL`` allows: a
+process that is refused everybody is not measured either. Before a tier's first frame, its best is what the process
+found out when it rehearsed, times the model's own word for that tier. What is expected stands for the frames that are
+missing to ``ENOUGH``, so that a process's first ones do not decide alone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dataclasses import dataclass, field
 REMEMBERED = 64  # frames of each tier
 ENOUGH = 8  # frames of one kind among those remembered, from which on they speak for themselves
 QUANTILE = 0.75
+USUAL = 1.25  # of what it did at its best: as much as a frame may well cost of a machine that has no bad minute
 FRESH_US = 30_000_000  # since a tier's last frame: how long what was learned of it holds
 
 
@@ -106,12 +108,16 @@ class CostModel:
 
     def _expected_us(self, tier: str, now_us: int) -> float:
         """What the tier would cost by what is known of others, and of its own past."""
-        slowness = [
-            measured_us / self._base_us(other)
-            for other, learned in self._learned.items()
-            if other != tier and learned.is_fresh(now_us) and (measured_us := learned.measured_us()) < math.inf
-        ]
-        return self._base_us(tier) * max(slowness, default=1.0)
+        slowness = [self._slowness(other) for other, learned in self._learned.items() if learned.is_fresh(now_us)]
+        if not any(slowness):  # nothing is drawn now, or hardly anything yet
+            past = self._slowness(tier) or max(map(self._slowness, self._learned))
+            slowness = [min(past, USUAL)]
+        return self._base_us(tier) * (max(slowness) or 1.0)
+
+    def _slowness(self, tier: str) -> float:
+        """What the last frames of a tier cost over what it did at its best; 0: there are not enough of them."""
+        measured_us = self._learned[tier].measured_us()
+        return measured_us / self._base_us(tier) if measured_us < math.inf else 0.0
 
     def _base_us(self, tier: str) -> float:
         """The tier's cost at its best: its own, or by the model's word what those that were drawn say it would be."""

@@ -187,14 +187,22 @@ def test_what_a_slow_minute_taught_of_a_tier_does_not_stand_once_others_are_fast
     assert costs.cost_us("standard", now) == 50_000
 
 
-def test_after_a_slow_minute_and_a_pause_a_process_may_be_as_fast_as_it_ever_was() -> None:
+def test_after_a_slow_minute_and_a_pause_a_process_is_thought_to_be_nearly_as_fast_as_it_ever_was() -> None:
     """Else a server that refuses everybody would never learn that it need not."""
     costs = CostModel(WORK, 20_000)
     now = draw(costs, "draft", 20_000, 64, 1_000_000)
     now = draw(costs, "draft", 200_000, 64, now)
     assert costs.cost_us("draft", now + 29_000_000) == 200_000
-    assert costs.cost_us("draft", now + 30_000_000) == 20_000
-    assert costs.cost_us("high", now + 30_000_000) == 40_000
+    assert costs.cost_us("draft", now + 30_000_000) == 25_000
+    assert costs.cost_us("high", now + 30_000_000) == 50_000
+
+
+def test_after_a_pause_all_is_as_it_was() -> None:
+    """A scene that was cheap once is no reason to promise more than what came after it allows."""
+    costs = CostModel(WORK, 20_000)
+    now = draw(costs, "draft", 20_000, 64, 1_000_000)
+    now = draw(costs, "draft", 22_000, 64, now)
+    assert [costs.cost_us(tier, now + 3_600_000_000) for tier in ("draft", "high")] == [22_000, 44_000]
 
 
 def test_places_are_given_while_there_is_room() -> None:
