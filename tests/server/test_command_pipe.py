@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from multiprocessing.connection import Connection
 
 import pytest
@@ -48,6 +48,11 @@ async def test_a_message_that_has_room_is_written_at_once(ends: Ends) -> None:
     await pipe.written()
 
 
+def on_the_servers_loop(run: Coroutine[None, None, None]) -> None:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(run)
+
+
 async def through_a_full_pipe(ends: Ends) -> None:
     pipe, there = ends
     for message in MESSAGES:
@@ -76,8 +81,7 @@ def test_the_same_on_the_loop_that_the_server_runs_on() -> None:
         await through_a_full_pipe((pipe, there))
         pipe.close()
 
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(run())
+    on_the_servers_loop(run())
 
 
 def test_a_process_is_heard_after_it_was_sent_more_than_a_pipe_takes() -> None:
@@ -93,8 +97,7 @@ def test_a_process_is_heard_after_it_was_sent_more_than_a_pipe_takes() -> None:
         finally:
             await link.stop()
 
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(run())
+    on_the_servers_loop(run())
 
 
 @pytest.mark.asyncio
