@@ -96,7 +96,8 @@ class Engine(Protocol):
 
     def rehearse(self) -> int:
         """Draws a few frames before any timeline is begun, one after the other as sessions' are, and says by how many
-        microseconds one of the default tier puts off the next. 0: that does not matter, or is not known.
+        microseconds one of the default tier puts off the next: as of a small scene, and without any codec. 0: that does
+        not matter, or is not known.
         """
 
     def encode(self, picture: Pixels) -> npt.NDArray[np.float16]:

@@ -101,8 +101,8 @@ class Inference:
         frame_us = await self.link.rehearse()
         if frame_us:
             log.info(
-                "%s %s is loaded; a frame of the %s tier takes inference process %d %.1f ms",
-                manifest.name, manifest.version, manifest.default_tier, self.number, frame_us / 1000,
+                "%s %s is loaded; a small scene's frame takes inference process %d %.1f ms at the %s tier",
+                manifest.name, manifest.version, self.number, frame_us / 1000, manifest.default_tier,
             )  # fmt: skip
         self.costs = CostModel(manifest.relative_work, frame_us or PRIOR_US)
         self.places = Places(self.cost_us)
